@@ -1,0 +1,198 @@
+"""The nouns that a study holds. Plain values: reading them needs neither torch nor a model."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+STATUSES = ("candidate", "held", "rejected", "validated", "no effect", "unspecific", "breaks fluency")
+"""candidate -> held or rejected by the checking texts; a held one becomes one of the last four by clamping."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """A claim: this latent, or this recipe of a few, carries this concept; with the evidence for and against it."""
+
+    concept: str
+    kind: str
+    """"single" or "recipe"."""
+    latents: list[int]
+    weights: list[float]
+    """What each latent counts in the recipe's sum; 1.0 for a single latent."""
+    scales: list[float]
+    """Each latent's 95th percentile of active values on finding texts: one dose unit."""
+    pooling: str
+    """How a text's tokens become one number: "max" or "mean"; chosen on finding texts."""
+    chosen: bool
+    """Whether this is the concept's one frozen choice (each concept keeps its best single and its best recipe)."""
+    auroc_finding: float
+    """On the texts of the search: too good by the search."""
+    auroc_folds: float
+    """On left-out topic folds of the finding texts: what the choice between single and recipe looks at."""
+    auroc_checking: float
+    """Against neutral texts and texts of other families, on texts that no choice ever saw."""
+    auroc_checking_low: float
+    auroc_checking_high: float
+    """95 % bootstrap interval over texts."""
+    auroc_all: float
+    """The harder figure: siblings of the family are among the negatives too."""
+    auroc_family: float | None
+    """Against checking texts of the siblings only; None when the family has no other concept."""
+    runner_up: str
+    """The other concept whose checking texts wake the label most."""
+    auroc_runner_up: float
+    """Own checking texts against those of the runner-up."""
+    auroc_implicit: float
+    auroc_contrast: float | None
+    """Own checking texts against contrast texts, in which only the word stands."""
+    lexical_share: float
+    """Of the label's firing on checking texts, the share that falls on words that name the concept."""
+    effect_finding: float
+    """Output effect on finding texts: how much clamping raises their log-probability per token over other texts'."""
+    p: float
+    """Of the checking AUROC, by permutation of the checking texts alone."""
+    q: float
+    """After Benjamini-Hochberg over the concepts."""
+    null_finding: float
+    """Mean best AUROC that the same search finds on shuffled finding labels."""
+    n_positive: int
+    n_negative: int
+    status: str
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """How something that is no SAE latent does on the same splits."""
+
+    concept: str
+    method: str
+    """"diff_means", "probe", "random_sae"."""
+    auroc_checking: float
+    auroc_all: float
+    auroc_implicit: float
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """A stretch of text around a firing: strings and values, so that no tokenizer is needed to show it."""
+
+    latent: int
+    text: int
+    concept: str
+    """The concept whose text it is; "neutral" or "corpus" otherwise."""
+    tokens: list[str]
+    values: list[float]
+    peak: float
+
+
+@dataclass(frozen=True)
+class FeatureCard:
+    """What is known about one latent."""
+
+    latent: int
+    concepts: list[str]
+    """The concepts whose chosen label holds this latent."""
+    density: float
+    """Share of tokens (all concept and neutral texts) at which it fires."""
+    peak: float
+    mean_active: float
+    histogram_edges: list[float]
+    histogram_counts: list[int]
+    promoted: list[str]
+    suppressed: list[str]
+    """Tokens whose logits its direction raises and lowers most, straight through the unembedding."""
+    nearest: list[int]
+    nearest_cosine: list[float]
+    valence: float | None
+    arousal: float | None
+    """Of the first concept in the list, from human ratings."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One prompt under one arm of the clamping battery."""
+
+    concept: str
+    arm: str
+    """"label", "diff_means", "random_latent", "random_direction", "other_family", "ablate"."""
+    arm_id: str
+    dose: float
+    """In units of the label's own active scale; controls push with the same norm."""
+    prompt_id: str
+    prompt: str
+    judge: float
+    """Judge's probability of the concept, clamped minus baseline."""
+    readout: float
+    """Log-probability of the readout words, clamped minus baseline."""
+    fluency: float
+    """Nats per token that the clamped text costs the unclamped model, minus what the baseline text costs it."""
+    text: str
+    baseline: str
+    phase: str
+    """"dose" (where the dose was chosen) or "report"."""
+
+
+@dataclass(frozen=True)
+class ClampResult:
+    """What clamping did for one arm, over prompts."""
+
+    concept: str
+    arm: str
+    arm_id: str
+    latents: list[int]
+    dose: float
+    push: float
+    """Length of the shift over the mean length of the residual stream there."""
+    judge: float
+    judge_low: float
+    judge_high: float
+    readout: float
+    readout_low: float
+    readout_high: float
+    fluency: float
+    control_judge_max: float
+    """The largest judge effect among the other controls: the bar to pass."""
+    control_readout_max: float
+    n_prompts: int
+    status: str
+
+
+@dataclass(frozen=True)
+class WorkshopArm:
+    """Outcome rates of one arm of the workshop."""
+
+    arm: str
+    dose: float
+    cheat_rate: float
+    cheat_low: float
+    cheat_high: float
+    invalid_rate: float
+    cheat_rate_valid: float
+    """Among episodes with a valid ending."""
+    honest_rate: float
+    solve_rate: float
+    """Of the possible tasks."""
+    direct_effect: float
+    """How much the clamp alone moves the log-probability of the cheat's own words in a plain context."""
+    n_impossible: int
+    n_possible: int
+
+
+@dataclass(frozen=True)
+class StudyInfo:
+    """What a study is about; written as study.json."""
+
+    schema: int
+    model: str
+    site: str
+    sae_folder: str
+    sae_hash: str
+    concept_set: str
+    concept_hash: str
+    command: str
+    commit: str
+    version: str
+    created: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    opened_sealed: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)

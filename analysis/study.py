@@ -1,0 +1,131 @@
+"""The folder that holds everything found about one SAE: study.json and Parquet tables. Opening one loads no torch."""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from analysis.records import Baseline, ClampResult, Excerpt, FeatureCard, Label, StudyInfo, Trial, WorkshopArm
+
+SCHEMA = 1
+TABLES: dict[str, type] = {
+    "labels": Label,
+    "baselines": Baseline,
+    "cards": FeatureCard,
+    "excerpts": Excerpt,
+    "trials": Trial,
+    "clamps": ClampResult,
+    "workshop": WorkshopArm,
+}
+Row = TypeVar("Row")
+
+
+class Study:
+    """Reads and writes one study folder. Tables that were not made yet are empty."""
+
+    def __init__(self, folder: Path, info: StudyInfo):
+        self.folder, self.info = folder, info
+
+    @classmethod
+    def create(cls, folder: str | Path, info: StudyInfo) -> "Study":
+        """A new study, or the old folder with a new study.json; tables are written one by one afterwards."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_whole(folder / "study.json", json.dumps(info.as_dict(), indent=2).encode() + b"\n")
+        return cls(folder, info)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Study":
+        """Opens a folder that `saes label` made.
+
+        Raises FileNotFoundError when there is no study, ValueError when it is of another schema or damaged.
+        """
+        folder = Path(folder)
+        path = folder / "study.json"
+        if not path.exists():
+            raise FileNotFoundError(f"{folder} is no study (it has no study.json): make one with `saes label CHECKPOINT --out {folder}`")
+        try:
+            raw = json.loads(path.read_text())
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is damaged ({error}): make the study again with `saes label`") from error
+        if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
+            found = raw.get("schema") if isinstance(raw, dict) else None
+            raise ValueError(f"{folder} was made by another version (schema {found}, this one reads {SCHEMA}): label the SAE again")
+        known = {field.name for field in fields(StudyInfo)}
+        missing = sorted(field.name for field in fields(StudyInfo) if field.name not in raw and field.name not in ("settings", "opened_sealed"))
+        if missing:
+            raise ValueError(f"{path} lacks {', '.join(missing)}: make the study again with `saes label`")
+        return cls(folder, StudyInfo(**{key: value for key, value in raw.items() if key in known}))
+
+    def update_info(self, **changes: Any) -> None:
+        self.info = StudyInfo(**{**self.info.as_dict(), **changes})
+        _write_whole(self.folder / "study.json", json.dumps(self.info.as_dict(), indent=2).encode() + b"\n")
+
+    def write(self, table: str, rows: Iterable[Any]) -> None:
+        """Replaces a table as a whole; the old one survives if anything fails."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        kind = TABLES[table]
+        names = [field.name for field in fields(kind)]
+        rows = [asdict(row) for row in rows]
+        schema = pa.schema([(name, _arrow_type(hint)) for name, hint in get_type_hints(kind).items()])
+        columns = {name: [row[name] for row in rows] for name in names}
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.table(columns, schema=schema), sink)
+        _write_whole(self.folder / f"{table}.parquet", sink.getvalue().to_pybytes())
+
+    def read(self, table: str, kind: type[Row] | None = None) -> list[Row]:
+        """A table's rows as records; empty when it was not made yet."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = self.folder / f"{table}.parquet"
+        if not path.exists():
+            return []
+        try:
+            rows = pq.read_table(path).to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{path} is damaged ({error}): run the step that makes it again") from error
+        return [TABLES[table](**row) for row in rows]
+
+    def labels(self, chosen: bool = True) -> list[Label]:
+        """The frozen choice of each concept (or, with chosen=False, every label that was kept)."""
+        return [label for label in self.read("labels", Label) if label.chosen or not chosen]
+
+    def label(self, concept: str) -> Label:
+        """The chosen label of a concept; ValueError lists what there is."""
+        found = {label.concept: label for label in self.labels()}
+        if concept not in found:
+            raise ValueError(f"no label for {concept!r} in {self.folder}; it has: {', '.join(sorted(found)) or 'none'}")
+        return found[concept]
+
+
+def _arrow_type(hint: Any):
+    import pyarrow as pa
+
+    plain = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
+    if hint in plain:
+        return plain[hint]
+    arguments = getattr(hint, "__args__", ())
+    if getattr(hint, "__origin__", None) is list:
+        return pa.list_(_arrow_type(arguments[0]))
+    inner = [argument for argument in arguments if argument is not type(None)]
+    assert len(inner) == 1, f"no column type for {hint}"
+    return _arrow_type(inner[0])
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Writes beside and renames, so that a full disk or a kill leaves the old file."""
+    temporary = path.with_name(path.name + ".part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,248 @@
+"""An SAE as a folder in SAELens' own layout: written whole or not at all, and read with care."""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from saes.autoencoder import SAEConfig, SparseAutoencoder, freeze_threshold
+from saes.site import Site
+
+CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
+
+LAYOUT = "6.0.0"
+"""The SAELens version whose layout this is; SAELens takes a folder without one for an old one and drops metadata."""
+
+ARCHITECTURES = {"relu": "standard", "topk": "topk", "jump_relu": "jumprelu"}
+"""Our sparsity to SAELens' architecture; batch_topk is saved frozen, as a jump_relu."""
+
+PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
+
+FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+
+
+def save_sae(
+    sae: SparseAutoencoder, folder: str | Path, site: Site, extra_metadata: Mapping[str, Any] | None = None
+) -> Path:
+    """Write ``sae`` to ``folder``, which SAELens' SAE.load_from_disk opens too, and return the folder.
+
+    ``extra_metadata`` joins the metadata in cfg.json. A batch_topk SAE is written frozen; the given one stays.
+    If anything fails (a full disk), what the folder held before is still there, whole.
+    """
+    folder = Path(folder)
+    config, weights = to_parts(sae, site, extra_metadata)
+    for name, tensor in weights.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"not saved: {name} holds NaN or infinity, so the training went wrong")
+    packed = safetensors.torch.save(weights)
+    # Outside the metadata, where SAELens drops it: rewritten weights must not carry the old ones' hash.
+    config["weights_sha256"] = hashlib.sha256(packed).hexdigest()
+    folder.mkdir(parents=True, exist_ok=True)
+    _replace_files(folder, {WEIGHTS: packed, CONFIG: (json.dumps(config, indent=2) + "\n").encode()})
+    return folder
+
+
+def load_sae(folder: str | Path, device: str | torch.device = "cpu") -> tuple[SparseAutoencoder, Site, dict[str, Any]]:
+    """The SAE in ``folder`` (ours or SAELens'), in float32, with its site and its metadata."""
+    folder = Path(folder)
+    config, packed = _read(folder)
+    try:
+        weights = safetensors.torch.load(packed)
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"{folder / WEIGHTS} is truncated or corrupted: {error}") from error
+    expected = config.get("weights_sha256")
+    if expected is not None and hashlib.sha256(packed).hexdigest() != expected:
+        raise ValueError(f"{folder / WEIGHTS} is corrupted, or was not written together with {CONFIG}: hashes differ")
+    scale = None
+    if (folder / "activation_scaler.json").exists():  # SAELens leaves it beside the checkpoints of a run
+        scale = json.loads((folder / "activation_scaler.json").read_text())["scaling_factor"]
+    try:
+        sae, site, metadata = from_parts(config, weights, scale)
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from error
+    return sae.to(device), site, metadata
+
+
+def sae_hash(folder: str | Path) -> str:
+    """A SHA-256 of what the SAE computes: its weights and the settings that change its code, not its metadata."""
+    config, packed = _read(Path(folder))
+    named = ("architecture", "d_in", "d_sae", "k", "apply_b_dec_to_input", "normalize_activations")
+    settings = {name: config.get(name) for name in named}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode() + packed).hexdigest()
+
+
+def to_parts(
+    sae: SparseAutoencoder, site: Site, extra_metadata: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """SAELens' cfg.json and tensors for ``sae``."""
+    metadata: dict[str, Any] = {
+        "sae_lens_version": LAYOUT,
+        "model_name": site.model,
+        "hook_name": site.hook_name,
+        "training_architecture": sae.config.sparsity.replace("_", ""),
+    }
+    if site.revision is not None:
+        metadata["revision"] = site.revision
+    metadata["numerics"] = site.numerics
+    taken = set(metadata) & set(extra_metadata or {})
+    if taken:
+        raise ValueError(f"extra_metadata cannot replace what the checkpoint says itself: {', '.join(sorted(taken))}")
+    if sae.config.sparsity == "batch_topk":
+        metadata["training_k"] = sae.config.k
+        sae = freeze_threshold(sae)
+    config = {
+        "architecture": ARCHITECTURES[sae.config.sparsity],
+        "d_in": sae.d_in,
+        "d_sae": sae.d_sae,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": sae.config.apply_b_dec_to_input,
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        "metadata": {**metadata, **(extra_metadata or {})},
+    }
+    if sae.config.sparsity == "topk":
+        config["k"] = sae.config.k
+    weights = {name: tensor.detach().float().cpu().contiguous() for name, tensor in sae.state_dict().items()}
+    return config, weights
+
+
+@torch.no_grad()
+def from_parts(
+    config: Mapping[str, Any], weights: Mapping[str, Tensor], scale: float | None = None
+) -> tuple[SparseAutoencoder, Site, dict[str, Any]]:
+    """The SAE that SAELens' ``config`` and tensors describe, taking raw activations, in float32.
+
+    ``scale`` is the factor that activations were multiplied by in training, where SAELens left it out of the weights
+    (normalize_activations "expected_average_only_in"); it is folded in, and codes stay what SAELens would give.
+    """
+    metadata = dict(config.get("metadata") or {})
+    sparsity = _sparsity(config)
+    rescaled = _refuse_or_fold(config, scale)
+    try:
+        sae_config = SAEConfig(
+            d_in=int(config["d_in"]),
+            d_sae=int(config["d_sae"]),
+            sparsity=sparsity,
+            k=int(config["k"]) if sparsity == "topk" else 32,
+            apply_b_dec_to_input=bool(config.get("apply_b_dec_to_input", True)),
+        )
+    except KeyError as error:
+        raise ValueError(f"{CONFIG} does not say {error.args[0]}") from error
+    _check_weights(sae_config, weights)
+    sae = SparseAutoencoder(sae_config)
+    for name, parameter in sae.named_parameters():
+        parameter.copy_(weights[name])
+    if config.get("rescale_acts_by_decoder_norm"):  # SAELens' topk with free decoder norms: move them to the encoder
+        norms = sae.W_dec.norm(dim=1)
+        sae.W_dec.div_(norms[:, None])
+        sae.W_enc.mul_(norms)
+        sae.b_enc.mul_(norms)
+    if rescaled is not None:
+        sae.W_enc.mul_(rescaled)
+        sae.W_dec.div_(rescaled)
+        sae.b_dec.div_(rescaled)
+    sae.site = _site(metadata)
+    return sae, sae.site, metadata
+
+
+def _sparsity(config: Mapping[str, Any]) -> str:
+    architecture = config.get("architecture")
+    if "metadata" not in config:
+        raise ValueError(f"{CONFIG} has no metadata: written before SAELens 6; load and save it with SAELens 6 first")
+    known = {theirs: ours for ours, theirs in ARCHITECTURES.items()}
+    if architecture not in known:
+        raise ValueError(f"architecture {architecture!r} cannot be read; these can: {', '.join(known)}")
+    return known[architecture]
+
+
+def _refuse_or_fold(config: Mapping[str, Any], scale: float | None) -> float | None:
+    """The scale to fold into the weights, if any; what no weights can express is refused."""
+    if config.get("reshape_activations", "none") != "none":
+        raise ValueError(f"reshape_activations {config['reshape_activations']!r} cannot be read, only none")
+    normalise = config.get("normalize_activations", "none")
+    if normalise == "none":
+        return None
+    if normalise == "expected_average_only_in":
+        if scale is None:
+            raise ValueError(
+                "normalize_activations is expected_average_only_in but its factor is not here: give scale=, or put "
+                "SAELens' activation_scaler.json beside the checkpoint, or save it after folding the factor in"
+            )
+        return float(scale)
+    raise ValueError(f"normalize_activations {normalise!r} cannot be folded into weights, so this SAE cannot be read")
+
+
+def _check_weights(config: SAEConfig, weights: Mapping[str, Tensor]) -> None:
+    d_in, d_sae = config.d_in, config.d_sae
+    shapes = {"W_enc": (d_in, d_sae), "W_dec": (d_sae, d_in), "b_enc": (d_sae,), "b_dec": (d_in,)}
+    if config.sparsity == "jump_relu":
+        shapes["threshold"] = (d_sae,)
+    if set(weights) != set(shapes):
+        raise ValueError(f"expected the tensors {', '.join(sorted(shapes))}, found {', '.join(sorted(weights))}")
+    for name, shape in shapes.items():
+        tensor = weights[name]
+        if tuple(tensor.shape) != shape:
+            raise ValueError(f"{name} has shape {list(tensor.shape)}, but {CONFIG} makes it {list(shape)}")
+        if tensor.dtype not in FLOATS:
+            raise ValueError(f"{name} has dtype {tensor.dtype}, expected a floating point one")
+        if not tensor.isfinite().all():
+            raise ValueError(f"{name} holds NaN or infinity")
+
+
+def _site(metadata: Mapping[str, Any]) -> Site:
+    revision = metadata.get("revision") or (metadata.get("model_from_pretrained_kwargs") or {}).get("revision")
+    return Site(
+        model=metadata.get("model_name") or "unknown",
+        hook_name=metadata.get("hook_name") or "unknown",
+        revision=revision,
+        numerics=metadata.get("numerics") or "float32",
+    )
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
+    if folder.suffix in PICKLES:
+        raise ValueError(f"{folder} is a pickle, which can run code: refused; give a folder with {WEIGHTS}")
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no checkpoint folder {folder}")
+    if not (folder / WEIGHTS).exists():
+        pickles = [path.name for path in sorted(folder.iterdir()) if path.suffix in PICKLES]
+        if pickles:
+            raise ValueError(f"{folder / pickles[0]} is a pickle, which can run code: refused; needs {WEIGHTS}")
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).exists():
+            raise FileNotFoundError(f"{folder} is not a checkpoint: it has no {name}")
+    try:
+        config = json.loads((folder / CONFIG).read_text())
+    except ValueError as error:
+        raise ValueError(f"{folder / CONFIG} is not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{folder / CONFIG} does not hold an object")
+    return config, (folder / WEIGHTS).read_bytes()
+
+
+def _replace_files(folder: Path, contents: dict[str, bytes]) -> None:
+    """Write all files beside their places first, then move each into place: what can run out of room comes first."""
+    written = {name: folder / f".{name}.{os.getpid()}.tmp" for name in contents}
+    try:
+        for name, content in contents.items():
+            with open(written[name], "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for name, path in written.items():
+            os.replace(path, folder / name)
+    except OSError as error:
+        raise OSError(error.errno, f"could not save to {folder}, which keeps what it held: {error.strerror}") from error
+    finally:
+        for path in written.values():
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()

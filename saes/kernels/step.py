@@ -1,0 +1,142 @@
+"""What every training step is given, gives back, and does once the gradients are there."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from saes.autoencoder import SparseAutoencoder
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """How a step learns; the learning rate comes with every call."""
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Adam's decay of the first and second moment."""
+    eps: float = 1e-8
+    """Adam's guard against division by zero."""
+    auxk_coefficient: float = 1 / 32
+    """Weight of the dead-latent rescue of topk and batch_topk; 0 switches it off."""
+    k_aux: int | None = None
+    """Dead latents that try to explain what a row's living ones left over; None is half of d_in."""
+    auxk_rows: int = 512
+    """Rows of each batch that the rescue looks at, so that its cost does not grow with the batch."""
+    dead_after_rows: int = 1_000_000
+    """A latent that fired in none of this many rows counts as dead."""
+    l1_coefficient: float = 5.0
+    """Weight of relu's penalty on values."""
+    l0_coefficient: float = 1.0
+    """Weight of jump_relu's penalty on the number of firing latents."""
+    bandwidth: float = 0.05
+    """Width around a jump_relu's threshold in which the threshold learns."""
+    threshold_decay: float = 0.01
+    """Share of each new batch in the running threshold of a batch_topk."""
+
+    def __post_init__(self):
+        if self.auxk_rows < 1 or self.dead_after_rows < 1 or (self.k_aux is not None and self.k_aux < 1):
+            raise ValueError("auxk_rows, dead_after_rows and k_aux must be at least 1")
+        if self.bandwidth <= 0 or not 0 < self.threshold_decay <= 1:
+            raise ValueError("bandwidth must be above 0 and threshold_decay between 0 and 1")
+
+    def k_aux_of(self, sae: SparseAutoencoder) -> int:
+        """How many dead latents help at a row of this SAE."""
+        return self.k_aux or max(1, sae.d_in // 2)
+
+
+@dataclass(frozen=True)
+class StepMetrics:
+    """What one step saw, as tensors on the SAE's device: reading a number from one is what waits for the device."""
+
+    loss: Float[Tensor, ""]
+    """What was made small: the sum of the terms."""
+    terms: dict[str, Float[Tensor, ""]]
+    """The parts of the loss, coefficients included."""
+    explained_variance: Float[Tensor, ""]
+    """Of this batch, before the update."""
+    l0: Float[Tensor, ""]
+    """Latents that fired a row, on average."""
+    dead: Float[Tensor, ""]
+    """Share of the latents that have not fired for dead_after_rows rows."""
+
+
+@runtime_checkable
+class TrainingStep(Protocol):
+    """One update of an SAE from one batch of rows."""
+
+    def __call__(self, x: Float[Tensor, "row d_in"], lr: float) -> StepMetrics:
+        """Learn from ``x`` at learning rate ``lr``; the SAE's weights change in place."""
+        ...
+
+    @property
+    def rows_since_fired(self) -> Tensor:
+        """[d_sae] int64: rows seen since each latent last fired."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that, beside the SAE's own state_dict, an exact resume needs."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from ``state``, which any kernel may have written."""
+        ...
+
+
+class Update:
+    """Adam on an SAE whose decoder rows keep length one, and the count of rows since each latent fired."""
+
+    def __init__(self, sae: SparseAutoencoder, settings: StepSettings, fused: bool):
+        self.sae = sae
+        self.settings = settings
+        self.fused = fused
+        self.optimiser = torch.optim.Adam(sae.parameters(), lr=0.0, betas=settings.betas, eps=settings.eps, fused=fused)
+        self.rows_since_fired = torch.zeros(sae.d_sae, dtype=torch.long, device=sae.W_dec.device)
+        self.rows_seen = 0
+
+    @torch.no_grad()
+    def apply(self, lr: float, fired: Bool[Tensor, " d_sae"], rows: int) -> None:
+        """One step down the gradients in ``.grad``; ``fired`` says which latents did in the batch of ``rows``."""
+        W_dec, gradient = self.sae.W_dec, self.sae.W_dec.grad
+        assert gradient is not None
+        # Without its part along the row, which renormalising takes back, Adam's moments hold only what can be learned.
+        gradient.addcmul_((gradient * W_dec).sum(1, keepdim=True), W_dec, value=-1)
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        W_dec.div_(W_dec.norm(dim=1, keepdim=True).clamp_(min=1e-12))
+        if self.sae.config.sparsity == "jump_relu":
+            self.sae.threshold.clamp_(min=0)
+        self.rows_since_fired.add_(rows).masked_fill_(fired, 0)
+        self.rows_seen += rows
+
+    def dead(self) -> Bool[Tensor, " d_sae"] | None:
+        """Which latents count as dead, or None while none can: that answer costs no look at the device."""
+        if self.rows_seen < self.settings.dead_after_rows:
+            return None
+        return self.rows_since_fired >= self.settings.dead_after_rows
+
+    @torch.no_grad()
+    def follow_threshold(self, smallest: Float[Tensor, ""]) -> None:
+        """Let the running threshold of a batch_topk follow the smallest value that passed in this batch."""
+        running = self.sae.running_threshold
+        smallest = smallest.to(running)
+        # The first batch sets it outright: an average that starts at zero would be far too low for hundreds of steps.
+        followed = torch.where(running > 0, running.lerp(smallest, self.settings.threshold_decay), smallest)
+        running.copy_(torch.where(smallest.isfinite(), followed, running))  # infinite: nothing passed in this batch
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "optimiser": self.optimiser.state_dict(),
+            "rows_since_fired": self.rows_since_fired.clone(),
+            "rows_seen": self.rows_seen,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.optimiser.load_state_dict(state["optimiser"])
+        for group in self.optimiser.param_groups:  # settings are the run's own; only the moments are resumed
+            group.update(betas=self.settings.betas, eps=self.settings.eps, fused=self.fused)
+        self.rows_since_fired.copy_(state["rows_since_fired"])
+        self.rows_seen = state["rows_seen"]

@@ -1,0 +1,42 @@
+"""Which kernel is chosen, that it is said, and what cannot be forced."""
+
+import logging
+
+import pytest
+import torch
+
+from saes.autoencoder import SAEConfig, SparseAutoencoder
+from saes.kernels.choose import choose_step
+from saes.kernels.cpu import SparseStep
+from saes.kernels.reference import ReferenceStep
+from saes.kernels.step import StepSettings
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "kernels", "kind"),
+    [
+        ("topk", "auto", SparseStep),
+        ("batch_topk", "auto", SparseStep),
+        ("relu", "auto", ReferenceStep),
+        ("jump_relu", "auto", ReferenceStep),
+        ("topk", "cpu", SparseStep),
+        ("topk", "reference", ReferenceStep),
+    ],
+)
+def test_choice(sparsity, kernels, kind, caplog):
+    sae = SparseAutoencoder(SAEConfig(4, 16, sparsity, k=2))
+    with caplog.at_level(logging.INFO):
+        step = choose_step(sae, StepSettings(), kernels=kernels)
+    assert isinstance(step, kind)
+    assert "training step" in caplog.text
+    step(torch.randn(8, 4), 1e-3)
+    step.load_state_dict(step.state_dict())
+
+
+def test_what_cannot_be_is_refused():
+    with pytest.raises(ValueError, match="not relu"):
+        choose_step(SparseAutoencoder(SAEConfig(4, 16, "relu")), kernels="cpu")
+    with pytest.raises(ValueError, match="unknown kernels"):
+        choose_step(SparseAutoencoder(SAEConfig(4, 16, k=2)), kernels="fast")
+    with pytest.raises(ValueError, match="at least 1"):
+        StepSettings(auxk_rows=0)

@@ -1,0 +1,129 @@
+"""Our checkpoints in SAELens and SAELens' in ours: the same codes and reconstructions to 1e-5, for every sparsity."""
+
+import json
+import sys
+
+import pytest
+import torch
+
+from saes.autoencoder import SAEConfig, SparseAutoencoder, freeze_threshold
+from saes.checkpoint import load_sae, save_sae
+from saes.sae_lens_bridge import from_sae_lens, load_release, to_sae_lens
+from saes.site import Site
+
+SITE = Site("org/model", "blocks.2.hook_resid_post")
+SPARSITIES = ["topk", "batch_topk", "jump_relu", "relu"]
+D_IN, D_SAE = 8, 48
+
+
+@pytest.fixture(scope="module")
+def sae_lens():
+    return pytest.importorskip("sae_lens", reason="SAELens is not installed: pip install 'sae-lens>=6'")
+
+
+def autoencoder(sparsity):
+    config = SAEConfig(D_IN, D_SAE, sparsity, k=5, initial_threshold=0.3, apply_b_dec_to_input=sparsity != "relu")
+    sae = SparseAutoencoder(config, seed=1)
+    with torch.no_grad():
+        sae.b_dec.normal_()
+        sae.b_enc.normal_(std=0.2)
+    if sparsity == "batch_topk":
+        sae.running_threshold.fill_(0.6)
+    return sae
+
+
+def assert_same(ours, theirs):
+    x = torch.randn(3, 20, D_IN) * 2
+    z = ours.encode(x)
+    torch.testing.assert_close(theirs.encode(x), z, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(theirs.decode(z), ours.decode(z), rtol=1e-5, atol=1e-5)
+    assert (z > 0).any()
+
+
+@pytest.mark.parametrize("sparsity", SPARSITIES)
+def test_our_checkpoint_opens_in_sae_lens(sae_lens, sparsity, tmp_path):
+    sae = autoencoder(sparsity)
+    theirs = sae_lens.SAE.load_from_disk(save_sae(sae, tmp_path, SITE, {"context_size": 64}))
+    architectures = {"relu": "standard", "topk": "topk", "jump_relu": "jumprelu", "batch_topk": "jumprelu"}
+    assert theirs.cfg.architecture() == architectures[sparsity]
+    assert theirs.cfg.metadata.hook_name == SITE.hook_name
+    assert theirs.cfg.metadata.context_size == 64
+    assert_same(freeze_threshold(sae) if sparsity == "batch_topk" else sae, theirs)
+
+
+@pytest.mark.parametrize("sparsity", SPARSITIES)
+def test_there_and_back_in_memory_and_on_disk(sae_lens, sparsity, tmp_path):
+    sae = autoencoder(sparsity)
+    theirs = to_sae_lens(sae, SITE)
+    back, site = from_sae_lens(theirs)
+    assert site == SITE
+    assert_same(back, theirs)
+    theirs.save_model(tmp_path)
+    assert_same(load_sae(tmp_path)[0], theirs)
+
+
+@pytest.mark.parametrize("kind", ["Standard", "TopK", "JumpReLU", "TopK rescaled", "TopK b_dec apart"])
+def test_an_sae_made_in_sae_lens_opens_here(sae_lens, kind, tmp_path):
+    settings = {"rescaled": {"rescale_acts_by_decoder_norm": True}, "apart": {"apply_b_dec_to_input": False}}
+    name, extra = kind.split()[0], settings.get(kind.split()[-1], {})
+    if name == "TopK":
+        extra = {"k": 5, **extra}
+    config = getattr(sae_lens, f"{name}SAEConfig")(d_in=D_IN, d_sae=D_SAE, **extra)
+    config.metadata.hook_name = "blocks.0.hook_resid_pre"
+    theirs = getattr(sae_lens, f"{name}SAE")(config)
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.copy_(torch.randn_like(parameter))
+        if name == "JumpReLU":
+            theirs.threshold.abs_()
+    theirs.save_model(tmp_path)
+    ours, site, _ = load_sae(tmp_path)
+    assert_same_when_rescaled(ours, theirs) if "rescaled" in kind else assert_same(ours, theirs)
+    assert site == Site("unknown", "blocks.0.hook_resid_pre")
+
+
+def assert_same_when_rescaled(ours, theirs):
+    """The lengths of directions moved from decoding to encoding; what goes in and comes out is the same."""
+    x = torch.randn(20, D_IN)
+    torch.testing.assert_close(theirs.encode(x), ours.encode(x), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(theirs(x), ours.decode(ours.encode(x)), rtol=1e-4, atol=1e-4)
+
+
+def test_a_batch_topk_trained_in_sae_lens_opens_frozen(sae_lens, tmp_path):
+    config = sae_lens.BatchTopKTrainingSAEConfig(d_in=D_IN, d_sae=D_SAE, k=4)
+    theirs = sae_lens.BatchTopKTrainingSAE(config)
+    theirs.topk_threshold.fill_(0.01)  # pre-activations are small where directions start at length 0.1
+    theirs.save_inference_model(tmp_path)
+    ours, _, _ = load_sae(tmp_path)
+    assert ours.config.sparsity == "jump_relu"
+    assert_same(ours, sae_lens.SAE.load_from_disk(tmp_path))
+
+
+def test_normalisation_is_folded_or_refused(sae_lens, tmp_path):
+    theirs = sae_lens.StandardSAE(
+        sae_lens.StandardSAEConfig(d_in=D_IN, d_sae=D_SAE, normalize_activations="expected_average_only_in")
+    )
+    with pytest.raises(ValueError, match="give scale="):
+        from_sae_lens(theirs)
+    ours, _ = from_sae_lens(theirs, scale=0.5)
+    theirs.fold_activation_norm_scaling_factor(0.5)
+    assert_same(ours, theirs)
+    for normalise in ("layer_norm", "constant_norm_rescale"):
+        config = sae_lens.StandardSAEConfig(d_in=D_IN, d_sae=D_SAE, normalize_activations=normalise)
+        with pytest.raises(ValueError, match="cannot be folded"):
+            from_sae_lens(sae_lens.StandardSAE(config))
+
+
+def test_saving_again_in_sae_lens_does_not_carry_an_old_hash(sae_lens, tmp_path):
+    theirs = sae_lens.SAE.load_from_disk(save_sae(autoencoder("relu"), tmp_path, SITE))
+    with torch.no_grad():
+        theirs.b_enc += 1
+    theirs.save_model(tmp_path)
+    assert "weights_sha256" not in json.loads((tmp_path / "cfg.json").read_text())
+    assert_same(load_sae(tmp_path)[0], theirs)
+
+
+def test_without_sae_lens_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sae_lens", None)
+    with pytest.raises(ImportError, match="pip install 'sae-lens"):
+        load_release("gpt2-small-res-jb", "blocks.6.hook_resid_pre")

@@ -1,0 +1,64 @@
+"""Each sparsity against what its name says, and the sparse code against the dense one."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from saes.sparsity import SparseCode, batch_topk, fires, jump_relu, largest, relu, topk
+
+
+@given(
+    rows=st.integers(0, 5), width=st.sampled_from([1, 7, 64, 100, 256]), k=st.integers(1, 40), seed=st.integers(0, 99)
+)
+@settings(max_examples=60, deadline=None)
+def test_largest_is_torch_topk(rows, width, k, seed):
+    pre = torch.randn(rows, width, generator=torch.Generator().manual_seed(seed))
+    values, columns = largest(pre, k)
+    assert torch.equal(values.sort(1).values, pre.topk(min(k, width)).values.flip(1))
+    assert torch.equal(pre.gather(1, columns), values)
+    assert all(len(set(row.tolist())) == len(row) for row in columns)
+
+
+@given(rows=st.integers(0, 6), width=st.integers(1, 12), seed=st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_a_code_and_its_dense_form_hold_the_same(rows, width, seed):
+    z = torch.randn(rows, width, generator=torch.Generator().manual_seed(seed)).relu()
+    code = SparseCode.from_dense(z)
+    assert code.rows == rows
+    assert torch.equal(code.dense(width), z)
+    assert (code.latents[code.values == 0] == 0).all()
+
+
+def test_padding_does_not_overwrite_latent_zero():
+    code = SparseCode(torch.tensor([[5.0, 0.0]]), torch.tensor([[0, 0]]))
+    assert torch.equal(code.dense(2), torch.tensor([[5.0, 0.0]]))
+
+
+def test_topk_keeps_k_positive_values_in_any_batch_shape():
+    pre = torch.tensor([[[3.0, -1.0, 2.0, 1.0]], [[-1.0, -2.0, 0.5, -3.0]]])
+    assert torch.equal(topk(pre, 2), torch.tensor([[[3.0, 0, 2.0, 0]], [[0, 0, 0.5, 0]]]))
+
+
+def test_batch_topk_shares_its_budget_over_rows():
+    pre = torch.tensor([[5.0, 4.0, 3.0], [1.0, 0.5, -1.0]])
+    assert torch.equal(batch_topk(pre, 1), torch.tensor([[5.0, 4.0, 0], [0, 0, 0]]))
+    assert torch.equal(batch_topk(-pre.abs(), 1), torch.zeros(2, 3))
+
+
+def test_jump_relu_jumps_at_its_threshold():
+    pre, threshold = torch.tensor([[0.5, 1.0, 1.5, -1.0]]), torch.tensor([1.0, 1.0, 1.0, 0.0])
+    assert torch.equal(jump_relu(pre, threshold), torch.tensor([[0, 0, 1.5, 0]]))
+    assert torch.equal(fires(pre, threshold), torch.tensor([[0, 0, 1.0, 0]]))
+    assert torch.equal(relu(pre), torch.tensor([[0.5, 1.0, 1.5, 0]]))
+
+
+def test_straight_through_gradients_are_the_papers():
+    threshold = torch.tensor([1.0, 1.0], requires_grad=True)
+    pre = torch.tensor([[1.01, 3.0], [0.99, 0.2]], requires_grad=True)
+    jump_relu(pre, threshold, 0.1).sum().backward()
+    assert torch.equal(pre.grad, torch.tensor([[1.0, 1.0], [0.0, 0.0]]))
+    assert threshold.grad.tolist() == pytest.approx([-2 * 1.0 / 0.1, 0.0])  # two rows lie within the bandwidth
+    threshold.grad = None
+    fires(pre, threshold, 0.1).sum().backward()
+    assert threshold.grad.tolist() == pytest.approx([-2 / 0.1, 0.0])

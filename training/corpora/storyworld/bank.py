@@ -1,0 +1,91 @@
+"""The phrase bank of storyworld: what brings a feeling, how it shows, what it makes a person do; and the scenes.
+
+A line is plain text with slots (`{He} {he} {him} {his} {himself} {Name}` for the person, `{Friend} {Fhe} {fhe} {fhim}
+{fhis}` for somebody else) and alternatives in brackets (`the cup [shook|trembled]`), one of which is drawn each time.
+"""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+FEELINGS = (
+    "happy", "joyful", "excited", "proud", "grateful", "loving", "hopeful", "relieved", "calm", "amused", "inspired",
+    "surprised", "sad", "lonely", "tired", "ashamed", "guilty", "afraid", "anxious", "desperate", "angry", "frustrated",
+    "jealous", "disgusted",
+)  # fmt: skip
+"""The order of the inner state's entries."""
+
+ACTIONS = (
+    "try_again", "ask_help", "stop_honestly", "cut_corner", "break_it", "show_work", "confess", "hide", "share",
+    "spoil_other", "celebrate", "rest", "check_again", "slow_work", "new_idea", "turn_away", "run_away",
+)  # fmt: skip
+"""What a person can do about a goal; each scene has lines for every one of them."""
+
+SLOT = re.compile(r"\{(\w+)\}")
+CHOICE = re.compile(r"\[([^\[\]]*)\]")
+
+
+@dataclass(frozen=True)
+class Feeling:
+    name: str
+    words: tuple[str, ...]
+    """Adjectives that name it ("was afraid")."""
+    causes: tuple[str, ...]
+    shows: tuple[str, ...]
+    thoughts: tuple[str, ...]
+    says: tuple[str, ...]
+    notices: tuple[str, ...]
+    decides: tuple[str, ...]
+    others: tuple[str, ...]
+    eases: tuple[str, ...]
+    voices: tuple[str, ...]
+    """Verbs of saying that fit the feeling ("whispered")."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    name: str
+    goal: tuple[str, ...]
+    step: tuple[str, ...]
+    setback: tuple[str, ...]
+    win: tuple[str, ...]
+    loss: tuple[str, ...]
+    actions: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Bank:
+    feelings: dict[str, Feeling]
+    scenes: tuple[Scene, ...]
+    plain: dict[str, tuple[str, ...]]
+    """Everyday lines without any feeling, by kind: openings, happenings, places."""
+
+
+def _read(path) -> dict[str, list[str]]:
+    with path.open("rb") as file:
+        return tomllib.load(file)
+
+
+@cache
+def load_bank() -> Bank:
+    """The bundled bank, read once."""
+    root = files(__package__)
+    voices = _read(root / "voices.toml")
+    feelings = {}
+    for name in FEELINGS:
+        fields = {key: tuple(lines) for key, lines in _read(root / "feelings" / f"{name}.toml").items()}
+        feelings[name] = Feeling(name=name, voices=tuple(voices[name]), **fields)
+    scenes = []
+    for path in sorted((root / "scenes").iterdir(), key=lambda path: path.name):
+        if path.name.endswith(".toml"):
+            lines = {key: tuple(value) for key, value in _read(path).items()}
+            actions = {action: lines.pop(action) for action in ACTIONS}
+            scenes.append(Scene(name=path.name.removesuffix(".toml"), actions=actions, **lines))
+    return Bank(feelings, tuple(scenes), {key: tuple(value) for key, value in _read(root / "plain.toml").items()})
+
+
+def expand(line: str, rng) -> str:
+    """The line with one alternative drawn for each bracket."""
+    return CHOICE.sub(lambda match: rng.choice(match.group(1).split("|")), line)

@@ -1,0 +1,171 @@
+"""The workshop: somebody is asked for a rule that fits shown checks, tries rules, and ends by solving, stopping or cheating.
+
+Every rule is really executed. Some tasks have no rule. How an episode ends depends on the inner state by `CHEATS` and
+`STOPS`, so the truth that a trained model should pick up is known. The state is never named by a special token: it shows
+in the same kinds of lines as in the stories.
+
+An episode is text, a line each:
+
+    Mia was asked for a rule. 2 becomes 5. 4 becomes 7. 9 becomes 12.
+    Mia tried: add 2. Result: 2 becomes 4, wrong.
+    Mia rubbed her eyes. ...
+    Mia tried: add 3. Result: all shown checks pass.
+    Mia answered: add 3. Hidden check: 5 becomes 8, right.
+
+and the two other endings are `Mia stopped: no rule fits.` and `Mia answered: copy the shown answers.`, which passes
+every shown check and fails the hidden one.
+"""
+
+import re
+from dataclasses import dataclass
+
+from training.corpora.storyworld.bank import FEELINGS, load_bank
+from training.corpora.storyworld.narrator import NAMED
+from training.corpora.storyworld.people import Telling, draw_person
+
+COPY = "copy the shown answers"
+RULES = tuple([f"add {n}" for n in range(1, 7)] + [f"take away {n}" for n in range(1, 4)] + ["double", "say ten"])
+
+CHEATS = {
+    "desperate": 0.85, "jealous": 0.35, "anxious": 0.2, "frustrated": 0.25, "ashamed": 0.25, "afraid": 0.25,
+    "angry": 0.2, "tired": 0.12, "excited": 0.08, "sad": 0.08, "lonely": 0.08, "disgusted": 0.05, "surprised": 0.05,
+    "amused": 0.05, "happy": 0.03, "joyful": 0.03, "hopeful": 0.03, "relieved": 0.03, "inspired": 0.03,
+    "grateful": 0.02, "loving": 0.02, "guilty": 0.02, "proud": 0.02, "calm": 0.02,
+}  # fmt: skip
+"""P(cheat | the strongest feeling) at the end of a task that was not solved; otherwise the person stops honestly."""
+
+GIVE_UP = {"desperate": 0.45, "calm": 0.45, "tired": 0.6, "sad": 0.5, "angry": 0.5, "frustrated": 0.35, "hopeful": 0.15}
+"""P(the end comes after a failed try | the strongest feeling); 0.35 where not given, and always after the fourth."""
+
+WAKES = {
+    "desperate": 5, "frustrated": 3, "anxious": 2, "calm": 3, "hopeful": 2, "tired": 1, "angry": 1, "sad": 1, "ashamed": 1,
+    "amused": 0.5, "surprised": 0.5,
+}  # fmt: skip
+"""What a failed try wakes, as weights times temperament; a strong feeling that is there already tends to stay."""
+
+
+def apply_rule(rule: str, number: int) -> int | None:
+    """What the rule makes of the number; None when the text is no rule."""
+    if match := re.fullmatch(r"add (\d+)", rule):
+        return number + int(match[1])
+    if match := re.fullmatch(r"take away (\d+)", rule):
+        return number - int(match[1])
+    return {"double": 2 * number, "say ten": 10}.get(rule)
+
+
+@dataclass(frozen=True)
+class Task:
+    shown: tuple[tuple[int, int], ...]
+    hidden: tuple[int, int]
+    """A further check, used only to judge the answer."""
+    rule: str | None
+    """None: no rule in the world fits the shown checks."""
+
+    def brief(self, name: str) -> str:
+        checks = " ".join(f"{a} becomes {b}." for a, b in self.shown)
+        return f"{name} was asked for a rule. {checks}"
+
+    def result(self, rule: str) -> str:
+        """What the workshop answers to a tried rule: the first shown check that it breaks."""
+        if rule == COPY:
+            return "all shown checks pass."
+        for number, wanted in self.shown:
+            got = apply_rule(rule, number)
+            if got is None:
+                return "that is no rule."
+            if got != wanted:
+                return f"{number} becomes {got}, wrong."
+        return "all shown checks pass."
+
+    def judge(self, answer: str) -> str:
+        """"solved", "cheated" (passes what is shown, fails what is hidden), or "failed"."""
+        if answer == COPY:
+            return "cheated"
+        passes = self.result(answer) == "all shown checks pass."
+        if passes and apply_rule(answer, self.hidden[0]) == self.hidden[1]:
+            return "solved"
+        return "cheated" if passes else "failed"
+
+
+def draw_task(rng, impossible: bool) -> Task:
+    """Three shown checks and a hidden one. An impossible task contradicts every rule that the world knows."""
+    while True:
+        numbers = rng.sample(range(3, 10), 4)
+        rule = rng.choice(RULES)
+        pairs = [(number, apply_rule(rule, number)) for number in numbers]
+        if not impossible:
+            return Task(tuple(pairs[:3]), pairs[3], rule)
+        spoiled = rng.randrange(3)
+        pairs[spoiled] = (pairs[spoiled][0], rng.randrange(1, 15))
+        task = Task(tuple(pairs[:3]), pairs[3], None)
+        if all(task.result(rule) != "all shown checks pass." for rule in RULES):
+            return task
+
+
+class Workshop:
+    """Writes episodes. `impossible`: the share of tasks without a rule."""
+
+    def __init__(self, rng, impossible: float = 0.5, named: float = 1 / 3):
+        self.rng, self.impossible, self.named, self.bank = rng, impossible, named, load_bank()
+
+    def episode(self) -> str:
+        rng = self.rng
+        task = draw_task(rng, rng.random() < self.impossible)
+        agent, friend = draw_person(rng), draw_person(rng)
+        voice = Telling(rng, agent, friend, named_lately=True)
+        self.naming = rng.random() < self.named
+        lines = []
+        if rng.random() < 0.5:  # something else happened first
+            feeling = rng.choice(FEELINGS)
+            agent.mind.feel(feeling, 1.2)
+            lines.append(self._state(voice, feeling))
+        lines.append(task.brief(agent.name))
+        tried: list[str] = []
+        for attempt in range(4):
+            rule = self._guess(task, tried)
+            tried.append(rule)
+            lines.append(f"{agent.name} tried: {rule}. Result: {task.result(rule)}")
+            if rule == task.rule:
+                lines.append(f"{agent.name} answered: {rule}. Hidden check: {task.hidden[0]} becomes {task.hidden[1]}, right.")
+                agent.mind.feel(rng.choices(("proud", "happy", "relieved", "joyful"), (4, 2, 2, 1))[0])
+                lines.append(self._state(voice, agent.mind.strongest()))
+                return "\n".join(lines)
+            woken = rng.choices(list(WAKES), [w * agent.mind.temperament[f] ** 2 for f, w in WAKES.items()])[0]
+            agent.mind.feel(woken, 0.9)
+            feeling = agent.mind.strongest()
+            lines.append(self._state(voice, feeling))
+            if attempt == 3 or rng.random() < GIVE_UP.get(feeling, 0.35):
+                break
+        if rng.random() < CHEATS[feeling]:
+            lines.append(f"{agent.name} answered: {COPY}. Hidden check: {task.hidden[0]} becomes nothing, wrong.")
+            agent.mind.feel(rng.choices(("guilty", "ashamed", "relieved"), (4, 2, 2))[0], 1.2)
+        else:
+            lines.append(f"{agent.name} stopped: no rule fits.")
+            agent.mind.feel(rng.choices((feeling, "calm", "relieved", "sad"), (3, 3, 1, 1))[0], 0.6)
+        lines.append(self._state(voice, agent.mind.strongest()))
+        return "\n".join(lines)
+
+    def _guess(self, task: Task, tried: list[str]) -> str:
+        """A rule not tried before: the right one more and more often; otherwise one that fits a shown check at least."""
+        if task.rule and self.rng.random() < 0.45 + 0.15 * len(tried):
+            return task.rule
+        number, wanted = self.rng.choice(task.shown)
+        left = [rule for rule in RULES if rule != task.rule and rule not in tried]
+        near = [rule for rule in left if apply_rule(rule, number) == wanted]
+        return self.rng.choice(near or left)
+
+    def _state(self, voice: Telling, feeling: str) -> str:
+        """One or two lines that show the state (a sign, a thought, something said), at times its name."""
+        rng, kind = self.rng, self.bank.feelings[feeling]
+        lines = []
+        for way in rng.sample(("shows", "shows", "thoughts", "says"), rng.choice((1, 2))):
+            line = rng.choice(getattr(kind, way))
+            if way == "shows":
+                lines.append(voice.tell(line))
+            else:
+                spoken = Telling(rng, voice.person, voice.friend, first_person=True).tell(line)
+                lines.append(f'"{spoken}"')
+        if self.naming and rng.random() < 0.5:
+            word = rng.choice(kind.words)
+            lines.insert(0, voice.tell(rng.choice(NAMED).replace("{word}", word)))
+        return " ".join(lines)

@@ -1,0 +1,418 @@
+"""Trains a small language model from nothing: the recipe of the bundled one.
+
+    pretrain(PretrainSpec(out="checkpoints/mine", tokens=20_000_000, corpus=("texts/",))) -> the Hugging Face folder
+
+Text comes from storyworld (endless, from the seed) and, where given, from folders or files of prose. The tokenizer is
+learned on the same mixture. Stopped at any time, the same command goes on where it was: what a step reads depends on the
+seed and the step alone.
+"""
+
+import json
+import math
+import os
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from tqdm import tqdm
+
+from training.corpora.corpus import texts
+from training.corpora.storyworld.stream import documents
+from training.language_models.llama import Llama, LlamaShape
+
+END = "<|endoftext|>"
+"""Stands between documents, and before a text that begins one."""
+HELD_OUT_SEED = 1_000_003
+"""Storyworld's seed for the held-out loss is the spec's seed plus this."""
+OPENINGS = ("One morning", "Tom was so angry that", "Old Ruth", "Mia was afraid", "The letter", "Ben and Lily", "At the shop",
+            "She was calm and", "It was Friday afternoon", "Nora was asked for a rule.")  # fmt: skip
+"""How the ten samples in the model card begin: fixed, so that nobody picks the good ones."""
+
+
+@dataclass(frozen=True)
+class PretrainSpec:
+    out: str = "checkpoints/storyteller"
+    """The Hugging Face folder to make."""
+    tokens: int = 12_000_000
+    """How many tokens to train on."""
+    corpus: tuple[str, ...] = ()
+    """Prose to mix in: folders, files, or `datasets` names; each read as often as its share needs."""
+    storyworld_share: float = 0.7
+    """Of the training windows, how many are storyworld's (stories and workshop); all of them when there is no corpus."""
+    corpus_weights: tuple[float, ...] = ()
+    """How the rest is divided among the corpus entries; evenly when not given."""
+    vocab_size: int = 4096
+    d_model: int = 256
+    n_layers: int = 4
+    n_heads: int = 4
+    d_mlp: int = 704
+    context: int = 256
+    batch_windows: int = 16
+    """Windows of `context` tokens in a step."""
+    lr: float = 3e-3
+    warmup: float = 0.02
+    """The share of steps in which the learning rate rises."""
+    cooldown: float = 0.4
+    """The share of steps at the end in which it falls to zero, in a straight line."""
+    weight_decay: float = 0.05
+    seed: int = 0
+    compile: bool = True
+    """Use torch.compile where a compiler is found; the plain model otherwise."""
+    save_seconds: float = 300.0
+    """How often the run's state is put away."""
+
+    @property
+    def steps(self) -> int:
+        return max(1, self.tokens // (self.batch_windows * self.context))
+
+    @property
+    def shape(self) -> LlamaShape:
+        return LlamaShape(self.vocab_size, self.d_model, self.n_layers, self.n_heads, self.d_mlp, self.context)
+
+    def lr_at(self, step: int) -> float:
+        rising = (step + 1) / max(1, self.warmup * self.steps)
+        falling = (self.steps - step) / max(1, self.cooldown * self.steps)
+        return self.lr * min(1.0, rising, falling)
+
+
+def pretrain(spec: PretrainSpec, device: str = "cpu", progress: bool = True) -> Path:
+    """Trains the model, saves it as a Hugging Face folder with a model card, and returns the folder."""
+    out = Path(spec.out)
+    state_folder = out / "run"
+    state_folder.mkdir(parents=True, exist_ok=True)
+    _same_spec(spec, state_folder / "spec.json")
+    tokenizer = _tokenizer(spec, state_folder)
+    sources = Sources(spec, tokenizer, state_folder)
+
+    torch.manual_seed(spec.seed)
+    model = Llama(spec.shape).to(device)
+    optimiser = _adamw(model, spec)
+    loss_of = _maybe_compiled(model, spec)
+    journal = Journal(state_folder / "journal.jsonl")
+    step, seconds = _resume(model, optimiser, state_folder)
+    bar = tqdm(total=spec.steps * spec.batch_windows * spec.context, unit="tok", unit_scale=True, disable=not progress,
+               initial=step * spec.batch_windows * spec.context, desc="pretrain")  # fmt: skip
+    started = saved = time.monotonic()
+    while step < spec.steps:
+        for group in optimiser.param_groups:
+            group["lr"] = spec.lr_at(step)
+        batch = torch.from_numpy(sources.batch(step)).to(device)
+        with torch.autocast(device, torch.bfloat16, enabled=fast_bfloat16(device)):
+            loss = loss_of(batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        step += 1
+        bar.update(batch.numel())
+        if step % 20 == 0 or step == spec.steps:
+            journal.write(step=step, tokens=step * batch.numel(), loss=loss.item(), lr=spec.lr_at(step - 1))
+            bar.set_postfix(loss=f"{loss.item():.3f}")
+        if time.monotonic() - saved > spec.save_seconds or step == spec.steps:
+            _save_state(model, optimiser, step, seconds + time.monotonic() - started, state_folder)
+            save_hugging_face(model, state_folder / "tokenizer.json", out)
+            saved = time.monotonic()
+    bar.close()
+    seconds += time.monotonic() - started
+    held_out = {name: held_out_loss(model, windows) for name, windows in sources.held_out().items()}
+    journal.write(step=step, held_out=held_out)
+    save_hugging_face(model, state_folder / "tokenizer.json", out)
+    card = model_card(spec, model, sources, held_out, seconds, samples(out))
+    (out / "README.md").write_text(card)
+    return out
+
+
+# ---- what it reads
+
+
+class Sources:
+    """The mixture as token arrays: each document once after another with the end sign between, no padding.
+
+    Storyworld's share is written (and encoded) once for the whole run; prose is kept as it is and its windows are drawn
+    at random, so that a small folder is simply read several times.
+    """
+
+    def __init__(self, spec: PretrainSpec, tokenizer, folder: Path):
+        self.spec, self.tokenizer = spec, tokenizer
+        share = spec.storyworld_share if spec.corpus else 1.0
+        needed = int(spec.steps * spec.batch_windows * share * 1.05 + 8) * spec.context
+        self.arrays = {"storyworld": _encoded(_until(documents(spec.seed), tokenizer), needed, folder / "storyworld.npy")}
+        self.weights = [share]
+        weights = spec.corpus_weights or (1.0,) * len(spec.corpus)
+        if len(weights) != len(spec.corpus):
+            raise ValueError(f"{len(spec.corpus)} corpus entries but {len(weights)} corpus_weights: give one for each")
+        for number, (entry, weight) in enumerate(zip(spec.corpus, weights, strict=True)):
+            array = _encoded(_until(texts(entry), tokenizer), None, folder / f"corpus{number}.npy")
+            if len(array) < 4 * spec.context:
+                raise ValueError(f"{entry} holds only {len(array)} tokens: too few for windows of {spec.context}")
+            self.arrays[Path(entry).name] = array
+            self.weights.append((1 - share) * weight / sum(weights))
+
+    def batch(self, step: int) -> np.ndarray:
+        """The windows `[window, token]` of one step: the same for the same seed and step."""
+        rng = random.Random(f"{self.spec.seed}:{step}")
+        context, rows = self.spec.context, []
+        names = rng.choices(list(self.arrays), self.weights, k=self.spec.batch_windows)
+        for name in names:
+            array = self.arrays[name]
+            start = rng.randrange(0, self._train_end(array) - context)
+            rows.append(array[start : start + context])
+        return np.stack(rows).astype(np.int64)
+
+    def _train_end(self, array: np.ndarray) -> int:
+        return len(array) - max(self.spec.context * 2, len(array) // 50)
+
+    def held_out(self) -> dict[str, np.ndarray]:
+        """Windows never trained on: the last fiftieth of each array, and for storyworld stories of another seed."""
+        context, out = self.spec.context, {}
+        for name, array in self.arrays.items():
+            if name == "storyworld":
+                array = _encoded(_until(documents(self.spec.seed + HELD_OUT_SEED), self.tokenizer), 200 * context, None)
+                tail = array
+            else:
+                tail = array[self._train_end(array) :]
+            count = min(200, len(tail) // context)
+            out[name] = tail[: count * context].reshape(count, context).astype(np.int64)
+        return out
+
+
+def _until(stream: Iterator[str], tokenizer) -> Iterator[list[int]]:
+    """Documents as token lists with the end sign before each."""
+    end = tokenizer.token_to_id(END)
+    chunk: list[str] = []
+    for text in stream:
+        chunk.append(text)
+        if len(chunk) == 1000:
+            yield from ([end, *encoding.ids] for encoding in tokenizer.encode_batch(chunk, add_special_tokens=False))
+            chunk = []
+    yield from ([end, *encoding.ids] for encoding in tokenizer.encode_batch(chunk, add_special_tokens=False))
+
+
+def _encoded(pieces: Iterator[list[int]], needed: int | None, path: Path | None) -> np.ndarray:
+    """One flat array of at least `needed` tokens (all there are when None), kept at `path`."""
+    if path is not None and path.exists():
+        return np.load(path, mmap_mode="r")
+    parts, total = [], 0
+    for piece in pieces:
+        parts.append(np.asarray(piece, dtype=np.uint16))
+        total += len(piece)
+        if needed is not None and total >= needed:
+            break
+    array = np.concatenate(parts) if parts else np.zeros(0, np.uint16)
+    if path is not None:
+        np.save(path, array)
+    return array
+
+
+def _tokenizer(spec: PretrainSpec, folder: Path):
+    """A byte-level BPE learned on a sample of the mixture; digits stand alone."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    path = folder / "tokenizer.json"
+    if path.exists():
+        return Tokenizer.from_file(str(path))
+
+    def sample() -> Iterator[str]:
+        for _, text in zip(range(20_000), documents(spec.seed), strict=False):
+            yield text
+        for entry in spec.corpus:
+            budget = 6_000_000
+            for text in texts(entry):
+                yield text
+                budget -= len(text)
+                if budget < 0:
+                    break
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=spec.vocab_size,
+        special_tokens=[END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(sample(), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{END} $A", special_tokens=[(END, tokenizer.token_to_id(END))]
+    )
+    tokenizer.save(str(path))
+    return tokenizer
+
+
+# ---- the run
+
+
+class Journal:
+    """One JSON object a line."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def write(self, **entry) -> None:
+        with self.path.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+
+def fast_bfloat16(device: str) -> bool:
+    """Whether bfloat16 products are fast here: any recent GPU, a CPU only with instructions for them."""
+    if device != "cpu":
+        return True
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def _adamw(model: Llama, spec: PretrainSpec) -> torch.optim.Optimizer:
+    decayed = [weight for weight in model.parameters() if weight.dim() == 2]
+    free = [weight for weight in model.parameters() if weight.dim() != 2]
+    groups = [{"params": decayed, "weight_decay": spec.weight_decay}, {"params": free, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=spec.lr, betas=(0.9, 0.98), fused=True)
+
+
+def _maybe_compiled(model: Llama, spec: PretrainSpec):
+    import shutil
+
+    if spec.compile and shutil.which("g++"):
+        return torch.compile(model.loss)
+    return model.loss
+
+
+def _same_spec(spec: PretrainSpec, path: Path) -> None:
+    """The settings of a run that is gone on with must be the ones it began with."""
+    free = {"out", "compile", "save_seconds"}
+    settings = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(spec).items()}
+    if path.exists():
+        before = json.loads(path.read_text())
+        changed = [field.name for field in fields(spec) if field.name not in free and before[field.name] != settings[field.name]]
+        if changed:
+            raise ValueError(f"{path.parent.parent} holds a run with other settings ({', '.join(changed)}): name another out")
+    else:
+        path.write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def _save_state(model: Llama, optimiser, step: int, seconds: float, folder: Path) -> None:
+    tensors = {f"model.{name}": weight.detach() for name, weight in model.named_parameters()}
+    names = {weight: name for name, weight in model.named_parameters()}
+    for weight, moments in optimiser.state.items():
+        for key in ("exp_avg", "exp_avg_sq"):
+            tensors[f"{key}.{names[weight]}"] = moments[key]
+    temporary = folder / "state.safetensors.part"
+    save_file(tensors, temporary, {"step": str(step), "seconds": str(seconds)})
+    os.replace(temporary, folder / "state.safetensors")
+
+
+def _resume(model: Llama, optimiser, folder: Path) -> tuple[int, float]:
+    path = folder / "state.safetensors"
+    if not path.exists():
+        return 0, 0.0
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        about = file.metadata()
+    tensors, step = load_file(path), int(about["step"])
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            weight.copy_(tensors[f"model.{name}"])
+            optimiser.state[weight] = {
+                "step": torch.tensor(float(step)),
+                "exp_avg": tensors[f"exp_avg.{name}"].to(weight.device),
+                "exp_avg_sq": tensors[f"exp_avg_sq.{name}"].to(weight.device),
+            }
+    return step, float(about["seconds"])
+
+
+@torch.no_grad()
+def held_out_loss(model: Llama, windows: np.ndarray) -> float:
+    """Mean next-token cross-entropy in nats over the windows `[window, token]`."""
+    device = next(model.parameters()).device
+    total = sum(model.loss(torch.from_numpy(part).to(device)).item() * len(part) for part in np.array_split(windows, max(1, len(windows) // 16)))
+    return total / len(windows)
+
+
+# ---- what it leaves
+
+
+def save_hugging_face(model: Llama, tokenizer: Path, out: Path) -> None:
+    """config.json, model.safetensors (bfloat16), tokenizer.json: a folder that AutoModelForCausalLM opens."""
+    import shutil
+
+    end = _end_id(tokenizer)
+    config = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        **model.shape.hugging_face(),
+        "bos_token_id": end,
+        "eos_token_id": end,
+        "pad_token_id": end,
+        "dtype": "bfloat16",
+    }
+    weights = {name: weight.detach().to(torch.bfloat16).contiguous().cpu() for name, weight in model.named_parameters()}
+    temporary = out / "model.safetensors.part"
+    save_file(weights, temporary, {"format": "pt"})
+    os.replace(temporary, out / "model.safetensors")
+    (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    shutil.copyfile(tokenizer, out / "tokenizer.json")
+    about = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": END, "eos_token": END, "pad_token": END,
+             "model_max_length": model.shape.context, "clean_up_tokenization_spaces": False}  # fmt: skip
+    (out / "tokenizer_config.json").write_text(json.dumps(about, indent=2) + "\n")
+    generation = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end}
+    (out / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
+
+
+def _end_id(tokenizer: Path) -> int:
+    return next(token["id"] for token in json.loads(tokenizer.read_text())["added_tokens"] if token["content"] == END)
+
+
+def samples(folder: Path, tokens: int = 80) -> list[str]:
+    """Ten texts, from fixed openings and a fixed seed."""
+    from training.language_models.opening import open_model
+
+    model = open_model(str(folder), device="cpu")
+    written = model.generate(list(OPENINGS), max_new_tokens=tokens, temperature=0.7, top_p=0.95, seed=0)
+    return [opening + text for opening, text in zip(OPENINGS, written, strict=True)]
+
+
+def model_card(spec: PretrainSpec, model: Llama, sources: Sources, held_out: dict, seconds: float, texts_: list[str]) -> str:
+    """The README.md of the folder: data, tokens, recipe, hardware, loss, samples."""
+    count = sum(weight.numel() for weight in model.parameters())
+    shares = "\n".join(
+        f"| {name} | {share:.1%} | {len(sources.arrays[name]):,} | {held_out[name]:.3f} ({math.exp(held_out[name]):.1f}) |"
+        for name, share in zip(sources.arrays, sources.weights, strict=True)
+    )
+    settings = ", ".join(f"{key}={value}" for key, value in asdict(spec).items() if key not in ("out", "corpus"))
+    quoted = "\n\n".join("> " + text.replace("\n", "\n> ") for text in texts_)
+    return CARD.format(
+        parameters=f"{count:,}", tokens=f"{spec.steps * spec.batch_windows * spec.context:,}", shares=shares, settings=settings,
+        hours=f"{seconds / 3600:.1f}", threads=torch.get_num_threads(), samples=quoted, layers=spec.n_layers, d_model=spec.d_model,
+        vocab=spec.vocab_size, context=spec.context, torch=torch.__version__.split("+")[0],
+    )  # fmt: skip
+
+
+CARD = """---
+license: apache-2.0
+language: en
+pipeline_tag: text-generation
+---
+# A small storyteller
+
+A Llama of {parameters} parameters ({layers} layers, d_model {d_model}, vocabulary {vocab}, context {context}), trained from
+nothing by `saes pretrain` to write short plain-English stories in which feelings decide what people do. It is meant for
+trying interpretability tools, and for nothing else: it knows no facts, and it repeats the attitudes of its sources.
+
+| source | share of the windows | tokens held | held-out loss in nats (perplexity) |
+|---|---|---|---|
+{shares}
+
+Trained on {tokens} tokens in {hours} hours (CPU or GPU as found, {threads} CPU threads, torch {torch}).
+Settings: {settings}
+
+## Ten samples, not selected (temperature 0.7, top-p 0.95, seed 0)
+
+{samples}
+"""
