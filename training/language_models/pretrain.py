@@ -38,19 +38,19 @@ OPENINGS = ("One morning", "Tom was so angry that", "Old Ruth", "Mia was afraid"
 class PretrainSpec:
     out: str = "checkpoints/storyteller"
     """The Hugging Face folder to make."""
-    tokens: int = 12_000_000
+    tokens: int = 14_000_000
     """How many tokens to train on."""
     corpus: tuple[str, ...] = ()
     """Prose to mix in: folders, files, or `datasets` names; each read as often as its share needs."""
-    storyworld_share: float = 0.7
+    storyworld_share: float = 0.8
     """Of the training windows, how many are storyworld's (stories and workshop); all of them when there is no corpus."""
     corpus_weights: tuple[float, ...] = ()
     """How the rest is divided among the corpus entries; evenly when not given."""
     vocab_size: int = 4096
-    d_model: int = 256
-    n_layers: int = 4
+    d_model: int = 192
+    n_layers: int = 5
     n_heads: int = 4
-    d_mlp: int = 704
+    d_mlp: int = 512
     context: int = 256
     batch_windows: int = 16
     """Windows of `context` tokens in a step."""

@@ -1,0 +1,143 @@
+"""The labelling journey: a checkpoint and a concept set -> a study with labels, cards, excerpts and baselines."""
+
+import datetime
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from analysis.concepts.concept import ConceptSet, load_concepts
+from analysis.labelling.baselines import baseline, difference_of_means, label_as_baseline, probe_scores
+from analysis.labelling.choose import Pools, Rules, choose_labels, lexical_share, naming_tokens
+from analysis.labelling.directions import nearest_latents, promoted_tokens
+from analysis.labelling.effects import OutputEffect
+from analysis.labelling.excerpts import top_excerpts
+from analysis.labelling.split import TextTable, text_table
+from analysis.observe import Observation, observe
+from analysis.records import FeatureCard, Label, StudyInfo
+from analysis.study import SCHEMA, Study
+from saes.autoencoder import SparseAutoencoder
+from saes.checkpoint import sae_hash
+from saes.opening import open_dictionary
+from training.language_models.language_model import LanguageModel
+from training.language_models.opening import open_model
+
+
+def label(
+    checkpoint: str | Path,
+    concepts: str | Path = "emotions",
+    model: str | LanguageModel | None = None,
+    out: str | Path | None = None,
+    *,
+    sae_lens_release: str | None = None,
+    open_sealed: bool = False,
+    rules: Rules = Rules(),
+    seed: int = 0,
+    device: str = "auto",
+    progress: bool = True,
+) -> Study:
+    """Labels an SAE's latents with concepts; everything found goes to the study folder `out` (default: beside the SAE).
+
+    `model` defaults to the one that the SAE was trained on. Raises ValueError or FileNotFoundError, in one line, for
+    input that cannot be used.
+    """
+    dictionary, site, _ = open_dictionary(str(checkpoint), sae_lens_release)
+    concept_set = load_concepts(concepts, open_sealed)
+    if model is None or isinstance(model, (str, Path)):
+        model = open_model(str(model or site.model), device)
+    dictionary = dictionary.to(model.device) if isinstance(dictionary, torch.nn.Module) else dictionary
+    out = Path(out) if out else Path(checkpoint) / "study"
+    table = text_table(concept_set)
+    rng = np.random.default_rng(seed)
+
+    seen = observe(model, dictionary, site.hook_name, table.texts)
+    pools = Pools(seen.firings)
+    families = {name: concept_set.family_of(name) for name in concept_set.concepts}
+    effect = OutputEffect(model, dictionary, site.hook_name, table, seed)
+    with tqdm(total=len(families), desc="label", unit="concept", disable=not progress) as bar:
+        labels = choose_labels(pools, table, families, rng, rules, effect, lambda concept: bar.update())
+    labels = [_with_lexical_share(one, seen, table, concept_set) for one in labels]
+
+    means = np.stack([difference_of_means(seen.means, table, name) for name in families])
+    baselines = [baseline("diff_means", seen.means @ direction, table, name) for name, direction in zip(families, means, strict=True)]
+    baselines += [baseline("probe", probe_scores(seen.means, table, name, seed), table, name) for name in families]
+    if isinstance(dictionary, SparseAutoencoder):
+        untrained = observe(model, _untrained(dictionary, seen, seed), site.hook_name, table.texts)
+        chance = choose_labels(Pools(untrained.firings), table, families, rng, replace(rules, recipe_size=1))
+        baselines += [label_as_baseline("random_sae", one) for one in chance if one.kind == "single"]
+
+    latents = sorted({latent for one in labels for latent in one.latents})
+    study = Study.create(out, _info(model, site, checkpoint, concept_set, seed, rules, seen.mean_length, open_sealed))
+    study.write("labels", labels)
+    study.write("baselines", baselines)
+    study.write("cards", _cards(model, dictionary, seen, labels, latents, concept_set))
+    study.write("excerpts", [excerpt for latent in latents for excerpt in top_excerpts(seen.firings, seen.strings, table, latent)])
+    np.savez(out / "diff_means.npz", **dict(zip(families, means, strict=True)))
+    return study
+
+
+def _with_lexical_share(one: Label, seen: Observation, table: TextTable, concept_set: ConceptSet) -> Label:
+    texts = table.positives(one.concept, "checking")
+    names = concept_set.concepts[one.concept].names
+    naming: list[np.ndarray] = [naming_tokens(strings, names) for strings in seen.strings] if len(texts) else []
+    return replace(one, lexical_share=lexical_share(seen.firings, one, texts, naming))
+
+
+def _untrained(sae: SparseAutoencoder, seen: Observation, seed: int) -> SparseAutoencoder:
+    """An SAE of the same shape and sparsity with random directions, centred at the mean activation."""
+    config = replace(sae.config, sparsity="topk") if sae.config.k else sae.config
+    random = SparseAutoencoder(config, seed=seed).to(sae.W_dec.device)
+    with torch.no_grad():
+        random.b_dec.copy_(torch.from_numpy(seen.means.mean(axis=0)))
+    return random
+
+
+def _cards(model, dictionary, seen: Observation, labels: list[Label], latents: list[int], concept_set: ConceptSet) -> list[FeatureCard]:
+    firings = seen.firings
+    density, mean_active, peak = firings.density(), firings.mean_active(), firings.peak()
+    tokens, neighbours = promoted_tokens(model, dictionary, latents), nearest_latents(dictionary, latents)
+    cards = []
+    for latent, (up, down), (near, cosine) in zip(latents, tokens, neighbours, strict=True):
+        mine = [one.concept for one in labels if one.chosen and latent in one.latents]
+        counts, edges = np.histogram(firings.value[firings.latent == latent], bins=20)
+        first = concept_set.concepts[mine[0]] if mine else None
+        cards.append(
+            FeatureCard(
+                latent=latent, concepts=mine, density=float(density[latent]), peak=float(peak[latent]),
+                mean_active=float(mean_active[latent]), histogram_edges=edges.astype(float).tolist(),
+                histogram_counts=counts.tolist(), promoted=up, suppressed=down, nearest=near, nearest_cosine=cosine,
+                valence=first.valence if first else None, arousal=first.arousal if first else None,
+            )
+        )  # fmt: skip
+    return cards
+
+
+def _info(model, site, checkpoint, concept_set: ConceptSet, seed: int, rules: Rules, mean_length: float, opened: bool) -> StudyInfo:
+    return StudyInfo(
+        schema=SCHEMA, model=model.name, site=str(site), sae_folder=str(checkpoint),
+        sae_hash=sae_hash(checkpoint) if Path(checkpoint).is_dir() else "", concept_set=concept_set.name,
+        concept_hash=concept_set.hash, command=shlex.join(sys.argv), commit=_commit(), version=_version(),
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        settings={"seed": seed, "rules": rules.__dict__, "hook_name": site.hook_name, "mean_activation_length": mean_length},
+        opened_sealed=opened,
+    )  # fmt: skip
+
+
+def _commit() -> str:
+    """The commit of the checkout that this code runs from; empty for an installed package."""
+    here = Path(__file__).parent
+    found = subprocess.run(["git", "-C", str(here), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return found.stdout.strip()
+
+
+def _version() -> str:
+    try:
+        return version("emotion-saes")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,1 @@
+"""The stream of activations from a language model to the training step."""

@@ -1,0 +1,51 @@
+"""Activations from a language model, batch after batch, without those that would only mislead an SAE."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from training.activations.batch import ActivationBatch
+from training.language_models.language_model import LanguageModel, Tokens
+
+SINK_FACTOR = 10.0
+"""An activation so many times as long as the batch's median is an attention sink.
+
+Models park attention on a token or two (mostly the first) whose activations grow to hundreds of times the length of all
+others (arXiv:2309.17453, arXiv:2402.17762); a few of them would rule the SAE's loss and its scale. The median is that of
+the batch, not a running one, so that what is kept does not depend on where a run was resumed.
+"""
+
+
+def harvest(model: LanguageModel, hook_name: str, token_batches: Iterable[Tokens]) -> Iterator[ActivationBatch]:
+    """What passes ``hook_name`` for each batch of tokens; NaN or infinity is a ValueError that names the token."""
+    model.width(hook_name)  # an unknown place is an error before any text is read
+    return (harvested(model, hook_name, tokens, number) for number, tokens in enumerate(token_batches))
+
+
+def harvested(model: LanguageModel, hook_name: str, tokens: Tokens, number: int = 0) -> ActivationBatch:
+    """The activations of one batch, which is the ``number``-th of its stream."""
+    tokens = tokens.to(model.device)
+    vectors = model.activations(tokens, [hook_name])[hook_name]
+    lengths = vectors.float().norm(dim=-1)
+    wrong = tokens.keep & ~lengths.isfinite()
+    if bool(wrong.any()):
+        raise ValueError(_named(model, hook_name, tokens, wrong, number))
+    return ActivationBatch(tokens, vectors, within_reach(lengths, tokens.keep))
+
+
+def within_reach(lengths: Float[Tensor, "window token"], keep: Bool[Tensor, "window token"]) -> Bool[Tensor, "window token"]:
+    """``keep`` without the attention sinks, going by the lengths of the activations."""
+    if not bool(keep.any()):
+        return keep
+    return keep & (lengths <= SINK_FACTOR * lengths[keep].median())
+
+
+def _named(model: LanguageModel, hook_name: str, tokens: Tokens, wrong: Tensor, number: int) -> str:
+    text, token = (int(place) for place in wrong.nonzero()[0])
+    word = model.strings(tokens.ids[text, token : token + 1].cpu())[0]
+    return (
+        f"the activation at {hook_name} is NaN or infinite at token {token} ({word!r}) of text {text} in batch {number} "
+        f"({int(wrong.sum())} such tokens in this batch): {model.name} cannot be read in {str(model.dtype)[6:]}; float32 may do"
+    )

@@ -1,0 +1,54 @@
+"""What a language model loses when a dictionary's reconstruction stands in for its activations."""
+
+import torch
+from torch import Tensor
+
+from saes.dictionary import Dictionary
+from training.activations.harvest import within_reach
+from training.language_models.language_model import LanguageModel, Tokens
+
+
+@torch.no_grad()
+def patched_loss(model: LanguageModel, dictionary: Dictionary, hook_name: str, tokens: Tokens) -> dict[str, float]:
+    """Cross-entropies in nats a predicted token, and the share that the dictionary recovers.
+
+    ce: of the model as it is; ce_patched: with reconstructions at ``hook_name``; ce_ablated: with zeros there;
+    ce_recovered = (ce_ablated - ce_patched) / (ce_ablated - ce), which SAELens calls ce_loss_score; tokens: how many were
+    predicted. Padding, special tokens and attention sinks, which no SAE is trained on, stay as they are in all three.
+    """
+
+    def patched(x: Tensor, *, keep: Tensor | None = None) -> Tensor:
+        inside = _inside(x, keep)
+        y = x.clone()
+        y[inside] = dictionary.decode(dictionary.encode(x[inside])).to(x.dtype)
+        return y
+
+    def ablated(x: Tensor, *, keep: Tensor | None = None) -> Tensor:
+        return x.masked_fill(_inside(x, keep)[..., None], 0)
+
+    tokens = tokens.to(model.device)
+    predicted = tokens.real[:, 1:]
+    count = int(predicted.sum())
+    if not count:
+        raise ValueError("no token to predict: the texts are empty or of one token each")
+    ce, ce_patched, ce_ablated = (
+        -float(model.log_probs(tokens, hooks)[:, 1:][predicted].double().mean())
+        for hooks in ({}, {hook_name: patched}, {hook_name: ablated})
+    )
+    return {
+        "ce": ce,
+        "ce_patched": ce_patched,
+        "ce_ablated": ce_ablated,
+        "ce_recovered": recovered(ce, ce_patched, ce_ablated),
+        "tokens": count,
+    }
+
+
+def recovered(ce: float, ce_patched: float, ce_ablated: float) -> float:
+    """The share of what ablation costs that the reconstruction gets back; NaN where ablation costs nothing."""
+    return (ce_ablated - ce_patched) / (ce_ablated - ce) if ce_ablated != ce else float("nan")
+
+
+def _inside(x: Tensor, keep: Tensor | None) -> Tensor:
+    keep = torch.ones(x.shape[:-1], dtype=torch.bool, device=x.device) if keep is None else keep
+    return within_reach(x.float().norm(dim=-1), keep)
