@@ -2,7 +2,7 @@
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: float, decay: float) -> float:
-    """Rises in a straight line over the first ``warmup`` of the steps and falls to zero over the last ``decay`` of them.
+    """Rises evenly over the first ``warmup`` of the steps and falls to zero over the last ``decay`` of them.
 
     ``step`` counts from 0. The first step is above zero and the last one, too, so that none is for nothing.
     """

@@ -1,11 +1,14 @@
 """What a language model loses when a dictionary's reconstruction stands in for its activations."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from saes.dictionary import Dictionary
 from training.activations.harvest import within_reach
 from training.language_models.language_model import LanguageModel, Tokens
+
+ROWS_AT_ONCE = 1024
 
 
 @torch.no_grad()
@@ -13,14 +16,14 @@ def patched_loss(model: LanguageModel, dictionary: Dictionary, hook_name: str, t
     """Cross-entropies in nats a predicted token, and the share that the dictionary recovers.
 
     ce: of the model as it is; ce_patched: with reconstructions at ``hook_name``; ce_ablated: with zeros there;
-    ce_recovered = (ce_ablated - ce_patched) / (ce_ablated - ce), which SAELens calls ce_loss_score; tokens: how many were
-    predicted. Padding, special tokens and attention sinks, which no SAE is trained on, stay as they are in all three.
+    ce_recovered = (ce_ablated - ce_patched) / (ce_ablated - ce), which SAELens calls ce_loss_score; tokens: how many
+    were predicted. Padding, special tokens and attention sinks, which no SAE is trained on, stay as they are in all three.
     """
 
     def patched(x: Tensor, *, keep: Tensor | None = None) -> Tensor:
         inside = _inside(x, keep)
         y = x.clone()
-        y[inside] = dictionary.decode(dictionary.encode(x[inside])).to(x.dtype)
+        y[inside] = reconstructed(dictionary, x[inside]).to(x.dtype)
         return y
 
     def ablated(x: Tensor, *, keep: Tensor | None = None) -> Tensor:
@@ -44,9 +47,20 @@ def patched_loss(model: LanguageModel, dictionary: Dictionary, hook_name: str, t
     }
 
 
+@torch.no_grad()
+def reconstructed(dictionary: Dictionary, x: Float[Tensor, "row d_in"]) -> Float[Tensor, "row d_in"]:
+    """What the dictionary makes of ``x``, never holding more than some rows at its own width."""
+    parts = [dictionary.decode(dictionary.encode(part)) for part in x.split(ROWS_AT_ONCE)]
+    return torch.cat(parts) if parts else x
+
+
 def recovered(ce: float, ce_patched: float, ce_ablated: float) -> float:
-    """The share of what ablation costs that the reconstruction gets back; NaN where ablation costs nothing."""
-    return (ce_ablated - ce_patched) / (ce_ablated - ce) if ce_ablated != ce else float("nan")
+    """The share of what ablation costs that the reconstruction gets back."""
+    if ce_ablated == ce:
+        raise ValueError(
+            "zeros there cost the model nothing, so there is no loss to recover: is the hook name the right one?"
+        )
+    return (ce_ablated - ce_patched) / (ce_ablated - ce)
 
 
 def _inside(x: Tensor, keep: Tensor | None) -> Tensor:

@@ -86,6 +86,9 @@ def load_concepts(source: str | Path = "emotions", open_sealed: bool = False, st
     if not neutral_path.exists():
         raise ValueError(f"{folder} has no {NEUTRAL}.jsonl: texts without any concept are needed to compare with")
     neutral = _texts(_lines(neutral_path), neutral_path, seen, first=1)
+    sealed_neutral = folder / "sealed" / neutral_path.name
+    if open_sealed and sealed_neutral.exists():
+        neutral |= _texts(_lines(sealed_neutral), sealed_neutral, seen, first=1)
     for split in ("finding", "checking", "prompt"):
         if not neutral.get(split):
             raise ValueError(f"{neutral_path} has no {split} texts")

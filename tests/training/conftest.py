@@ -21,9 +21,7 @@ def make_tokenizer(bos):
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=320, special_tokens=[END], initial_alphabet=alphabet, show_progress=False
-    )
+    trainer = trainers.BpeTrainer(vocab_size=320, special_tokens=[END], initial_alphabet=alphabet, show_progress=False)
     raw.train_from_iterator(SENTENCES, trainer)
     if bos:
         end_id = raw.token_to_id(END)
@@ -59,7 +57,7 @@ def make_model(family):
     torch.manual_seed(hash_of(family))
     model = transformers.AutoModelForCausalLM.from_config(config)
     with torch.no_grad():
-        for name, weight in model.named_parameters():
+        for weight in model.parameters():
             if weight.dim() == 1:  # biases and norms start at 0 or 1, where a mix-up would not show
                 weight.add_(0.1 * torch.randn(weight.shape))
     return model

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -12,9 +11,9 @@ from training.language_models.language_model import LanguageModel, Tokens
 SINK_FACTOR = 10.0
 """An activation so many times as long as the batch's median is an attention sink.
 
-Models park attention on a token or two (mostly the first) whose activations grow to hundreds of times the length of all
-others (arXiv:2309.17453, arXiv:2402.17762); a few of them would rule the SAE's loss and its scale. The median is that of
-the batch, not a running one, so that what is kept does not depend on where a run was resumed.
+Models park attention on a token or two (mostly the first) whose activations grow to hundreds of times the length of
+all others (arXiv:2309.17453, arXiv:2402.17762); a few of them would rule the SAE's loss and its scale. The median is
+that of the batch, not a running one, so that what is kept does not depend on where a run was resumed.
 """
 
 
@@ -35,7 +34,9 @@ def harvested(model: LanguageModel, hook_name: str, tokens: Tokens, number: int 
     return ActivationBatch(tokens, vectors, within_reach(lengths, tokens.keep))
 
 
-def within_reach(lengths: Float[Tensor, "window token"], keep: Bool[Tensor, "window token"]) -> Bool[Tensor, "window token"]:
+def within_reach(
+    lengths: Float[Tensor, "window token"], keep: Bool[Tensor, "window token"]
+) -> Bool[Tensor, "window token"]:
     """``keep`` without the attention sinks, going by the lengths of the activations."""
     if not bool(keep.any()):
         return keep
@@ -47,5 +48,5 @@ def _named(model: LanguageModel, hook_name: str, tokens: Tokens, wrong: Tensor, 
     word = model.strings(tokens.ids[text, token : token + 1].cpu())[0]
     return (
         f"the activation at {hook_name} is NaN or infinite at token {token} ({word!r}) of text {text} in batch {number} "
-        f"({int(wrong.sum())} such tokens in this batch): {model.name} cannot be read in {str(model.dtype)[6:]}; float32 may do"
+        f"({int(wrong.sum())} such tokens in this batch): {model.name} cannot be read in {str(model.dtype)[6:]}"
     )

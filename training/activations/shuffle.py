@@ -16,7 +16,7 @@ class ShuffleState:
     """Where a shuffle stands; ``shuffled_rows`` keeps it up to date between any two of its yields."""
 
     batches_taken: int = 0
-    """How many batches of the stream have gone in: one that resumes gives ``shuffled_rows`` the stream from there on."""
+    """How many batches of the stream have gone in: to resume, give ``shuffled_rows`` the stream from there on."""
     refills: int = 0
     rows: Tensor | None = None
     """[row, d_in] in the buffer, in the order in which they come out until it is filled up and shuffled again."""

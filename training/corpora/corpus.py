@@ -25,11 +25,13 @@ DOCUMENTS_AT_ONCE = 256
 """Documents that are tokenised together."""
 
 
-def texts(source: str | Path, split: str | None = None, column: str = "text", limit: int | None = None) -> Iterator[str]:
+def texts(
+    source: str | Path, split: str | None = None, column: str = "text", limit: int | None = None
+) -> Iterator[str]:
     """The documents of ``source``, in order, at most ``limit`` of them, none empty.
 
-    ``source`` is a folder of .txt, .txt.xz, .jsonl and .parquet files (read in the order of their names), one such file,
-    "storyworld" or "storyworld:SEED" (generated without end), or a data set's name for `datasets`, "name" or
+    ``source`` is a folder of .txt, .txt.xz, .jsonl and .parquet files (read in the order of their names), one such
+    file, "storyworld" or "storyworld:SEED" (generated without end), or a data set's name for `datasets`, "name" or
     "name:configuration", of which ``split`` (default train) is read. ``column`` is the field that holds the text.
 
     A source that does not exist is an error at once; one without any text is an error when that is known.
@@ -158,12 +160,14 @@ def repeated(open_documents: Callable[[], Iterator[str]]) -> Iterator[str]:
         log.warning("the corpus has been read to its end (%d documents): starting again", documents)
 
 
-def windows(documents: Iterable[str], model: LanguageModel, context: int | None = None, batch: int = 16) -> Iterator[Tokens]:
-    """Documents one after the other, cut into windows of ``context`` tokens (default: the model's), ``batch`` at a time.
+def windows(
+    documents: Iterable[str], model: LanguageModel, context: int | None = None, batch: int = 16
+) -> Iterator[Tokens]:
+    """Documents end to end, cut into windows of ``context`` tokens (default: the model's), ``batch`` at a time.
 
     Where the model's texts begin with a special token, every window does; the end-of-text token follows every document.
-    Both have ``keep`` False. Nothing is padded and nothing left out: the last windows may be fewer, and the very last one,
-    which comes alone, shorter.
+    Both have ``keep`` False. Nothing is padded and nothing left out: the last windows may be fewer, and the very last
+    one, which comes alone, shorter.
     """
     context = model.context if context is None else context
     if not 2 <= context <= model.context:

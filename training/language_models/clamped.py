@@ -1,7 +1,7 @@
 """An intervention around any Hugging Face model, for as long as a `with` lasts.
 
-    with clamped(model, Intervention((Edit((1234,), 8.0),)), dictionary, "blocks.2.hook_resid_post"):
-        model.generate(**tokenizer("Once", return_tensors="pt"))
+with clamped(model, Intervention((Edit((1234,), 8.0),)), dictionary, "blocks.2.hook_resid_post"):
+    model.generate(**tokenizer("Once", return_tensors="pt"))
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,9 @@ def clamped(
     site = getattr(dictionary, "site", None)
     hook_name = hook_name or (site.hook_name if site is not None else None)
     if hook_name is None:
-        raise ValueError("clamped needs a hook_name, for example blocks.2.hook_resid_post: the dictionary does not say one")
+        raise ValueError(
+            "clamped needs a hook_name, for example blocks.2.hook_resid_post: the dictionary does not say one"
+        )
     if isinstance(model, LanguageModel):
         held = model
     else:
@@ -37,6 +39,8 @@ def clamped(
         held = HuggingFaceModel(model)
     width = held.width(hook_name)
     if dictionary is not None and dictionary.d_in != width:
-        raise ValueError(f"expected d_in {dictionary.d_in}, got {width} at {hook_name}: the dictionary is of another model")
+        raise ValueError(
+            f"expected d_in {dictionary.d_in}, got {width} at {hook_name}: the dictionary is of another model"
+        )
     with held.hooked({hook_name: intervention.hook(dictionary)}):
         yield model

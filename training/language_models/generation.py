@@ -1,4 +1,4 @@
-"""Writing text with a KV cache: a plain loop over a model's forward pass, batched, with a random stream for each row."""
+"""Writing text with a KV cache: a plain loop over a model's forward pass, with a random stream for each row."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -56,8 +56,8 @@ def sample(
 ) -> Int64[Tensor, " row"]:
     """One token a row from the likeliest ones that together hold ``top_p``; ``draw`` is uniform in [0, 1).
 
-    The draw runs down the tokens from the likeliest one, so that two arms of an experiment with the same draws part only
-    where their probabilities do.
+    The draw runs down the tokens from the likeliest one, so that two arms of an experiment with the same draws part
+    only where their probabilities do.
     """
     probabilities, tokens = (logits / temperature).softmax(-1).sort(dim=-1, descending=True, stable=True)
     below = probabilities.cumsum(-1) - probabilities
@@ -74,7 +74,9 @@ def drawn(seeds: Sequence[str], count: int, device: torch.device) -> Float[Tenso
     return torch.tensor([[stream.random() for _ in range(count)] for stream in streams], device=device)
 
 
-def left_padded(rows: Sequence[Sequence[int]], fill: int) -> tuple[Int64[Tensor, "row token"], Bool[Tensor, "row token"]]:
+def left_padded(
+    rows: Sequence[Sequence[int]], fill: int
+) -> tuple[Int64[Tensor, "row token"], Bool[Tensor, "row token"]]:
     """Prompts with their last tokens in one column, and where they are real."""
     width = max(len(row) for row in rows)
     ids = torch.full((len(rows), width), fill, dtype=torch.long)

@@ -5,7 +5,7 @@ The model stays as it is (fused attention included). Its places are found by loo
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -117,10 +117,8 @@ class HuggingFaceModel:
         with ExitStack() as stack:
             for name, place in wanted.items():
                 stack.enter_context(_attached(Place(place.module, place.side), catch(name)))
-            try:
-                self._forward(tokens)
-            except _Enough:
-                pass
+            stack.enter_context(suppress(_Enough))
+            self._forward(tokens)
         return {name: found[name] for name in wanted}
 
     @torch.no_grad()
@@ -132,7 +130,10 @@ class HuggingFaceModel:
     def log_probs(self, tokens: Tokens, hooks: Mapping[str, Hook] | None = None) -> Float[Tensor, "text token"]:
         tokens = tokens.to(self.device)
         logits = self.logits(tokens, hooks)[:, :-1]
-        read = [-F.cross_entropy(row.float(), ids, reduction="none") for row, ids in zip(logits, tokens.ids[:, 1:], strict=True)]
+        read = [
+            -F.cross_entropy(row.float(), ids, reduction="none")
+            for row, ids in zip(logits, tokens.ids[:, 1:], strict=True)
+        ]
         after_first = torch.stack(read) if read else logits.new_zeros(0, 0)
         return F.pad(after_first, (1, 0)) * tokens.real
 
@@ -145,9 +146,11 @@ class HuggingFaceModel:
             return self._reader(real, use_cache=False)(ids).float().log_softmax(-1)
 
     def _forward(self, tokens: Tokens) -> Any:
-        """The model's whole answer. Padding is on the right, where causal attention never looks, so it needs no mask."""
+        """The model's whole answer. Padding on the right, where causal attention never looks, needs no mask."""
         if tokens.ids.shape[1] > self.context:
-            raise ValueError(f"a text of {tokens.ids.shape[1]} tokens is longer than {self.name}'s context of {self.context}")
+            raise ValueError(
+                f"a text of {tokens.ids.shape[1]} tokens is longer than {self.name}'s context of {self.context}"
+            )
         tokens = tokens.to(self.device)
         with self._told(Call(None if bool(tokens.keep.all()) else tokens.keep)):
             return self.model(input_ids=tokens.ids, use_cache=False)
@@ -225,7 +228,9 @@ class HuggingFaceModel:
     ) -> list[str]:
         tokenizer, rows = self._tokenizer(), self._rows(prompts)
         if temperature < 0 or not 0 < top_p <= 1:
-            raise ValueError(f"temperature must not be negative and top_p lies in (0, 1]: got {temperature} and {top_p}")
+            raise ValueError(
+                f"temperature must not be negative and top_p lies in (0, 1]: got {temperature} and {top_p}"
+            )
         longest = max((len(row) for row in rows), default=0)
         if longest + max_new_tokens > self.context:
             raise ValueError(
@@ -254,10 +259,16 @@ class HuggingFaceModel:
                 stopped if stops else None,
             )
         texts = [tokenising.continuation(tokenizer, row, new) for row, new in zip(rows, written, strict=True)]
-        texts = [text[: min((place for place in map(text.find, stops) if place >= 0), default=len(text))] for text in texts]
+        texts = [
+            text[: min((place for place in map(text.find, stops) if place >= 0), default=len(text))] for text in texts
+        ]
         if not keep_prompt:
             return texts
-        given = [tokenizer.decode(row, skip_special_tokens=True) for row in rows] if isinstance(prompts, Tokens) else prompts
+        given = (
+            [tokenizer.decode(row, skip_special_tokens=True) for row in rows]
+            if isinstance(prompts, Tokens)
+            else prompts
+        )
         return [prompt + text for prompt, text in zip(given, texts, strict=True)]
 
     def _rows(self, prompts: Sequence[str] | Tokens) -> list[list[int]]:
@@ -266,7 +277,9 @@ class HuggingFaceModel:
             limit = 2**62  # a prompt is never cut in silence: generate() and the forward pass refuse one too long
             prompts = tokenising.tokenise(self._tokenizer(), prompts, limit)
             if prompts.lengths is not None and bool((prompts.lengths == 0).any()):
-                raise ValueError("a prompt holds no token: this model's tokenizer adds none by itself, so write something")
+                raise ValueError(
+                    "a prompt holds no token: this model's tokenizer adds none by itself, so write something"
+                )
         return [ids[real].tolist() for ids, real in zip(prompts.ids, prompts.real, strict=True)]
 
     def _left_padded(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
@@ -298,7 +311,9 @@ class HuggingFaceModel:
             options: dict[str, Any] = {"use_cache": use_cache, "past_key_values": past, "position_ids": positions}
             options["attention_mask"] = mask.long() if padded else None
             options["logits_to_keep"] = 1
-            options = {name: value for name, value in options.items() if name in self._accepts or "kwargs" in self._accepts}
+            options = {
+                name: value for name, value in options.items() if name in self._accepts or "kwargs" in self._accepts
+            }
             with self._told(Call(None if bool(keep.all()) else keep, offset)):
                 answer = self.model(input_ids=step, **options)
             past = answer.past_key_values
@@ -322,7 +337,11 @@ class _Enough(Exception):
 
 
 def open_hugging_face(
-    name: str, folder: str | None = None, device: str = "cpu", dtype: torch.dtype = torch.float32, revision: str | None = None
+    name: str,
+    folder: str | None = None,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    revision: str | None = None,
 ) -> HuggingFaceModel:
     """The model called ``name`` (in ``folder``, where it is not a hub name), with its tokenizer, ready to be read."""
     model, tokenizer = load(folder or name, device, dtype, revision)
@@ -375,9 +394,10 @@ def blocks_of(model: Any) -> nn.ModuleList:
     n_layers = model.config.get_text_config().num_hidden_layers
     for path, module in model.named_modules():
         elsewhere = "vision" in path or "audio" in path or "encoder" in path.split(".")
-        if isinstance(module, nn.ModuleList) and len(module) == n_layers and not elsewhere:
-            if any(_part(block, "attention") is not None for block in module):
-                return module
+        if elsewhere or not isinstance(module, nn.ModuleList) or len(module) != n_layers:
+            continue
+        if any(_part(block, "attention") is not None for block in module):
+            return module
     raise ValueError(f"{type(model).__name__} holds no list of {n_layers} blocks with attention: it cannot be hooked")
 
 
@@ -524,5 +544,3 @@ def _seeds(seed: int | Sequence[int], rows: int) -> list[str]:
     if len(seed) != rows:
         raise ValueError(f"{rows} prompts need as many seeds, or one, got {len(seed)}")
     return [f"{one}/" for one in seed]
-
-

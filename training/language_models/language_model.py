@@ -99,7 +99,7 @@ class LanguageModel(Protocol):
         ...
 
     def hooked(self, hooks: Mapping[str, Hook]) -> AbstractContextManager[Any]:
-        """Keeps ``hooks`` in place for all that is done inside; an unknown place is a ValueError that lists the others."""
+        """Keeps ``hooks`` in place for all done inside; an unknown place is a ValueError that lists the others."""
         ...
 
     def generate(
@@ -115,8 +115,8 @@ class LanguageModel(Protocol):
     ) -> list[str]:
         """What the model writes after each prompt, up to its end-of-text token or (without it) a ``stop`` string.
 
-        Each prompt draws from a stream of its own, made of ``seed`` and its place in the list (or of its own seed, where
-        there is one a prompt), so that what it becomes does not depend on its neighbours.
+        Each prompt draws from a stream of its own, made of ``seed`` and its place in the list (or of its own seed,
+        where there is one a prompt), so that what it becomes does not depend on its neighbours.
         """
         ...
 

@@ -44,5 +44,7 @@ def open_transformer_lens(
     # The bridge re-implements attention step by step, which is what Hugging Face calls eager.
     model, tokenizer = load(folder or name, device, dtype, revision, attn_implementation="eager")
     own_names = list(places_in(model))
-    bridge = TransformerBridge.boot_transformers(folder or name, hf_model=model, tokenizer=tokenizer, device=device, dtype=dtype)
+    bridge = TransformerBridge.boot_transformers(
+        folder or name, hf_model=model, tokenizer=tokenizer, device=device, dtype=dtype
+    )
     return TransformerLensModel(bridge, tokenizer, own_names, name, revision)

@@ -4,8 +4,13 @@ import pytest
 import torch
 
 from training.language_models.language_model import LanguageModel, Tokens
-from tests.training.conftest import FAMILIES, SENTENCES
 
+FAMILIES = ("llama", "gpt2", "gpt_neox", "gemma2", "qwen2")
+SENTENCES = [
+    "The cat sat on the mat and looked at the rain.",
+    "Nora was proud of her kite, so she flew it high.",
+    "Where did you go? said Tom, and he laughed.",
+]
 PROMPTS = ["The cat", "Nora was proud of her kite, so", "R"]
 
 
@@ -50,7 +55,9 @@ def test_an_edit_moves_the_stream_itself(model):
     for name in ("hook_resid_pre", "hook_resid_mid", "hook_attn_out", "hook_mlp_out", "hook_resid_post"):
         if f"blocks.1.{name}" not in model.places:
             continue
-        plain = model.activations(tokens, ["blocks.1.hook_mlp_out", "blocks.1.hook_attn_out", "blocks.1.hook_resid_post"])
+        plain = model.activations(
+            tokens, ["blocks.1.hook_mlp_out", "blocks.1.hook_attn_out", "blocks.1.hook_resid_post"]
+        )
         with model.hooked({f"blocks.1.{name}": pushed(0.5)}):
             moved = model.activations(tokens, list(plain))
         change = {key: moved[key] - plain[key] for key in plain}
@@ -151,7 +158,9 @@ def uncached(model, prompt, count, hooks=None):
     return ids[0, start:].tolist()
 
 
-@pytest.mark.parametrize("hooks", [None, {"blocks.1.hook_resid_post": pushed(2.0)}, {"blocks.1.hook_attn_out": pushed(2.0)}])
+@pytest.mark.parametrize(
+    "hooks", [None, {"blocks.1.hook_resid_post": pushed(2.0)}, {"blocks.1.hook_attn_out": pushed(2.0)}]
+)
 def test_cached_equals_uncached_padded_equals_unpadded(model, hooks):
     together = model.generate(PROMPTS, 10, hooks=hooks)
     for row, prompt in enumerate(PROMPTS):
@@ -162,7 +171,9 @@ def test_cached_equals_uncached_padded_equals_unpadded(model, hooks):
 
 def test_greedy_agrees_with_hugging_faces_own_generate(model):
     tokens = model.tokenise(PROMPTS[1:2])
-    theirs = model.model.generate(tokens.ids, attention_mask=torch.ones_like(tokens.ids), max_new_tokens=10, do_sample=False)
+    theirs = model.model.generate(
+        tokens.ids, attention_mask=torch.ones_like(tokens.ids), max_new_tokens=10, do_sample=False
+    )
     ours = model.generate(tokens, 10)
     assert ours[0] == model.tokenizer.decode(theirs[0, tokens.ids.shape[1] :], skip_special_tokens=True)
 
@@ -242,8 +253,8 @@ def test_stop_strings_and_kept_prompts(model):
 def test_too_long_is_said(model):
     with pytest.raises(ValueError, match="context of 64"):
         model.generate(["The cat"], 64)
+    ids = torch.zeros(1, 65, dtype=torch.long)
     with pytest.raises(ValueError, match="context of 64"):
-        ids = torch.zeros(1, 65, dtype=torch.long)
         model.logits(Tokens(ids, ids == 0))
 
 
@@ -273,7 +284,13 @@ def test_sequential_gpt_neox_and_olmo2_have_a_stream_between(tmp_path):
 
     from training.language_models.hugging_face import HuggingFaceModel
 
-    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 50}
+    sizes = {
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "vocab_size": 50,
+    }
     for config in (
         transformers.GPTNeoXConfig(**sizes, use_parallel_residual=False),
         transformers.Olmo2Config(**sizes, pad_token_id=None),

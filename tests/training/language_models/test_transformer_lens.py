@@ -3,11 +3,13 @@
 import pytest
 import torch
 
-from tests.training.conftest import FAMILIES, SENTENCES
 from training.language_models.language_model import LanguageModel
 from training.language_models.opening import open_model
 
 pytest.importorskip("transformer_lens")
+
+FAMILIES = ("llama", "gpt2", "gpt_neox", "gemma2", "qwen2")
+SENTENCES = ["The cat sat on the mat and looked at the rain.", "Where did you go? said Tom, and he laughed."]
 
 
 @pytest.fixture(scope="module", params=FAMILIES)

@@ -82,6 +82,14 @@ class Narrator:
         first_person = shape in (self._goal_story, self._day, self._glimpse) and rng.random() < 0.3
         return shape(Telling(rng, hero, friend, first_person))
 
+    def moment(self, feeling: str) -> str:
+        """A short story about one known feeling and no other, a third of them in the first person."""
+        rng = self.rng
+        hero = draw_person(rng)
+        friend = draw_person(rng, taken=(hero.name,))
+        self.naming = rng.random() < self.named
+        return self._moment(Telling(rng, hero, friend, first_person=rng.random() < 0.3), feeling)
+
     # ---- shapes of stories
 
     def _goal_story(self, voice: Telling) -> str:
@@ -164,8 +172,10 @@ class Narrator:
 
     def _glimpse(self, voice: Telling) -> str:
         """A short moment: a cause, or a stated feeling, and what comes of it."""
+        return self._moment(voice, self.rng.choice(FEELINGS))
+
+    def _moment(self, voice: Telling, feeling: str) -> str:
         rng = self.rng
-        feeling = rng.choice(FEELINGS)
         voice.person.mind.feel(feeling)
         lines = []
         if rng.random() < 0.6:

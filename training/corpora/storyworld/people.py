@@ -5,14 +5,8 @@ from dataclasses import dataclass, field
 
 from training.corpora.storyworld.bank import CHOICE, FEELINGS, SLOT
 
-GIRLS = (
-    "Mia Anna Lily Sue Nora Ella Rosa Kate Zoe Ruth Amy Jane Lena Maya Ivy Clara Dora Hanna Lucy Nina Tess Olga Fay "
-    "June Vera Mary Ida Beth Cora Pia"
-).split()
-BOYS = (
-    "Tom Ben Sam Max Leo Jack Paul Finn Omar Hugo Adam Luke Nick Rob Tim Carl Eli Ned Joe Ravi Ivan Otto Gus Dan Will "
-    "Kurt Abe Sid Theo Mark"
-).split()
+GIRLS = ["Mia", "Anna", "Lily", "Sue", "Nora", "Ella", "Rosa", "Kate", "Zoe", "Ruth", "Amy", "Jane", "Lena", "Maya", "Ivy", "Clara", "Dora", "Hanna", "Lucy", "Nina", "Tess", "Olga", "Fay", "June", "Vera", "Mary", "Ida", "Beth", "Cora", "Pia"]
+BOYS = ["Tom", "Ben", "Sam", "Max", "Leo", "Jack", "Paul", "Finn", "Omar", "Hugo", "Adam", "Luke", "Nick", "Rob", "Tim", "Carl", "Eli", "Ned", "Joe", "Ravi", "Ivan", "Otto", "Gus", "Dan", "Will", "Kurt", "Abe", "Sid", "Theo", "Mark"]
 AGES = ("child", "child", "grown-up", "grown-up", "old")
 TITLES = {
     "child": ("{0}", "{0}", "{0}", "little {0}", "young {0}"),

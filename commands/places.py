@@ -1,0 +1,43 @@
+"""Where a checkpoint or a study is: a path, a name under ./checkpoints, or one that came with the package."""
+
+from pathlib import Path
+
+BUNDLED = Path(__file__).parents[1] / "checkpoints"
+DEFAULT = "storyteller-sae"
+"""The bundled SAE, with its study inside."""
+
+
+def find_folder(name: str | Path) -> Path:
+    """The folder that ``name`` means; FileNotFoundError says where it was looked for."""
+    for shelf in (Path("."), Path("checkpoints"), BUNDLED):
+        if (shelf / name).is_dir():
+            return shelf / name
+    if Path(name).suffix in (".pt", ".pth", ".bin", ".pkl", ".ckpt") and Path(name).is_file():
+        raise ValueError(f"{name} is a pickle, which can run code: refused; give a folder with sae_weights.safetensors")
+    raise FileNotFoundError(f"there is no checkpoint or study {name}: not as a folder, nor under ./checkpoints, nor bundled")
+
+
+def is_study(folder: Path) -> bool:
+    return (folder / "study.json").exists()
+
+
+def is_checkpoint(folder: Path) -> bool:
+    return (folder / "cfg.json").exists()
+
+
+def find_study(name: str | Path) -> Path:
+    """The study folder: ``name`` itself, or the study inside the checkpoint ``name``."""
+    folder = find_folder(name)
+    return folder / "study" if is_checkpoint(folder) and is_study(folder / "study") else folder
+
+
+def checkpoint_of(study_folder: Path, said: str) -> Path:
+    """The SAE's folder of a study: where study.json says, or, where both were moved together, beside or around it."""
+    for candidate in (Path(said), Path("checkpoints") / said, study_folder.parent / "sae", study_folder.parent, BUNDLED / said):
+        if said and is_checkpoint(candidate):
+            return candidate
+    raise FileNotFoundError(f"the SAE of {study_folder} is not at {said or '(no path in study.json)'}, nor beside the study")
+
+
+def is_bundled(folder: Path) -> bool:
+    return BUNDLED.resolve() in folder.resolve().parents

@@ -1,0 +1,118 @@
+"""Says what a checkpoint, a study or one feature is.
+
+A feature is STUDY:LATENT or STUDY:CONCEPT. Without PATH: the bundled SAE.
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from analysis.records import ClampResult, Excerpt, FeatureCard
+from analysis.study import Study
+from commands.answer import Answer
+from commands.places import DEFAULT, find_folder, find_study, is_checkpoint, is_study
+
+EXAMPLE = "saes show storyteller-sae:afraid"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what to show")
+    group.add_argument("path", nargs="?", default=DEFAULT, metavar="PATH", help="checkpoint, study, STUDY:1234 or STUDY:afraid")
+
+
+def run(arguments: argparse.Namespace) -> Answer:
+    path, colon, feature = arguments.path.rpartition(":")
+    if colon and not Path(arguments.path).exists():
+        return _feature(Study.open(find_study(path)), feature)
+    folder = find_folder(arguments.path)
+    if is_study(folder):
+        return _study(Study.open(folder))
+    if is_checkpoint(folder):
+        return _checkpoint(folder)
+    if (folder / "config.json").exists():
+        raise ValueError(f"{folder} is a language model; `saes train --model {folder}` trains an SAE on it")
+    raise ValueError(f"{folder} is neither a checkpoint (it has no cfg.json) nor a study (no study.json)")
+
+
+def _checkpoint(folder: Path) -> Answer:
+    try:
+        config = json.loads((folder / "cfg.json").read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{folder / 'cfg.json'} is damaged: {error}") from error
+    quality = _json(folder / "quality.json")
+    weights, metadata = folder / "sae_weights.safetensors", config.get("metadata") or {}
+    size = weights.stat().st_size if weights.exists() else None
+    lines = [
+        f"{folder}: a sparse autoencoder ({config.get('architecture')}, d_in {config.get('d_in')}, d_sae {config.get('d_sae')}"
+        + (f", k {config['k']}" if "k" in config else "") + ")",
+        f"  reads    {metadata.get('model_name', 'unknown model')} at {metadata.get('hook_name', 'unknown place')}",
+        f"  weights  {size / 1e6:.1f} MB" if size else "  weights  MISSING: sae_weights.safetensors is not there",
+    ]  # fmt: skip
+    if quality:
+        facts = ("explained_variance", "l0", "dead", "ce_recovered", "tokens_trained", "seconds")
+        lines += [f"  {name.replace('_', ' '):<19}{quality[name]:,.4g}" for name in facts if name in quality]
+    inside = folder / "study"
+    if is_study(inside):
+        lines.append(f"  its study is {inside}: saes show {inside}")
+    data = {"kind": "checkpoint", "folder": str(folder), "config": config, "quality": quality}
+    return Answer("\n".join(lines), {**data, "study": str(inside) if is_study(inside) else None})
+
+
+def _study(study: Study) -> Answer:
+    from commands.label import shown, table
+
+    info, labels, clamps = study.info, study.labels(), study.read("clamps", ClampResult)
+    lines = [
+        f"{study.folder}: a study of {info.sae_folder} at {info.site}",
+        f"  made {info.created} by `{info.command}` (version {info.version}), concepts: {info.concept_set}",
+        "",
+        table(labels) if labels else "no labels yet",
+    ]
+    data: dict[str, Any] = {"kind": "study", "info": info.as_dict(), "concepts": {one.concept: shown(one) for one in labels}}
+    if clamps:
+        from commands import validate
+
+        lines += ["", validate.table(clamps)]
+        data |= validate.shown(clamps)
+    return Answer("\n".join(lines), data)
+
+
+def _feature(study: Study, feature: str) -> Answer:
+    cards = {card.latent: card for card in study.read("cards", FeatureCard)}
+    latents = [int(feature)] if feature.isdecimal() else study.label(feature).latents
+    for latent in latents:
+        if latent not in cards:
+            raise ValueError(f"{study.folder} has no card for latent {latent}; it has: {', '.join(map(str, sorted(cards)))}")
+    excerpts = study.read("excerpts", Excerpt)
+    lines, found = [], []
+    for latent in latents:
+        card, own = cards[latent], sorted((one for one in excerpts if one.latent == latent), key=lambda one: -one.peak)
+        found.append({**asdict(card), "excerpts": [asdict(one) for one in own]})
+        lines += [
+            f"latent {latent}: {', '.join(card.concepts) or 'in no chosen label'}",
+            f"  fires at {card.density:.2%} of tokens, mean {card.mean_active:.3g}, peak {card.peak:.3g}",
+            f"  promotes   {_quoted(card.promoted)}",
+            f"  suppresses {_quoted(card.suppressed)}",
+            f"  nearest    {', '.join(f'{near} ({cosine:.2f})' for near, cosine in zip(card.nearest, card.nearest_cosine, strict=False))}",
+            *(f"  {one.peak:8.3g}  {_marked(one)}  ({one.concept})" for one in own[:6]),
+        ]
+    return Answer("\n".join(lines), {"kind": "feature", "study": str(study.folder), "latents": found})
+
+
+def _quoted(tokens: list[str]) -> str:
+    return " ".join(repr(token.strip()) for token in tokens[:8])
+
+
+def _marked(excerpt: Excerpt) -> str:
+    """The text with its strongest tokens in brackets."""
+    parts = [
+        f"[{token.strip()}]".rjust(len(token) + 2) if value > 0.5 * excerpt.peak else token
+        for token, value in zip(excerpt.tokens, excerpt.values, strict=True)
+    ]
+    return " ".join("".join(parts).split())
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text()) if path.exists() else None

@@ -1,0 +1,75 @@
+"""A flag for each field of a frozen settings class: its name, its type, its docstring."""
+
+import argparse
+import ast
+import inspect
+import textwrap
+from dataclasses import MISSING, fields
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+COMMON = ("seed", "device")
+"""Fields whose flags every verb has."""
+
+
+def add_spec_flags(group: Any, spec: type, skip: tuple[str, ...] = ()) -> None:
+    """Adds `--field` for every field of the dataclass `spec`; a flag that is not given leaves no trace."""
+    hints, about = get_type_hints(spec), field_docs(spec)
+    for field in fields(spec):
+        if field.name in (*COMMON, *skip):
+            continue
+        default = "" if field.default is MISSING or field.default in ((), None, "") else f" (default {field.default})"
+        help_ = " ".join((about.get(field.name, "") + default).split()).replace("%", "%%")
+        flag = "--" + field.name.replace("_", "-")
+        group.add_argument(flag, dest=field.name, default=argparse.SUPPRESS, help=help_ or None, **_option(hints[field.name]))
+
+
+def given(arguments: argparse.Namespace, spec: type) -> dict[str, Any]:
+    """The fields whose flags were given."""
+    found = {field.name: getattr(arguments, field.name) for field in fields(spec) if hasattr(arguments, field.name)}
+    found = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+    for name, without in (("seed", None), ("device", "auto")):
+        if found.get(name) == without:
+            found.pop(name, None)
+    return found
+
+
+def field_docs(spec: type) -> dict[str, str]:
+    """field -> the string that stands under it in the source."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(spec))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    docs = {}
+    for line, following in zip(body.body, body.body[1:], strict=False):
+        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and isinstance(following, ast.Expr):
+            if isinstance(following.value, ast.Constant) and isinstance(following.value.value, str):
+                docs[line.target.id] = following.value.value
+    return docs
+
+
+def count(text: str) -> int:
+    """A whole number, also as 2_000_000, 2e6, 500k or 2M."""
+    factor = {"k": 1_000, "m": 1_000_000, "b": 1_000_000_000}.get(text[-1:].lower(), 1)
+    number = float(text[:-1] if factor > 1 else text) * factor
+    if number != int(number):
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(number)
+
+
+def listed(text: str, kind: Any = str) -> list:
+    """`a,b,c` as a list."""
+    return [kind(part.strip()) for part in text.split(",") if part.strip()]
+
+
+def _option(hint: Any) -> dict[str, Any]:
+    """What argparse needs to read a field of this type."""
+    arguments = get_args(hint)
+    if get_origin(hint) in (Union, UnionType):
+        return _option(next(inner for inner in arguments if inner is not NoneType))
+    if get_origin(hint) is Literal:
+        return {"choices": arguments, "type": type(arguments[0])}
+    if get_origin(hint) in (tuple, list):
+        inner = _option(arguments[0])
+        return {"nargs": "+", "action": "extend", **inner}
+    if hint is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    return {"type": count if hint is int else hint, "metavar": {int: "N", float: "X"}.get(hint, "TEXT")}

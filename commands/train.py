@@ -1,0 +1,54 @@
+"""Trains a sparse autoencoder on the activations of a language model at one place.
+
+Leaves cfg.json and sae_weights.safetensors (SAELens' layout), spec.json, quality.json and journal.jsonl. Settings come
+from a recipe's name or a YAML file, then --set, then flags; a later one wins. Ctrl-C saves the run; --resume goes on.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from commands.answer import Answer
+from commands.spec_flags import add_spec_flags, given
+from training.spec import TrainSpec
+
+EXAMPLE = "saes train tiny --out checkpoints/first --tokens 20k"
+MAIN = ("model", "hook_name", "corpus", "out", "sparsity", "d_sae", "k", "tokens")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    rest = tuple(name for name in TrainSpec.__dataclass_fields__ if name not in MAIN)
+    group = parser.add_argument_group("what to train")
+    group.add_argument("recipe", nargs="?", metavar="RECIPE|SPEC.yaml", help="storyteller, tiny, or a file with fields")
+    add_spec_flags(group, TrainSpec, skip=rest)
+    group.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any field; may be repeated")
+    group.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
+    add_spec_flags(parser.add_argument_group("further fields"), TrainSpec, skip=MAIN)
+
+
+def run(arguments: argparse.Namespace) -> Answer:
+    spec = spec_of(arguments)
+    from training.loop import train
+
+    folder = train(spec, resume=arguments.resume)
+    quality = json.loads((folder / "quality.json").read_text())
+    text = (
+        f"{folder}: explained variance {quality['explained_variance']:.3f}, L0 {quality['l0']:.1f}, "
+        f"dead {quality['dead']:.1%}, cross-entropy recovered {quality['ce_recovered']:.3f}\n"
+        f"next: saes label {folder}"
+    )
+    return Answer(text, {"folder": str(folder), "quality": quality})
+
+
+def spec_of(arguments: argparse.Namespace) -> TrainSpec:
+    """The recipe or file, changed by --set, then by flags."""
+    name = arguments.recipe
+    if name is None:
+        spec = TrainSpec()
+    elif Path(name).suffix in (".yaml", ".yml", ".json"):
+        spec = TrainSpec.from_yaml(name)
+    else:
+        from training.recipes import recipe
+
+        spec = recipe(name)
+    return spec.with_settings(arguments.set).with_fields(**given(arguments, TrainSpec))

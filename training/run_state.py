@@ -1,0 +1,80 @@
+"""The whole state of an unfinished run in one file, and the signals that ask for it to be written."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+RUN_STATE = "run_state"
+"""Beside the run's other files until it is finished. Loaded as tensors and plain values alone: it can run no code."""
+
+
+def save_run_state(folder: str | Path, state: dict[str, Any]) -> None:
+    """Write ``state`` whole or not at all: after a full disk, the one before is still there."""
+    path = Path(folder) / RUN_STATE
+    replace_file(path, lambda part: torch.save(state, part))
+
+
+def load_run_state(folder: str | Path) -> dict[str, Any] | None:
+    """What was saved last, or None; a ValueError where the file is damaged."""
+    path = Path(folder) / RUN_STATE
+    if not path.exists():
+        return None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its parts raise
+        raise ValueError(
+            f"{path} is damaged, so this run cannot be resumed: start it anew in another folder"
+        ) from error
+
+
+def remove_run_state(folder: str | Path) -> None:
+    (Path(folder) / RUN_STATE).unlink(missing_ok=True)
+
+
+def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
+    """``write`` a file beside ``path``, then move it there in one go."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(part)
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:  # torch.save says a full disk with a RuntimeError
+        raise OSError(f"could not write {path}, which stays as it was: {error}") from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            part.unlink()
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[Callable[[], bool]]:
+    """A question that says True once SIGINT or SIGTERM came; a second one acts as it would have without us."""
+    asked = False
+    if threading.current_thread() is not threading.main_thread():  # where Python allows no signal handlers
+        yield lambda: False
+        return
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = {kind: signal.getsignal(kind) for kind in kinds}
+
+    def note(number: int, frame: Any) -> None:
+        nonlocal asked
+        asked = True
+        give_back()
+
+    def give_back() -> None:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+    for kind in kinds:
+        signal.signal(kind, note)
+    try:
+        yield lambda: asked
+    finally:
+        give_back()
