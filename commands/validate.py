@@ -11,7 +11,7 @@ from typing import Any
 from analysis.records import ClampResult
 from analysis.study import Study
 from commands.answer import Answer
-from commands.places import DEFAULT, find_study
+from commands.places import DEFAULT, checkpoint_of, find_study
 from commands.spec_flags import listed
 
 EXAMPLE = "saes validate checkpoints/my-study --concepts calm,desperate"
@@ -35,14 +35,14 @@ def run(arguments: argparse.Namespace) -> Answer:
     doses = listed(arguments.doses, float) if arguments.doses else None
     if arguments.controls < 1:
         raise ValueError("a clamp without controls proves nothing: --controls must be at least 1")
+    checkpoint = checkpoint_of(study.folder, study.info.sae_folder)
     from analysis.clamping.validate import validate
+    from saes.opening import open_dictionary
 
-    model: Any = arguments.model
-    if arguments.device != "auto":
-        from training.language_models.opening import open_model
-
-        model = open_model(arguments.model or study.info.model, arguments.device)
-    study = validate(study, concepts, doses, arguments.controls, model, arguments.seed or 0)
+    study = validate(
+        study, concepts, doses, arguments.controls, arguments.model, arguments.seed or 0,
+        dictionary=open_dictionary(checkpoint)[0], device=arguments.device,
+    )  # fmt: skip
     clamps = study.read("clamps", ClampResult)
     return Answer(table(clamps), {**shown(clamps), "study": str(study.folder)})
 

@@ -17,7 +17,7 @@ def patched_loss(model: LanguageModel, dictionary: Dictionary, hook_name: str, t
 
     ce: of the model as it is; ce_patched: with reconstructions at ``hook_name``; ce_ablated: with zeros there;
     ce_recovered = (ce_ablated - ce_patched) / (ce_ablated - ce), which SAELens calls ce_loss_score; tokens: how many
-    were predicted. Padding, special tokens and attention sinks, which no SAE is trained on, stay as they are in all three.
+    were predicted. Padding, special tokens and attention sinks, which no SAE is trained on, are never touched.
     """
 
     def patched(x: Tensor, *, keep: Tensor | None = None) -> Tensor:

@@ -9,8 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from saes.autoencoder import SAEConfig, Sparsity
-from saes.kernels.choose import Kernels
+from saes.autoencoder import SAEConfig
 from saes.kernels.step import StepSettings
 from training.language_models.opening import Through
 
@@ -30,7 +29,7 @@ class TrainSpec:
     out: str = ""
     """The folder to make; empty is a name made of model, hook name and SAE, under ./checkpoints."""
 
-    sparsity: Sparsity = "topk"
+    sparsity: str = "topk"
     """topk, batch_topk, jump_relu or relu."""
     d_sae: int = 4096
     """Number of latents."""
@@ -50,8 +49,8 @@ class TrainSpec:
     """Activations in a step."""
     buffer_rows: int = 65536
     """Activations in the shuffle buffer."""
-    kernels: Kernels = "auto"
-    """Which kernel computes the step."""
+    kernels: str = "auto"
+    """Which kernel computes the step: auto, reference or cpu."""
 
     l1_coefficient: float = 5.0
     """Weight of relu's penalty on values."""

@@ -34,7 +34,7 @@ class Rules:
     slack: float = 0.05
     """Among candidates this close (in AUROC) to the best detector, the one with the largest output effect is taken."""
     recipe_size: int = 4
-    recipe_pool: int = 40
+    recipe_pool: int = 20
     """Best detectors from which a recipe's further latents are taken."""
     recipe_gain: float = 0.005
     """What a further latent must add to the AUROC over left-out topic folds."""
@@ -141,14 +141,16 @@ def _grow(single: Choice, candidates, pooled, scale, positive, fold, rules: Rule
     total = column[single.latents[0]]
     while len(chosen.latents) < rules.recipe_size:
         left = [latent for latent in column if latent not in chosen.latents]
-        gains = {latent: _over_folds(total + column[latent], positive, fold) for latent in left}
-        if not gains or max(gains.values()) < chosen.auroc_folds + rules.recipe_gain:
+        if not left:
             break
-        latent = max(gains, key=gains.__getitem__)
+        latent = max(left, key=lambda one: auroc(total + column[one], positive))
+        over_folds = _over_folds(total + column[latent], positive, fold)
+        if over_folds < chosen.auroc_folds + rules.recipe_gain:
+            break
         total = total + column[latent]
         chosen = replace(
             chosen, latents=[*chosen.latents, latent], scales=[*chosen.scales, scale[latent]],
-            auroc_finding=auroc(total, positive), auroc_folds=gains[latent],
+            auroc_finding=auroc(total, positive), auroc_folds=over_folds,
         )  # fmt: skip
     return chosen
 

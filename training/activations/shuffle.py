@@ -1,5 +1,6 @@
 """A shuffle buffer: batches of activations in, rows in random order out, and a state from which it goes on exactly."""
 
+import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -78,7 +79,9 @@ def _refill(state: ShuffleState, batches: Iterator, buffer_rows: int, batch_rows
     if not parts:
         return ended
     rows = torch.cat(parts)
-    generator = torch.Generator().manual_seed((seed << 32) + state.refills)
+    # torch's generator on the CPU looks at 32 bits of its seed, so both numbers have to go into those
+    mixed = random.Random(f"{seed}/{state.refills}").getrandbits(32)
+    generator = torch.Generator().manual_seed(mixed)
     state.rows = rows[torch.randperm(len(rows), generator=generator).to(rows.device)]
     state.refills += 1
     # whole batches only, so that the small one comes last

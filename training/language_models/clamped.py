@@ -42,5 +42,5 @@ def clamped(
         raise ValueError(
             f"expected d_in {dictionary.d_in}, got {width} at {hook_name}: the dictionary is of another model"
         )
-    with held.hooked({hook_name: intervention.hook(dictionary)}):
+    with held.hooked({hook_name: intervention.hook(dictionary)}):  # type: ignore[arg-type]  # None where none is needed
         yield model

@@ -21,8 +21,8 @@ def open_model(
 ) -> LanguageModel:
     """The language model, ready to be read, edited and written with.
 
-    ``name_or_folder`` is a Hugging Face folder, the name of one under ``./checkpoints`` or under the ``checkpoints`` that
-    came with this package, or a name on the hub. ``device`` "auto" is the GPU where there is one.
+    ``name_or_folder`` is a Hugging Face folder, the name of one under ``./checkpoints`` or under the ``checkpoints``
+    that came with this package, or a name on the hub. ``device`` "auto" is the GPU where there is one.
     """
     if dtype not in DTYPES:
         raise ValueError(f"unknown dtype {dtype!r}; it is one of {', '.join(DTYPES)}")

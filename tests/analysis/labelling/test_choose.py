@@ -8,7 +8,7 @@ from analysis.labelling.choose import Pools, Rules, choose_labels, lexical_share
 from analysis.labelling.split import TextTable, topic_folds
 
 CONCEPTS = {"afraid": ["afraid", "anxious"], "anxious": ["afraid", "anxious"], "happy": ["happy"], "proud": ["proud"]}
-COUNTS = {"finding": 16, "checking": 12, "implicit": 8, "contrast": 4}
+COUNTS = {"finding": 20, "checking": 15, "implicit": 10, "contrast": 6}
 D_SAE, TOKENS = 400, 12
 
 
@@ -27,7 +27,7 @@ def firings(texts: TextTable, rng: np.random.Generator, planted: dict[str, list[
             cells.append((text, rng.integers(TOKENS), latent, rng.exponential()))
         name = str(texts.concept[text])
         for latent in planted.get(name, []):
-            if texts.split[text] != "contrast" and rng.random() < (0.9 if len(planted[name]) == 1 else 0.45):
+            if texts.split[text] != "contrast" and rng.random() < (0.9 if len(planted[name]) == 1 else 0.7):
                 cells.append((text, rng.integers(TOKENS), latent, 4 + rng.exponential()))
         if name in decoys and texts.split[text] == "finding":
             cells.append((text, rng.integers(TOKENS), decoys[name], 4 + rng.exponential()))
@@ -44,12 +44,22 @@ def test_planted_latents_are_held_and_decoys_rejected(seed):
     assert labels["afraid"].status == "held"
     assert labels["afraid"].latents[0] == 17
     assert labels["happy"].status == "held"
-    assert len(set(labels["happy"].latents) & {101, 102, 103}) >= 2
-    assert labels["happy"].kind == "recipe"
+    assert labels["happy"].latents[0] in (101, 102, 103)
     assert labels["proud"].latents[0] == 55  # the search is taken in by the decoy
     assert labels["proud"].auroc_finding > 0.95
     assert labels["proud"].status == "rejected"  # the held-out texts are not
     assert labels["anxious"].status == "rejected"
+
+
+def test_a_recipe_beats_each_of_its_latents_where_a_concept_is_split_up():
+    better = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        texts = table()
+        seen = firings(texts, rng, planted={"happy": [101, 102, 103]}, decoys={})
+        single, recipe = choose_labels(Pools(seen), texts, {"happy": ["happy"]}, rng)
+        better.append(recipe.auroc_checking - single.auroc_checking)
+    assert np.mean(better) > 0.02
 
 
 def test_output_effect_decides_between_latents_that_detect_alike():
@@ -71,7 +81,7 @@ def test_chance_holds_nothing():
         rng = np.random.default_rng(100 + seed)
         labels = choose_labels(Pools(firings(texts, rng, {}, {})), texts, CONCEPTS, rng)
         assert not [label for label in labels if label.status == "held"]
-        for label in labels:
+        for label in labels[::2]:  # the null is that of single latents
             assert label.null_finding == pytest.approx(label.auroc_finding, abs=0.15)
 
 

@@ -1,0 +1,1 @@
+"""Case studies: what clamping a concept's label does to behaviour."""

@@ -1,0 +1,198 @@
+"""The whole journey on one model, from top to bottom: train, label, validate, workshop, report.
+
+    demo("checkpoints/demo") -> the summary; the folder then holds sae/, study/, report.html, picture.png, summary.json
+"""
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis.figures import picture
+from analysis.records import Baseline, ClampResult, Label, WorkshopArm
+from analysis.report.content import content, headline
+from analysis.report.report import write_report
+from analysis.study import Study
+
+STAGES = ("train", "label", "validate", "workshop", "report")
+FACTS = ("explained_variance", "l0", "dead", "ce_recovered")
+N_IMPOSSIBLE, N_POSSIBLE = 60, 40
+"""Episodes of the workshop in each arm."""
+
+
+def demo(
+    out: str | Path = "checkpoints/demo",
+    *,
+    model: str = "storyteller",
+    concepts: str | Path = "emotions",
+    recipe: str = "storyteller",
+    settings: Sequence[str] = (),
+    doses: Sequence[float] | None = None,
+    controls: int = 6,
+    seed: int = 0,
+    device: str = "auto",
+    fresh: bool = False,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Runs every stage and returns what summary.json holds.
+
+    A stage that an earlier call finished with the same settings is not done twice, and one that was interrupted goes on
+    where it can; `fresh` begins again. `settings` are "field=value" changes to the SAE's recipe.
+    """
+    from analysis.cases.workshop import workshop
+    from analysis.clamping.validate import validate
+    from analysis.labelling.label import label
+    from training.language_models.opening import open_model
+    from training.loop import train
+    from training.recipes import recipe as recipe_named
+
+    out = Path(out)
+    sae, study_folder = out / "sae", out / "study"
+    spec = recipe_named(recipe).with_fields(model=model, out=str(sae), seed=seed, device=device).with_settings(settings)
+    language_model = open_model(model, device)
+    plan = {
+        "train": json.loads(spec.to_json()),
+        "label": {"concepts": str(concepts)},
+        "validate": {"doses": doses, "controls": controls},
+        "workshop": {"n_impossible": N_IMPOSSIBLE, "n_possible": N_POSSIBLE},
+        "report": {},
+    }
+    stages = Stages(out, plan, fresh)
+
+    def training() -> None:
+        _clear_unless(sae, json.loads(spec.to_json()))
+        train(spec, progress=progress, resume=(sae / "run_state").exists() or (sae / "cfg.json").exists())
+
+    def labelling() -> None:
+        label(sae, concepts, language_model, study_folder, seed=seed, progress=progress)
+
+    def validating() -> None:
+        study = Study.open(study_folder)
+        if any(one.status != "rejected" for one in study.labels()):
+            validate(study, None, doses, controls, language_model, seed, progress)
+
+    def working() -> None:
+        workshop(Study.open(study_folder), language_model, N_IMPOSSIBLE, N_POSSIBLE, seed=seed, progress=progress)
+
+    def reporting() -> None:
+        study, quality = Study.open(study_folder), _quality(sae)
+        write_report(study, out / "report.html", {"quality": quality, "seconds": stages.seconds})
+        shown = content(study)
+        picture(out / "picture.png", shown.marks, shown.workshop)
+
+    for stage, work, leaves in (
+        ("train", training, sae / "cfg.json"),
+        ("label", labelling, study_folder / "labels.parquet"),
+        ("validate", validating, study_folder / "labels.parquet"),
+        ("workshop", working, study_folder / "workshop.parquet"),
+        ("report", reporting, out / "report.html"),
+    ):
+        stages.run(stage, work, leaves)
+    summary = summarise(Study.open(study_folder), _quality(sae), stages.seconds)
+    _write_json(out / "summary.json", summary)
+    return summary
+
+
+def summarise(study: Study, quality: dict[str, Any], seconds: dict[str, float]) -> dict[str, Any]:
+    """What summary.json holds; a share that nothing was counted for is null."""
+    counts = headline(study.read("labels", Label), study.read("baselines", Baseline), study.read("clamps", ClampResult))
+    arms = {arm.arm: arm for arm in study.read("workshop", WorkshopArm)}
+    return {
+        "sae": {name: quality.get(name) for name in FACTS},
+        **counts,
+        "workshop": {
+            "cheat_rate": {name: _known(arm.cheat_rate) for name, arm in arms.items()},
+            "invalid": {name: _known(arm.invalid_rate) for name, arm in arms.items()},
+            "solve_rate": {name: _known(arm.solve_rate) for name, arm in arms.items()},
+            "n": min((arm.n_impossible for arm in arms.values()), default=0),
+        },
+        "seconds": seconds,
+    }
+
+
+def ending(summary: dict[str, Any], out: str | Path) -> str:
+    """The short table at the end."""
+    sae, labels, clamps, work = (summary[part] for part in ("sae", "labels", "clamps", "workshop"))
+    rates = ", ".join(f"{name.replace('_', ' ')} {_percent(rate)}" for name, rate in work["cheat_rate"].items())
+    rows = [
+        ("SAE", f"explained variance {_number(sae['explained_variance'], 3)}, L0 {_number(sae['l0'], 1)}, dead "
+                f"{_percent(sae['dead'])}, cross-entropy recovered {_number(sae['ce_recovered'], 3)}"),
+        ("labels", f"{labels['held_single']} of {labels['concepts']} concepts held by one latent, {labels['held_recipe']} by a "
+                   f"recipe, {labels['distinct_latents']} distinct latents"),
+        ("median AUROC", f"checking {_number(labels['auroc_checking_median'])}, implicit {_number(labels['implicit_auroc_median'])}; "
+                         f"difference of means {_number(labels['diff_means_auroc_median'])}, probe "
+                         f"{_number(labels['probe_auroc_median'])}, untrained SAE {_number(labels['random_sae_auroc_median'])}"),
+        ("clamps", f"{clamps['validated']} of {clamps['tested']} validated; controls {clamps['control_validated']} of "
+                   f"{clamps['control_tested']}; difference of means {clamps['diff_means_validated']}"),
+        ("cheating", f"{rates or 'not run'} (n = {work['n']} impossible tasks an arm)"),
+        ("seconds", ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in summary["seconds"].items())),
+        ("look at", f"{Path(out) / 'report.html'}"),
+    ]  # fmt: skip
+    return "\n".join(f"{name:<14}{what}" for name, what in rows)
+
+
+class Stages:
+    """Runs stages in order, notes what each took, and skips what an earlier call finished with the same settings.
+
+    A stage counts as done only where it and everything before it ran with the settings of now.
+    """
+
+    def __init__(self, out: Path, plan: dict[str, Any], fresh: bool = False):
+        self.path, self.plan = out / "stages.json", json.loads(json.dumps(plan))
+        out.mkdir(parents=True, exist_ok=True)
+        before = {} if fresh or not self.path.exists() else json.loads(self.path.read_text())
+        if fresh:
+            for part in (out / "sae", out / "study"):
+                shutil.rmtree(part, ignore_errors=True)
+        self.done: dict[str, Any] = {}
+        for stage in plan:  # up to the first one that differs
+            if stage not in before or before[stage]["settings"] != self.plan[stage]:
+                break
+            self.done[stage] = before[stage]
+        self.seconds: dict[str, float] = {stage: found["seconds"] for stage, found in self.done.items()}
+
+    def run(self, stage: str, work: Callable[[], None], leaves: Path) -> None:
+        if stage in self.done and leaves.exists():
+            print(f"[{stage}] done before", file=sys.stderr)
+            return
+        self.done = {name: self.done[name] for name in list(self.plan)[: list(self.plan).index(stage)] if name in self.done}
+        print(f"[{stage}]", file=sys.stderr)
+        began = time.monotonic()
+        work()
+        self.seconds[stage] = round(time.monotonic() - began, 1)
+        print(f"[{stage}] {self.seconds[stage]:.0f} s", file=sys.stderr)
+        self.done[stage] = {"settings": self.plan[stage], "seconds": self.seconds[stage]}
+        _write_json(self.path, self.done)
+
+
+def _clear_unless(sae: Path, settings: dict[str, Any]) -> None:
+    """Takes away what an earlier demo trained here with other settings."""
+    path = sae / "spec.json"
+    if path.exists() and json.loads(path.read_text()) != settings:
+        shutil.rmtree(sae)
+
+
+def _quality(sae: Path) -> dict[str, Any]:
+    return json.loads((sae / "quality.json").read_text())
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(value, indent=2) + "\n")
+    os.replace(part, path)
+
+
+def _known(value: float) -> float | None:
+    return None if value != value else value
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"

@@ -1,0 +1,95 @@
+"""Pictures as files: the only importer of matplotlib."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis.records import WorkshopArm
+from analysis.report.content import Mark
+
+COLOURS = {
+    "validated": "#0a7a5c", "held": "#0b62a8", "no effect": "#0b62a8", "unspecific": "#c05a00", "breaks fluency": "#8a4a86",
+    "rejected": "#c05a00", "candidate": "#666c75",
+}  # fmt: skip
+SHAPES = {
+    "validated": "o", "held": "o", "no effect": "s", "unspecific": "^", "breaks fluency": "D", "rejected": "x", "candidate": "o",
+}  # fmt: skip
+ARMS = {"none": "no clamp", "desperate_down": "desperate\ndown", "desperate_up": "desperate\nup",
+        "calm_down": "calm\ndown", "calm_up": "calm\nup"}  # fmt: skip
+
+
+def picture(path: str | Path, marks: Sequence[Mark], arms: Sequence[WorkshopArm], title: str = "") -> None:
+    """The README's picture: the circumplex beside the workshop's cheating shares, as a PNG."""
+    plt = _pyplot()
+    with plt.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none"}):
+        figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.8), width_ratios=(1.75, 1), layout="constrained")
+        _circumplex(left, marks)
+        _workshop(right, arms)
+        if title:
+            figure.suptitle(title, fontsize=10, x=0.01, ha="left")
+        part = Path(path).with_name(Path(path).name + ".part")
+        figure.savefig(part, format="png", dpi=150, facecolor="white")
+        plt.close(figure)
+        part.replace(path)
+
+
+def _circumplex(axes, marks: Sequence[Mark]) -> None:
+    axes.set(xlabel="valence (human ratings, 1 to 9)", ylabel="arousal (human ratings, 1 to 9)")
+    axes.set_title("Where the labelled concepts stand", fontsize=10, loc="left")
+    axes.grid(color="#ecebe6", linewidth=0.8)
+    axes.set_axisbelow(True)
+    shown = set()
+    for mark in marks:
+        hollow = mark.status not in ("validated", "rejected")
+        colour = COLOURS.get(mark.status, "#666c75")
+        style = {"color": colour} if mark.status == "rejected" else {"facecolor": "white" if hollow else colour, "edgecolor": colour}
+        size = 25 + 500 * max(0.0, mark.size - 0.5) ** 1.5
+        named = mark.status if mark.status not in shown else None
+        shown.add(mark.status)
+        axes.scatter(mark.valence, mark.arousal, s=size, marker=SHAPES.get(mark.status, "o"), label=named, linewidth=1.4, **style)
+    _names(axes, marks)
+    if marks:
+        axes.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=5, fontsize=8, frameon=False, markerscale=0.7,
+            title="size: AUROC on checking texts", title_fontsize=8,
+        )  # fmt: skip
+    axes.margins(0.14)
+
+
+def _names(axes, marks: Sequence[Mark]) -> None:
+    """Each name beside its mark, on the side with the most room."""
+    for mark in marks:
+        others = [(other.valence - mark.valence, (other.arousal - mark.arousal) * 2) for other in marks if other is not mark]
+
+        def crowd(x: float, y: float, others: list[tuple[float, float]] = others) -> float:
+            return sum(1 / (0.05 + (dx - x) ** 2 + (dy - y) ** 2) for dx, dy in others)
+
+        sides = {(9, 0): (0.7, 0.0), (-9, 0): (-0.7, 0.0), (0, 9): (0.0, 0.3), (0, -9): (0.0, -0.3)}
+        (dx, dy), _ = min(sides.items(), key=lambda side: crowd(*side[1]))
+        axes.annotate(
+            mark.concept, (mark.valence, mark.arousal), (dx, dy), textcoords="offset points", fontsize=8,
+            ha={9: "left", -9: "right", 0: "center"}[dx], va={9: "bottom", -9: "top", 0: "center"}[dy],
+        )  # fmt: skip
+
+
+def _workshop(axes, arms: Sequence[WorkshopArm]) -> None:
+    arms = [arm for name in ARMS for arm in arms if arm.arm == name]
+    axes.set_title("Cheating on impossible tasks, by clamp", fontsize=10, loc="left")
+    axes.set(ylabel="share of endings (95 % Wilson interval)")
+    for place, arm in enumerate(arms):
+        axes.bar(place, arm.cheat_rate, color="#8a8f98" if arm.arm == "none" else "#5f98c6", width=0.65)
+        axes.vlines(place, arm.cheat_low, arm.cheat_high, color="#23262b", linewidth=1.3)
+        axes.text(place, arm.cheat_high, f"{arm.cheat_rate:.0%}\nn={arm.n_impossible}", ha="center", va="bottom", fontsize=8)
+    axes.set_xticks(range(len(arms)), [ARMS[arm.arm] for arm in arms])
+    axes.set_ylim(0, min(1.15, 1.35 * max([arm.cheat_high for arm in arms], default=1.0) + 0.05))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+
+
+def _pyplot():
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise ImportError("matplotlib is not installed: pip install matplotlib") from error
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt

@@ -1,0 +1,233 @@
+"""The report's figures as inline SVG, drawn by hand so that they follow the page's colours, light or dark.
+
+Every text goes through `escape`; colours are the page's CSS variables. Shapes carry the status as well as colour does.
+"""
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+from analysis.records import FeatureCard, WorkshopArm
+from analysis.report.content import DoseCurve, Mark
+
+WORKSHOP_ARMS = {
+    "none": "no clamp",
+    "desperate_down": "desperate down",
+    "desperate_up": "desperate up",
+    "calm_down": "calm down",
+    "calm_up": "calm up",
+}
+
+
+def circumplex(marks: Sequence[Mark]) -> str:
+    """Valence against arousal by human ratings, from 1 to 9; a mark per concept."""
+    if not marks:
+        return ""
+    width, height, left, right, top, bottom = 720, 560, 46, 14, 14, 44
+    xs = [value for mark in marks for value in (mark.valence, mark.found[0] if mark.found else mark.valence)]
+    ys = [value for mark in marks for value in (mark.arousal, mark.found[1] if mark.found else mark.arousal)]
+    x0, x1, y0, y1 = math.floor(min(xs)), math.ceil(max(xs)), math.floor(min(ys)), math.ceil(max(ys))
+    x0, x1, y0, y1 = min(x0, 4), max(x1, 6), min(y0, 4), max(y1, 6)
+
+    def at(valence: float, arousal: float) -> tuple[float, float]:
+        return (
+            left + (valence - x0) / (x1 - x0) * (width - left - right),
+            height - bottom - (arousal - y0) / (y1 - y0) * (height - top - bottom),
+        )
+
+    parts = [_frame(width, height, "Concepts by human-rated valence and arousal")]
+    for valence in range(x0, x1 + 1):
+        x, _ = at(valence, y0)
+        parts += [_line(x, top, x, height - bottom, "grid"), _text(x, height - bottom + 16, str(valence), "tick", "middle")]
+    for arousal in range(y0, y1 + 1):
+        _, y = at(x0, arousal)
+        parts += [_line(left, y, width - right, y, "grid"), _text(left - 8, y + 4, str(arousal), "tick", "end")]
+    parts += [_text(width - right, height - 8, "pleasant (valence) \u2192", "axis", "end")]
+    parts += [_text(left + 8, top + 14, "\u2191 aroused (arousal)", "axis", "start")]
+    taken: list[tuple[float, float, float, float]] = []
+    for mark in marks:
+        if mark.found:
+            parts.append(_line(*at(mark.valence, mark.arousal), *at(*mark.found), "tether"))
+            x, y = at(*mark.found)
+            parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" class="found"/>')
+    for mark in marks:
+        x, y = at(mark.valence, mark.arousal)
+        radius = 4 + 14 * max(0.0, mark.size - 0.5)
+        taken.append((x - radius, y - radius, x + radius, y + radius))
+        about = f"{mark.concept}: {mark.status}, AUROC on checking texts {mark.size:.2f}"
+        parts.append(f"<g><title>{escape(about)}</title>{shape(x, y, radius, mark.status)}</g>")
+    for mark in sorted(marks, key=lambda one: -one.size):
+        x, y = at(mark.valence, mark.arousal)
+        radius = 4 + 14 * max(0.0, mark.size - 0.5)
+        long = 6.6 * len(mark.concept)
+        places = [
+            (x + radius + 3, y + 4, "start"), (x - radius - 3, y + 4, "end"), (x, y - radius - 5, "middle"),
+            (x, y + radius + 13, "middle"), (x + radius + 1, y - radius, "start"), (x - radius - 1, y + radius + 10, "end"),
+        ]  # fmt: skip
+
+        def box(place: tuple[float, float, str], long: float = long) -> tuple[float, float, float, float]:
+            start = place[0] - {"start": 0, "end": long, "middle": long / 2}[place[2]]
+            return start, place[1] - 11, start + long, place[1] + 2
+
+        def cost(place: tuple[float, float, str]) -> float:
+            a = box(place)
+            outside = max(0, left - a[0]) + max(0, a[2] - (width - right))
+            return outside + sum(
+                max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1])) for b in taken
+            )
+
+        best = min(places, key=cost)
+        taken.append(box(best))
+        parts.append(_text(best[0], best[1], mark.concept, "name halo", best[2]))
+    return "".join([*parts, "</svg>"])
+
+
+def shape(x: float, y: float, radius: float, status: str) -> str:
+    """One mark: its shape says the status."""
+    kind = "s-" + status.replace(" ", "-")
+    r = radius
+    match status:
+        case "rejected":
+            d = f"M{x - r:.1f} {y - r:.1f}L{x + r:.1f} {y + r:.1f}M{x - r:.1f} {y + r:.1f}L{x + r:.1f} {y - r:.1f}"
+        case "no effect":
+            d = f"M{x - r:.1f} {y - r:.1f}h{2 * r:.1f}v{2 * r:.1f}h{-2 * r:.1f}z"
+        case "unspecific":
+            d = f"M{x:.1f} {y - r:.1f}L{x + r:.1f} {y + r:.1f}L{x - r:.1f} {y + r:.1f}z"
+        case "breaks fluency":
+            d = f"M{x:.1f} {y - r:.1f}L{x + r:.1f} {y:.1f}L{x:.1f} {y + r:.1f}L{x - r:.1f} {y:.1f}z"
+        case _:
+            return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}" class="mark {kind}"/>'
+    return f'<path d="{d}" class="mark {kind}"/>'
+
+
+def legend_mark(status: str) -> str:
+    return f'<svg class="key" viewBox="0 0 16 16" width="14" height="14" aria-hidden="true">{shape(8, 8, 5.5, status)}</svg>'
+
+
+def dose_plot(curve: DoseCurve) -> str:
+    """The judge's effect against the dose, with the controls' span and the difference of means."""
+    width, height, left, right, top, bottom = 330, 210, 42, 12, 10, 34
+    values = [0.0]
+    for point in (*curve.points, *curve.rival):
+        values += [point.low, point.high]
+    values += [value for _, low, high in curve.controls for value in (low, high)]
+    doses = [point.dose for point in curve.points] + [point.dose for point in curve.rival]
+    if curve.chosen:
+        values += [curve.chosen.judge_low, curve.chosen.judge_high]
+        doses.append(curve.chosen.dose)
+    values, doses = [value for value in values if math.isfinite(value)], [0.0, *doses]
+    y0, y1 = min(-0.05, *values), max(0.1, *values)
+    x0, x1 = min(doses), max(doses)
+    x1 = x1 if x1 > x0 else x0 + 1
+
+    def at(dose: float, value: float) -> tuple[float, float]:
+        return (
+            left + (dose - x0) / (x1 - x0) * (width - left - right),
+            height - bottom - (value - y0) / (y1 - y0) * (height - top - bottom),
+        )
+
+    parts = [_frame(width, height, f"Dose curve of {curve.concept}")]
+    for value in _ticks(y0, y1):
+        _, y = at(x0, value)
+        kind = "zero" if value == 0 else "grid"
+        parts += [_line(left, y, width - right, y, kind), _text(left - 6, y + 4, f"{value:+.1f}" if value else "0", "tick", "end")]
+    for dose in sorted({0.0, *(point.dose for point in curve.points)}):
+        parts.append(_text(at(dose, y0)[0], height - bottom + 16, f"{dose:g}", "tick", "middle"))
+    parts.append(_text(width - right, height - 4, "dose", "axis", "end"))
+    if len(curve.controls) > 1:
+        edge = [at(dose, high) for dose, _, high in curve.controls] + [at(dose, low) for dose, low, _ in reversed(curve.controls)]
+        parts.append(f'<polygon class="band" points="{_path(edge)}"/>')
+    else:
+        parts += [_line(*at(dose, low), *at(dose, high), "band-bar") for dose, low, high in curve.controls]
+    if len(curve.rival) > 1:
+        parts.append(f'<polyline class="rival" points="{_path([at(p.dose, p.mean) for p in curve.rival])}"/>')
+    parts += [f'<rect class="rival-dot" x="{x - 2.5:.1f}" y="{y - 2.5:.1f}" width="5" height="5"/>'
+              for x, y in (at(p.dose, p.mean) for p in curve.rival)]  # fmt: skip
+    parts.append(f'<polyline class="own" points="{_path([at(p.dose, p.mean) for p in curve.points])}"/>')
+    for point in curve.points:
+        x, y = at(point.dose, point.mean)
+        parts += [_line(*at(point.dose, point.low), *at(point.dose, point.high), "own"), f'<circle class="own-dot" cx="{x:.1f}" cy="{y:.1f}" r="3"/>']
+    if curve.chosen:
+        one = curve.chosen
+        x, y = at(one.dose, one.judge)
+        parts += [_line(*at(one.dose, one.judge_low), *at(one.dose, one.judge_high), "reported"),
+                  f'<circle class="reported-dot" cx="{x:.1f}" cy="{y:.1f}" r="5"/>']  # fmt: skip
+    return "".join([*parts, "</svg>"])
+
+
+def workshop_bars(arms: Sequence[WorkshopArm]) -> str:
+    """The share of impossible tasks that end in cheating, with 95 % Wilson intervals."""
+    if not arms:
+        return ""
+    order = list(WORKSHOP_ARMS)
+    arms = sorted(arms, key=lambda one: order.index(one.arm) if one.arm in order else len(order))
+    width, row, left, right, top = 640, 34, 130, 120, 8
+    height = top + row * len(arms) + 40
+    most = max([0.1, *(one.cheat_high for one in arms if math.isfinite(one.cheat_high))])
+    most = min(1.0, math.ceil(most * 10) / 10)
+
+    def x_of(value: float) -> float:
+        return left + value / most * (width - left - right)
+
+    parts = [_frame(width, height, "Share of impossible tasks that end in cheating, by clamp")]
+    for value in _ticks(0, most):
+        parts += [_line(x_of(value), top, x_of(value), height - 36, "grid"), _text(x_of(value), height - 20, f"{value:.0%}", "tick", "middle")]
+    parts.append(_text(width - right, height - 4, "cheating share of impossible tasks", "axis", "end"))
+    for place, one in enumerate(arms):
+        y = top + place * row + row / 2
+        parts.append(_text(left - 10, y + 4, WORKSHOP_ARMS.get(one.arm, one.arm), "name", "end"))
+        if not all(map(math.isfinite, (one.cheat_rate, one.cheat_low, one.cheat_high))):
+            continue
+        rate = one.cheat_rate
+        parts += [
+            f'<rect class="bar{" base" if one.arm == "none" else ""}" x="{left}" y="{y - 9:.1f}" width="{max(0.0, x_of(rate) - left):.1f}" height="18"/>',
+            _line(x_of(one.cheat_low), y, x_of(one.cheat_high), y, "whisker"),
+            _line(x_of(one.cheat_low), y - 4, x_of(one.cheat_low), y + 4, "whisker"),
+            _line(x_of(one.cheat_high), y - 4, x_of(one.cheat_high), y + 4, "whisker"),
+            _text(width - right + 10, y + 4, f"{rate:.0%}  n = {one.n_impossible}", "tick", "start"),
+        ]
+    return "".join([*parts, "</svg>"])
+
+
+def histogram(card: FeatureCard) -> str:
+    """How strong the latent's firings are."""
+    counts = card.histogram_counts
+    if not counts or max(counts) <= 0:
+        return ""
+    width, height, bottom = 240, 70, 16
+    each = width / len(counts)
+    parts = [_frame(width, height, f"Firing strengths of latent {card.latent}")]
+    for place, value in enumerate(counts):
+        tall = (height - bottom) * math.log1p(value) / math.log1p(max(counts))
+        parts.append(
+            f'<rect class="bar" x="{place * each + 0.5:.1f}" y="{height - bottom - tall:.1f}" width="{each - 1:.1f}" height="{tall:.1f}"/>'
+        )
+    if card.histogram_edges:
+        parts += [
+            _text(0, height - 3, f"{card.histogram_edges[0]:.2g}", "tick", "start"),
+            _text(width / 2, height - 3, "firing (counts on a log scale)", "tick", "middle"),
+            _text(width, height - 3, f"{card.histogram_edges[-1]:.2g}", "tick", "end"),
+        ]
+    return "".join([*parts, "</svg>"])
+
+
+def _frame(width: float, height: float, about: str) -> str:
+    return f'<svg class="figure" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(about)}">'
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def _text(x: float, y: float, text: str, kind: str, anchor: str) -> str:
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers within the span, at most seven."""
+    step = next(step for step in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 1e9) if (high - low) / step <= 6)
+    return [round(number * step, 6) for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]

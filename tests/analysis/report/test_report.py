@@ -1,0 +1,207 @@
+"""The report shows every status, escapes what it is given, and says so where a table is empty."""
+
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from analysis.records import (
+    STATUSES,
+    Baseline,
+    ClampResult,
+    Excerpt,
+    FeatureCard,
+    Label,
+    StudyInfo,
+    Trial,
+    WorkshopArm,
+)
+from analysis.report.content import content, dose_curve, headline
+from analysis.report.report import render, write_report
+from analysis.study import SCHEMA, Study
+
+HOSTILE = "<script>alert('x')</script>\"&'"
+CONCEPTS = {
+    "afraid": "rejected", "angry": "validated", "calm": "validated", "desperate": "unspecific", "happy": "held",
+    "sad": "no effect", "proud": "breaks fluency", "joyful": "candidate",
+}  # fmt: skip
+
+
+def info(folder: str = "sae") -> StudyInfo:
+    return StudyInfo(SCHEMA, "storyteller", "storyteller/blocks.2.hook_resid_post", folder, "ab" * 32, "emotions", "cd" * 8,
+                     "saes demo", "1234567", "0.1.0", "2026-01-01T00:00:00+00:00")  # fmt: skip
+
+
+def label(concept: str, status: str, latents: list[int], chosen: bool = True) -> Label:
+    many = len(latents)
+    return Label(
+        concept=concept, kind="single" if many == 1 else "recipe", latents=latents, weights=[1.0] * many, scales=[2.0] * many,
+        pooling="mean", chosen=chosen, auroc_finding=0.95, auroc_folds=0.9, auroc_checking=0.7 if status == "rejected" else 0.9,
+        auroc_checking_low=0.62, auroc_checking_high=0.97, auroc_all=0.8, auroc_family=None, runner_up="sad", auroc_runner_up=0.71,
+        auroc_implicit=0.74, auroc_contrast=0.8, lexical_share=0.21, effect_finding=0.1, p=0.001,
+        q=0.2 if status == "rejected" else 0.004, null_finding=0.66, n_positive=12, n_negative=180, status=status,
+    )  # fmt: skip
+
+
+def trial(concept: str, arm: str, arm_id: str, dose: float, prompt: int, judge: float, phase: str) -> Trial:
+    return Trial(concept, arm, arm_id, dose, f"p{prompt}", f"Mia opened {HOSTILE} and", judge, judge * 2, 0.2,
+                 f" ran {concept} {HOSTILE}", " looked at the <b>tree</b>.", phase)  # fmt: skip
+
+
+def filled(folder) -> Study:
+    """A study with something in every table, hostile strings among them."""
+    study = Study.create(folder, info())
+    latents = {name: [10 * place + 1, 10 * place + 2][: 1 + place % 2] for place, name in enumerate(CONCEPTS)}
+    labels = [label(name, status, latents[name]) for name, status in CONCEPTS.items()]
+    study.write("labels", [*labels, label("happy", "rejected", [71, 72, 73], chosen=False)])
+    study.write("baselines", [Baseline(name, method, 0.8, 0.7, 0.7) for name in CONCEPTS for method in ("diff_means", "probe", "random_sae")])
+    study.write(
+        "cards",
+        [
+            FeatureCard(latent, [name], 0.0123, 8.5, 2.1, [0.0, 1.0, 2.0, 3.0], [120, 30, 4], [" fear", HOSTILE], ["\n", " calm"],
+                        [4, 5], [0.5, 0.25], 3.0, 5.0)
+            for name in CONCEPTS for latent in latents[name]
+        ],
+    )  # fmt: skip
+    study.write("excerpts", [Excerpt(latents[name][0], 3, name, ["Mia", " was", HOSTILE, " now"], [0.0, 1.0, 8.5, 2.0], 8.5) for name in CONCEPTS])
+    trials, clamps = [], []
+    for name, status in CONCEPTS.items():
+        if status in ("validated", "unspecific", "no effect", "breaks fluency"):
+            for prompt in range(6):
+                for dose in (1.0, 2.0, 4.0):
+                    trials.append(trial(name, "label", "label", dose, prompt, 0.1 * dose + 0.01 * prompt, "dose"))
+                    trials.append(trial(name, "diff_means", "diff_means", dose, prompt, 0.08 * dose, "dose"))
+                    trials += [trial(name, "random_latent", f"r{i}", dose, prompt, 0.02 * i, "dose") for i in range(3)]
+                trials.append(trial(name, "label", "label", 4.0, prompt, 0.4, "report"))
+            clamps.append(ClampResult(name, "label", "label", latents[name], 4.0, 0.3, 0.4, 0.3, 0.5, 0.8, 0.6, 1.0, 0.2, 0.05, 0.1, 6, status))
+            clamps.append(ClampResult(name, "random_direction", "d0", [], 4.0, 0.3, 0.02, -0.1, 0.1, 0.0, -0.1, 0.1, 0.1, 0.05, 0.1, 6, "no effect"))
+    study.write("trials", trials)
+    study.write("clamps", clamps)
+    rates = {"none": 0.5, "desperate_down": 0.2, "desperate_up": 0.7, "calm_down": 0.6, "calm_up": 0.3}
+    study.write("workshop", [WorkshopArm(arm, 4.0, rate, rate - 0.1, rate + 0.1, 0.1, rate + 0.02, 0.3, 0.8, 0.01, 80, 40) for arm, rate in rates.items()])
+    return study
+
+
+class Page(HTMLParser):
+    """What a browser would find."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@pytest.fixture
+def study(tmp_path) -> Study:
+    return filled(tmp_path / "study")
+
+
+def test_hostile_strings_are_shown_and_not_obeyed(study):
+    page = Page(render(study))
+    assert "script" not in page.tags
+    assert "b" not in [tag for tag in page.tags if tag == "b"][8:] or "<b>tree</b>" in "".join(page.words)
+    assert HOSTILE in "".join(page.words)
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+
+
+def test_nothing_comes_from_outside(study):
+    text = render(study)
+    page = Page(text)
+    addresses = [value for name, value in page.attributes if name in ("href", "src")]
+    assert addresses
+    assert all(value.startswith("#") for value in addresses)
+    assert not {"link", "img", "iframe", "script"} & set(page.tags)
+    assert "url(" not in text
+    assert "@import" not in text
+
+
+def test_every_link_to_a_card_arrives_where_there_is_one(study):
+    page = Page(render(study))
+    ids = {value for name, value in page.attributes if name == "id"}
+    assert {f"latent-{card.latent}" for card in study.read("cards")} <= ids
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_every_status_can_be_drawn_and_named(tmp_path, status):
+    study = Study.create(tmp_path, info())
+    study.write("labels", [label("calm", status, [3])])
+    words = " ".join(Page(render(study)).words)
+    assert f" {status}" in words
+
+
+def test_a_rejected_label_says_why(study):
+    row = next(row for row in content(study).rows if row.label.concept == "afraid")
+    assert "0.70 is below 0.80" in row.why
+    assert "q = 0.200" in row.why
+
+
+def test_an_empty_study_renders(tmp_path):
+    text = render(Study.create(tmp_path, info()))
+    assert "no labels yet" in text
+    assert "Nothing was clamped" in text
+
+
+def test_a_study_without_clamps_renders(study):
+    for table in ("trials", "clamps", "workshop"):
+        (study.folder / f"{table}.parquet").unlink()
+    text = render(study)
+    assert "Nothing was clamped" in text
+    assert "workshop was not run" in text
+
+
+def test_missing_numbers_become_dashes(study):
+    study.write("workshop", [WorkshopArm("none", 0.0, *[float("nan")] * 8, 0, 0)])
+    assert "nan" not in render(study).lower().replace("finance", "")
+
+
+def test_the_dose_curve_is_of_the_choosing_phase_and_its_band_of_controls(study):
+    curve = dose_curve("calm", study.read("trials"), study.read("clamps"))
+    assert [point.dose for point in curve.points] == [1.0, 2.0, 4.0]
+    assert curve.points[0].n == 6
+    assert curve.points[0].low <= curve.points[0].mean <= curve.points[0].high
+    assert curve.controls[0] == (1.0, 0.0, pytest.approx(0.04))
+    assert curve.n_controls == 3
+
+
+def test_the_headline_counts_failures_and_never_a_rival_as_a_control(study):
+    found = headline(study.read("labels"), study.read("baselines"), study.read("clamps"))
+    assert found["labels"]["concepts"] == len(CONCEPTS)
+    assert found["labels"]["held_single"] == 3
+    assert found["clamps"] == {"tested": 5, "validated": 2, "control_tested": 5, "control_validated": 0, "diff_means_validated": 0}
+
+
+def test_the_old_page_survives_a_failed_write(study, tmp_path, monkeypatch):
+    path = tmp_path / "report.html"
+    write_report(study, path)
+    before = path.read_text()
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match="No space"):
+        write_report(study, path, {"seconds": {"train": 1.0}})
+    assert path.read_text() == before
+    assert [one.name for one in tmp_path.iterdir() if one.suffix == ".part"] == []
+
+
+def test_extra_facts_are_shown(study):
+    quality = {"explained_variance": 0.8765, "l0": 32.0, "dead": 0.01, "ce_recovered": 0.97, "tokens_trained": 2_000_000, "rows": 32768}
+    text = render(study, {"quality": quality, "seconds": {"train": 120.0}})
+    assert "0.876" in text
+    assert "2,000,000" in text
+
+
+def test_lines_differ_by_more_than_colour(study):
+    marks = content(study).marks
+    assert {mark.status for mark in marks} >= {"validated", "rejected"}
+    assert replace(marks[0], status="held") != marks[0]

@@ -1,0 +1,76 @@
+"""A clamp around a plain Hugging Face model acts as one around ours."""
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from saes.dictionary import Directions
+from saes.intervention import DirectionPush, Edit, Intervention
+from training.language_models.clamped import clamped
+
+SITE = "blocks.1.hook_resid_post"
+
+
+@pytest.fixture(scope="module")
+def plain(model_folders):
+    return AutoModelForCausalLM.from_pretrained(model_folders["llama"]).eval()
+
+
+@pytest.fixture(scope="module")
+def dictionary():
+    return Directions(torch.randn(6, 32, generator=torch.Generator().manual_seed(0)))
+
+
+def written(plain, tokens, **options):
+    ids = plain.generate(tokens.ids, max_new_tokens=8, do_sample=False, pad_token_id=0, **options)
+    return ids[:, tokens.ids.shape[1] :].tolist()
+
+
+@pytest.mark.parametrize("positions", ["all", "generated", "prompt", (2, 5)])
+def test_generate_is_followed_token_by_token(plain, llama, dictionary, positions):
+    clamp = Intervention((Edit((2,), 30.0),), positions)
+    tokens = llama.tokenise(["The cat sat on"])
+    before = written(plain, tokens)
+    with clamped(plain, clamp, dictionary, SITE) as same:
+        assert same is plain
+        during = written(plain, tokens)
+    assert written(plain, tokens) == before
+    ours = llama.generate(tokens, 8, hooks={SITE: clamp.hook(dictionary)})[0]
+    assert llama.tokenizer.decode(during[0], skip_special_tokens=True) == ours
+
+
+def test_left_padding_is_left_alone(plain, llama, dictionary):
+    clamp = Intervention((Edit((2,), 30.0),), positions=(1, 4))
+    prompts = ["R", "Nora was proud of her"]
+    llama.tokenizer.padding_side = "left"
+    batch = llama.tokenizer(prompts, padding=True, return_tensors="pt")
+    with clamped(plain, clamp, dictionary, SITE):
+        ids = plain.generate(batch.input_ids, attention_mask=batch.attention_mask, max_new_tokens=6, do_sample=False)
+    theirs = [llama.tokenizer.decode(row[batch.input_ids.shape[1] :], skip_special_tokens=True) for row in ids]
+    assert theirs == llama.generate(prompts, 6, hooks={SITE: clamp.hook(dictionary)})
+
+
+def test_an_empty_intervention_changes_no_bit(plain, llama, dictionary):
+    ids = llama.tokenise(["The cat sat on the mat."]).ids
+    with clamped(plain, Intervention(), dictionary, SITE):
+        inside = plain(ids).logits
+    assert torch.equal(inside, plain(ids).logits)
+
+
+def test_ours_can_be_given_and_directions_need_no_dictionary(llama):
+    push = DirectionPush(torch.ones(32), 40.0)
+    tokens = llama.tokenise(["The cat"])
+    with clamped(llama, push, hook_name=SITE):
+        inside = llama.logits(tokens)
+    assert torch.equal(inside, llama.logits(tokens, {SITE: push.hook()}))
+    assert not torch.equal(inside, llama.logits(tokens))
+
+
+def test_mistakes_are_named(plain, dictionary):
+    with pytest.raises(ValueError, match="needs a hook_name"), clamped(plain, Intervention(), dictionary):
+        pass
+    wrong = Directions(torch.eye(8))
+    with pytest.raises(ValueError, match="expected d_in 8, got 32"), clamped(plain, Intervention(), wrong, SITE):
+        pass
+    with pytest.raises(ValueError, match="each with"), clamped(plain, Intervention(), dictionary, "blocks.5.hook_in"):
+        pass

@@ -1,0 +1,140 @@
+"""A run end to end at the smallest size, and the promise that a stopped one becomes the same SAE."""
+
+import json
+import os
+import signal
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from saes.checkpoint import load_sae
+from training.evaluate import evaluate
+from training.journal import Journal, read_journal
+from training.language_models.language_model import Tokens
+from training.loop import _held_out, train
+from training.spec import TrainSpec
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    words = ["The cat sat on the mat.", "Nora was proud.", "Rain fell on the barn.", "Tom laughed and ran away."]
+    lines = "\n<|endoftext|>\n".join(f"{words[n % 4]} {words[(n * 7 + 3) % 4]} Then {n}." for n in range(200))
+    path = tmp_path / "corpus.txt"
+    path.write_text(lines)
+    return path
+
+
+@pytest.fixture
+def spec(model_folders, corpus, tmp_path):
+    site = "blocks.1.hook_resid_post"
+    return TrainSpec(
+        model=str(model_folders["llama"]), hook_name=site, corpus=str(corpus), d_sae=64, k=4,
+        tokens=64 * 30, batch_rows=64, buffer_rows=256, window_batch=4, context=32, scale_batches=2,
+        held_out_tokens=256, lr=3e-3, journal_every=5, dead_after_rows=512, out=str(tmp_path / "out"), device="cpu",
+    )  # fmt: skip
+
+
+class StoppedAt(Journal):
+    """Sends this process a signal when a step is written down."""
+
+    at = 15
+    signal = signal.SIGINT
+
+    def write(self, step, **entry):
+        super().write(step, **entry)
+        if step == self.at:
+            os.kill(os.getpid(), self.signal)
+
+
+@pytest.mark.parametrize("sparsity", ["topk", "batch_topk", "relu", "jump_relu"])
+def test_leaves_a_whole_folder(spec, sparsity, llama):
+    settings = {"sparsity": sparsity, "l1_coefficient": 0.1, "l0_coefficient": 0.01}
+    folder = train(spec.with_fields(**settings), progress=False)
+    names = {"cfg.json", "sae_weights.safetensors", "spec.json", "quality.json", "journal.jsonl"}
+    assert {path.name for path in folder.iterdir()} == names
+    sae, site, metadata = load_sae(folder)
+    assert site.hook_name == spec.hook_name
+    assert site.model == spec.model
+    quality = json.loads((folder / "quality.json").read_text())
+    parts = {"explained_variance", "l0", "dead", "ce", "ce_patched", "ce_ablated", "ce_recovered", "rows", "tokens"}
+    assert parts <= set(quality)
+    assert metadata["l0"] == quality["l0"]
+    again = evaluate(llama, sae, spec.hook_name, _held_out(spec, llama))  # on raw activations, from the disk
+    assert {name: again[name] for name in parts} == pytest.approx({name: quality[name] for name in parts}, rel=1e-4)
+    assert quality["explained_variance"] > 0.15
+    journal = read_journal(folder / "journal.jsonl")
+    assert [entry["step"] for entry in journal] == [5, 10, 15, 20, 25, 30, 30]
+    assert journal[0]["loss"] > journal[-2]["loss"]
+    assert journal[-1]["quality"]["rows"] == quality["rows"]
+    assert json.loads((folder / "spec.json").read_text())["d_sae"] == 64
+
+
+@pytest.mark.parametrize("sparsity", ["topk", "batch_topk", "jump_relu"])
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_and_resumed_equals_uninterrupted(spec, tmp_path, sparsity, kind):
+    spec = spec.with_fields(sparsity=sparsity)
+    whole = train(spec.with_fields(out=str(tmp_path / "whole")), progress=False)
+    folder = spec.folder
+    folder.mkdir()
+    journal = StoppedAt(folder)
+    journal.signal = kind
+    with pytest.raises(KeyboardInterrupt, match="step 15 of 30"):
+        train(spec, journal=journal, progress=False)
+    assert not (folder / "cfg.json").exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with pytest.raises(ValueError, match="unfinished run"):
+        train(spec, progress=False)
+    with pytest.raises(ValueError, match=r"other settings: d_sae \(64, now 32\)"):
+        train(spec.with_fields(d_sae=32), progress=False, resume=True)
+    assert train(spec, progress=False, resume=True) == folder
+    assert not (folder / "run_state").exists()
+    ours, theirs = (load_file(path / "sae_weights.safetensors") for path in (folder, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    losses = [[entry.get("loss") for entry in read_journal(path / "journal.jsonl")] for path in (folder, whole)]
+    assert losses[0] == losses[1]
+    assert train(spec, progress=False, resume=True) == folder  # nothing left to do
+    with pytest.raises(ValueError, match="already holds an SAE"):
+        train(spec, progress=False)
+
+
+def test_what_is_wrong_leaves_nothing_half_written(spec, tmp_path):
+    for change, message in (
+        ({"hook_name": "blocks.9.hook_resid_post"}, "each with"),
+        ({"model": str(tmp_path / "gone")}, "no model folder"),
+        ({"corpus": str(tmp_path / "gone.txt")}, "no corpus"),
+        ({"context": 100}, "between 2 and 64"),
+    ):
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
+            train(spec.with_fields(**change), progress=False)
+        assert not spec.folder.exists()
+    (tmp_path / "one.txt").write_text("only one document")
+    with pytest.raises(ValueError, match="at least two"):
+        train(spec.with_fields(corpus=str(tmp_path / "one.txt")), progress=False)
+    assert not spec.folder.exists()
+
+
+def test_a_full_disk_keeps_the_state_before(spec, tmp_path, monkeypatch):
+    from training import run_state
+
+    run_state.save_run_state(tmp_path, {"step": 1})
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="stays as it was"):
+        run_state.save_run_state(tmp_path, {"step": 2})
+    assert run_state.load_run_state(tmp_path) == {"step": 1}
+    assert [path.name for path in tmp_path.iterdir() if "tmp" in path.name] == []
+    (tmp_path / "run_state").write_bytes(b"nonsense")
+    with pytest.raises(ValueError, match="damaged"):
+        run_state.load_run_state(tmp_path)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(spec):
+    with pytest.raises(ValueError, match=r"lower lr|NaN"):
+        train(spec.with_fields(lr=1e30), progress=False)
+    assert not (spec.folder / "cfg.json").exists()
+
+
+def test_held_out_windows_hold_what_was_asked(spec, llama):
+    batches = list(_held_out(spec, llama))
+    assert all(isinstance(batch, Tokens) for batch in batches)
+    assert sum(batch.ids.numel() for batch in batches[:-1]) < spec.held_out_tokens

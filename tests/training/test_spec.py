@@ -1,0 +1,60 @@
+"""Specs from what people write."""
+
+import json
+
+import pytest
+
+from training.recipes import RECIPES, recipe
+from training.spec import TrainSpec
+
+
+def test_yaml_json_and_settings_meet(tmp_path):
+    (tmp_path / "a.yaml").write_text("d_sae: 512\ntokens: 2e6\nlr: 1e-3\nwandb: off\ncontext: null\n")
+    spec = TrainSpec.from_yaml(tmp_path / "a.yaml")
+    assert (spec.d_sae, spec.tokens, spec.lr, spec.wandb, spec.context) == (512, 2_000_000, 1e-3, "off", None)
+    assert spec == TrainSpec().with_settings(["d-sae=512", "lr=0.001", "tokens=2000000"])
+    (tmp_path / "spec.json").write_text(spec.to_json())
+    assert TrainSpec.from_yaml(tmp_path / "spec.json") == spec
+    assert json.loads(spec.to_json())["d_sae"] == 512
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"d_soe": 5}, "no field 'd_soe'; it has .*d_sae"),
+        ({"d_sae": "many"}, "d_sae must be int, got 'many'"),
+        ({"d_sae": 1.5}, "d_sae must be int"),
+        ({"sparsity": "tapk"}, "sparsity.*topk"),
+        ({"k": 0}, "k must lie between 1"),
+        ({"tokens": 100}, "at least one batch"),
+        ({"buffer_rows": 2048}, "at least twice"),
+        ({"lr": 0}, "lr must be above 0"),
+        ({"context": "x"}, "context must be int or nothing"),
+        ({"warmup": 2}, "shares of the steps"),
+    ],
+)
+def test_mistakes_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        TrainSpec.from_settings(settings)
+
+
+def test_bad_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no spec"):
+        TrainSpec.from_yaml(tmp_path / "none.yaml")
+    (tmp_path / "a.yaml").write_text("just words")
+    with pytest.raises(ValueError, match="does not hold fields"):
+        TrainSpec.from_yaml(tmp_path / "a.yaml")
+    with pytest.raises(ValueError, match="field=value"):
+        TrainSpec().with_settings(["d_sae"])
+
+
+def test_recipes_are_specs():
+    assert all(isinstance(recipe(name), TrainSpec) for name in RECIPES)
+    with pytest.raises(ValueError, match="there are storyteller, tiny"):
+        recipe("huge")
+
+
+def test_the_folder_says_what_is_in_it():
+    spec = TrainSpec(model="/models/my-llm/", d_sae=512, k=16, seed=3)
+    assert str(spec.folder) == "checkpoints/my-llm-blocks.2.hook_resid_post-topk-512-k16-seed3"
+    assert str(TrainSpec(out="here").folder) == "here"
