@@ -3,6 +3,7 @@
     demo("checkpoints/demo") -> the summary; the folder then holds sae/, study/, report.html, picture.png, summary.json
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.concepts.concept import load_concepts
 from analysis.figures import picture
 from analysis.records import Baseline, ClampResult, Label, WorkshopArm
 from analysis.report.content import content, headline
@@ -43,20 +45,21 @@ def demo(
     A stage that an earlier call finished with the same settings is not done twice, and one that was interrupted goes on
     where it can; `fresh` begins again. `settings` are "field=value" changes to the SAE's recipe.
     """
-    from analysis.cases.workshop import workshop
+    from analysis.cases.workshop import CLAMPED, workshop
     from analysis.clamping.validate import validate
     from analysis.labelling.label import label
-    from training.language_models.opening import open_model
-    from training.loop import train
+    from training.language_models.opening import find_folder, open_model
+    from training.loop import FREE, train
     from training.recipes import recipe as recipe_named
 
     out = Path(out)
     sae, study_folder = out / "sae", out / "study"
     spec = recipe_named(recipe).with_fields(model=model, out=str(sae), seed=seed, device=device).with_settings(settings)
-    language_model = open_model(model, device)
+    language_model, concept_set = open_model(model, device), load_concepts(concepts)
+    decisive = {name: value for name, value in json.loads(spec.to_json()).items() if name not in FREE}
     plan = {
-        "train": json.loads(spec.to_json()),
-        "label": {"concepts": str(concepts)},
+        "train": {**decisive, "model_hash": _weights_hash(find_folder(model))},
+        "label": {"concepts": concept_set.hash},
         "validate": {"doses": doses, "controls": controls},
         "workshop": {"n_impossible": N_IMPOSSIBLE, "n_possible": N_POSSIBLE},
         "report": {},
@@ -64,10 +67,12 @@ def demo(
     stages = Stages(out, plan, fresh)
 
     def training() -> None:
-        _clear_unless(sae, json.loads(spec.to_json()))
+        _clear_unless(sae, decisive)
         train(spec, progress=progress, resume=(sae / "run_state").exists() or (sae / "cfg.json").exists())
 
     def labelling() -> None:
+        if (study_folder / "study.json").exists():  # tables of an earlier SAE must not stay beside the new labels
+            shutil.rmtree(study_folder)
         label(sae, concepts, language_model, study_folder, seed=seed, progress=progress)
 
     def validating() -> None:
@@ -76,7 +81,8 @@ def demo(
             validate(study, None, doses, controls, language_model, seed, progress)
 
     def working() -> None:
-        workshop(Study.open(study_folder), language_model, N_IMPOSSIBLE, N_POSSIBLE, seed=seed, progress=progress)
+        if set(CLAMPED) <= set(concept_set.concepts):
+            workshop(Study.open(study_folder), language_model, N_IMPOSSIBLE, N_POSSIBLE, seed=seed, progress=progress)
 
     def reporting() -> None:
         study, quality = Study.open(study_folder), _quality(sae)
@@ -88,7 +94,7 @@ def demo(
         ("train", training, sae / "cfg.json"),
         ("label", labelling, study_folder / "labels.parquet"),
         ("validate", validating, study_folder / "labels.parquet"),
-        ("workshop", working, study_folder / "workshop.parquet"),
+        ("workshop", working, study_folder / "study.json"),
         ("report", reporting, out / "report.html"),
     ):
         stages.run(stage, work, leaves)
@@ -145,7 +151,7 @@ class Stages:
         self.path, self.plan = out / "stages.json", json.loads(json.dumps(plan))
         out.mkdir(parents=True, exist_ok=True)
         before = {} if fresh or not self.path.exists() else json.loads(self.path.read_text())
-        if fresh:
+        if fresh and self.path.exists():  # only what a demo left here
             for part in (out / "sae", out / "study"):
                 shutil.rmtree(part, ignore_errors=True)
         self.done: dict[str, Any] = {}
@@ -172,8 +178,18 @@ class Stages:
 def _clear_unless(sae: Path, settings: dict[str, Any]) -> None:
     """Takes away what an earlier demo trained here with other settings."""
     path = sae / "spec.json"
-    if path.exists() and json.loads(path.read_text()) != settings:
-        shutil.rmtree(sae)
+    if path.exists():
+        before = json.loads(path.read_text())
+        if any(before.get(name) != value for name, value in settings.items()):
+            shutil.rmtree(sae)
+
+
+def _weights_hash(folder: str | None) -> str:
+    """Of a local model's weights, so that a retrained model is not taken for the old one; empty for a hub name."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(folder).glob("*.safetensors")) if folder else ():
+        digest.update(path.read_bytes())
+    return digest.hexdigest() if folder else ""
 
 
 def _quality(sae: Path) -> dict[str, Any]:

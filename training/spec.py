@@ -94,8 +94,6 @@ class TrainSpec:
     wandb_project: str = "emotion-saes"
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            object.__setattr__(self, field.name, _fitting(field.name, getattr(self, field.name)))
         at_least_one = ("tokens", "batch_rows", "window_batch", "scale_batches", "held_out_tokens", "journal_every")
         for name in at_least_one:
             if getattr(self, name) < 1:
@@ -160,12 +158,12 @@ class TrainSpec:
         return cls.from_settings(settings)
 
     def with_fields(self, **changes: Any) -> "TrainSpec":
-        """This spec with some fields changed."""
+        """This spec with some fields changed; a value that YAML read as another type becomes the field's own."""
         known = {field.name for field in fields(self)}
         for name in changes:
             if name not in known:
                 raise ValueError(f"a spec has no field {name!r}; it has {', '.join(sorted(known))}")
-        return dataclasses.replace(self, **changes)
+        return dataclasses.replace(self, **{name: _fitting(name, value) for name, value in changes.items()})
 
     def with_settings(self, settings: Iterable[str]) -> "TrainSpec":
         """This spec with some fields changed, each written as "field=value"."""

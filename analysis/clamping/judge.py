@@ -37,7 +37,7 @@ class Judge:
 
 
 def train_judge(labelled: Iterable[tuple[str, str]], seed: int = 0) -> Judge:
-    """A judge from (concept, text) pairs, a fifth of them held out to measure it; the same seed gives the same judge."""
+    """A judge from (concept, text) pairs, a fifth held out to measure it; the same seed gives the same judge."""
     try:
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
@@ -76,7 +76,9 @@ def judge_from_file(path: str | Path, seed: int = 0) -> Judge:
     """A judge from a jsonl file with a concept and a text in each line."""
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}: the judge's texts are a jsonl with concept and text in each line")
+        raise FileNotFoundError(
+            f"there is no file {path}: the judge's texts are a jsonl with concept and text in each line"
+        )
     pairs = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
@@ -93,12 +95,20 @@ def judge_from_file(path: str | Path, seed: int = 0) -> Judge:
 
 def judge_for(concepts: Iterable[str], judge_texts: str | Path | None = None, seed: int = 0) -> Judge:
     """The judge that knows all of `concepts`; ValueError names those for which there is none."""
-    judge = judge_from_file(judge_texts, seed) if judge_texts is not None else storyworld_judge(seed)
-    unknown = sorted(set(concepts) - set(judge.concepts))
-    if unknown:
-        source = judge_texts if judge_texts is not None else "storyworld"
+    concepts = set(concepts)
+    if judge_texts is not None:
+        judge = judge_from_file(judge_texts, seed)
+        _must_know(concepts, judge.concepts, str(judge_texts))
+        return judge
+    from training.corpora.storyworld.bank import FEELINGS
+
+    _must_know(concepts, FEELINGS, "storyworld")
+    return storyworld_judge(seed)
+
+
+def _must_know(concepts: set[str], known: Sequence[str], source: str) -> None:
+    if unknown := sorted(concepts - set(known)):
         raise ValueError(
-            f"no judge exists for {', '.join(unknown)}: {source} has no texts of it. Give judge_texts, a jsonl with concept "
-            f"and text in each line, of texts that the concept set does not hold"
+            f"no judge exists for {', '.join(unknown)}: {source} has no texts of it. Give judge_texts, a jsonl "
+            f"with concept and text in each line, of texts that the concept set does not hold"
         )
-    return judge

@@ -56,7 +56,9 @@ def split_prompts(concept_set: ConceptSet, concept: str, seed: int = 0) -> tuple
         for number, text in enumerate(concept_set.concepts[concept].of("prompt"))
     ]
     if len(neutral) < 2:
-        raise ValueError(f"{concept_set.name} has {len(neutral)} neutral prompts: at least 2 are needed, some to choose the dose on")
+        raise ValueError(
+            f"{concept_set.name} has {len(neutral)} neutral prompts: at least 2 are needed, some to choose the dose on"
+        )
     order = np.random.default_rng(seed).permutation(len(neutral))  # one split for all concepts
     half = len(neutral) // 2
     return [neutral[place] for place in order[:half]], own + [neutral[place] for place in order[half:]]
@@ -68,7 +70,9 @@ def label_arm(label: Label, dose: float, dictionary: Dictionary) -> Arm:
     if not np.any(values):
         raise ValueError(f"the label of {label.concept} has no dose unit: its latents never fired on finding texts")
     edit = Edit(tuple(label.latents), dose, "set", tuple(values))
-    return Arm(label.concept, "label", label.concept, dose, edit.latents, shift_length(edit, dictionary), Intervention((edit,)))
+    return Arm(
+        label.concept, "label", label.concept, dose, edit.latents, shift_length(edit, dictionary), Intervention((edit,))
+    )
 
 
 def dose_arms(label: Label, doses: Sequence[float], dictionary: Dictionary) -> list[Arm]:
@@ -93,7 +97,9 @@ def report_arms(
     """
     if controls < 1:
         raise ValueError(f"at least 1 control of each kind is needed to call a clamp specific, got {controls}")
-    rng = np.random.default_rng([seed, zlib.crc32(label.concept.encode())])  # the same plan whichever concepts came before
+    rng = np.random.default_rng(
+        [seed, zlib.crc32(label.concept.encode())]
+    )  # the same plan whichever concepts came before
     arm = label_arm(label, dose, dictionary)
     ablation = Intervention((Edit(tuple(label.latents), 0.0, "ablate"),))
     arms = [arm, Arm(label.concept, "ablate", "ablate", 0.0, arm.latents, 0.0, ablation)]
@@ -113,17 +119,27 @@ def report_arms(
     for place in rng.permutation(len(others))[:controls]:
         other = others[place]
         own_values = np.multiply(other.weights, other.scales)
-        arms.append(_matched(label.concept, "other_family", other.concept, dose, other.latents, own_values, arm.push, dictionary))
+        arms.append(
+            _matched(
+                label.concept, "other_family", other.concept, dose, other.latents, own_values, arm.push, dictionary
+            )
+        )
     return arms
 
 
 def like_latents(
-    latents: Sequence[int], density: Float[np.ndarray, " d_sae"], taken: Sequence[int], count: int, rng: np.random.Generator
+    latents: Sequence[int],
+    density: Float[np.ndarray, " d_sae"],
+    taken: Sequence[int],
+    count: int,
+    rng: np.random.Generator,
 ) -> list[list[int]]:
     """`count` groups of latents that fire about as often as `latents` do, one for one, none of them in any label."""
     free = np.setdiff1d(np.flatnonzero(density > 0), np.union1d(taken, latents).astype(int))
     if len(free) < count * len(latents):
-        raise ValueError(f"{len(free)} active latents outside the labels are too few for {count} controls of {len(latents)} each")
+        raise ValueError(
+            f"{len(free)} active latents outside the labels are too few for {count} controls of {len(latents)} each"
+        )
     floor = density[free].min()
     groups: list[list[int]] = [[] for _ in range(count)]
     for latent in latents:
@@ -138,12 +154,21 @@ def like_latents(
 
 def shift_length(edit: Edit, dictionary: Dictionary) -> float:
     """Length of sum_j value_j * W_dec[j]."""
-    return float(_shift(edit.latents, np.multiply(edit.value, edit.weights or np.ones(len(edit.latents))), dictionary).norm())
+    return float(
+        _shift(edit.latents, np.multiply(edit.value, edit.weights or np.ones(len(edit.latents))), dictionary).norm()
+    )
 
 
 def _matched(
-    concept: str, kind: str, name: str, dose: float, latents: Sequence[int], values: np.ndarray, push: float, dictionary: Dictionary
-) -> Arm:  # fmt: skip
+    concept: str,
+    kind: str,
+    name: str,
+    dose: float,
+    latents: Sequence[int],
+    values: np.ndarray,
+    push: float,
+    dictionary: Dictionary,
+) -> Arm:
     """Other latents, set to values in the same proportions, so large that together they push as far."""
     length = float(_shift(latents, values, dictionary).norm())
     assert length > 0, f"latents {list(latents)} cancel out"

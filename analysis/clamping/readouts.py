@@ -1,4 +1,4 @@
-"""Readouts of a text under a clamp: the model's own probability of a concept's words, and what a text costs in fluency."""
+"""Readouts of a text under a clamp: the model's own probability of a concept's words, and what the text costs it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -39,14 +39,18 @@ def word_log_probs(
     """
     starts = [len(_plain(model, prompt)) for prompt in prompts]
     tokens, shift = _joined(model, prompts, fixed)
-    stops = [min(int(length), start + shift + most_tokens) for start, length in zip(starts, _lengths(tokens), strict=True)]
+    stops = [
+        min(int(length), start + shift + most_tokens) for start, length in zip(starts, _lengths(tokens), strict=True)
+    ]
     width = max(stops)
     tokens = Tokens(tokens.ids[:, :width], tokens.keep[:, :width], torch.tensor(stops))
     logits = model.logits(tokens, hooks)
     chosen = torch.as_tensor(list(ids), device=logits.device)
     means = []
     for row, start, stop in zip(logits, starts, stops, strict=True):
-        here = row[min(start + shift, stop) - 1 : stop].float()  # [position, vocab]: the one that ends the prompt, then on
+        here = row[
+            min(start + shift, stop) - 1 : stop
+        ].float()  # [position, vocab]: the one that ends the prompt, then on
         means.append((here[:, chosen].logsumexp(-1) - here.logsumexp(-1)).mean())
     return torch.stack(means).cpu().numpy()
 
@@ -71,7 +75,9 @@ def sum_log_prob(
     tokens, shift = _joined(model, contexts, [words] * len(contexts))
     log_probs = model.log_probs(tokens, hooks)
     ends = _lengths(tokens).tolist()
-    return np.array([float(row[start + shift : end].sum()) for row, start, end in zip(log_probs, starts, ends, strict=True)])
+    return np.array(
+        [float(row[start + shift : end].sum()) for row, start, end in zip(log_probs, starts, ends, strict=True)]
+    )
 
 
 def n_tokens(model: LanguageModel, text: str) -> int:

@@ -14,6 +14,7 @@ from saes.intervention import RowInterventions
 from training.language_models.language_model import LanguageModel
 
 ROWS = 256
+NEW_TOKENS = 24
 TEMPERATURE, TOP_P = 0.7, 0.95
 
 
@@ -36,8 +37,8 @@ class TrialRoom:
     dictionary: Dictionary
     hook_name: str
     judge: Judge
-    new_tokens: int = 30
-    readout_tokens: int = 16
+    new_tokens: int = NEW_TOKENS
+    readout_tokens: int = 8
     """Positions of the baseline's text over which the readout words' log-probability is averaged."""
     rows: int = ROWS
     baselines: dict[str, Baseline] = field(default_factory=dict)
@@ -77,7 +78,9 @@ class TrialRoom:
         for prompt, text, cost, row in zip(new, texts, costs, judged, strict=True):
             self.baselines[prompt.id] = Baseline(text, float(cost), row)
 
-    def _batch(self, pairs: list[tuple[Arm, Prompt]], ids: list[int], unclamped: dict[str, float], phase: str) -> list[Trial]:
+    def _batch(
+        self, pairs: list[tuple[Arm, Prompt]], ids: list[int], unclamped: dict[str, float], phase: str
+    ) -> list[Trial]:
         prompts = [prompt for _, prompt in pairs]
         starts = [prompt.text for prompt in prompts]
         base = [self.baselines[prompt.id] for prompt in prompts]
@@ -92,12 +95,20 @@ class TrialRoom:
             column = self.judge.concepts.index(arm.concept)
             trials.append(
                 Trial(
-                    concept=arm.concept, arm=arm.kind, arm_id=arm.id, dose=arm.dose, prompt_id=prompt.id, prompt=prompt.text,
+                    concept=arm.concept,
+                    arm=arm.kind,
+                    arm_id=arm.id,
+                    dose=arm.dose,
+                    prompt_id=prompt.id,
+                    prompt=prompt.text,
                     judge=float(judged[place, column] - base[place].judged[column]),
                     readout=float(readouts[place] - unclamped[prompt.id]),
-                    fluency=float(costs[place] - base[place].cost), text=texts[place], baseline=base[place].text, phase=phase,
+                    fluency=float(costs[place] - base[place].cost),
+                    text=texts[place],
+                    baseline=base[place].text,
+                    phase=phase,
                 )
-            )  # fmt: skip
+            )
         return trials
 
     def _write(self, prompts: Sequence[Prompt], hooks: dict | None) -> list[str]:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from analysis.clamping.judge import judge_for
 from analysis.clamping.plan import DOSES, dose_arms, report_arms, split_prompts
-from analysis.clamping.trial import TrialRoom
+from analysis.clamping.trial import NEW_TOKENS, TrialRoom
 from analysis.clamping.verdict import VerdictRule, choose_dose, judge_arms
 from analysis.concepts.concept import ConceptSet, load_concepts
 from analysis.labelling.split import text_table
@@ -23,6 +23,7 @@ from saes.opening import open_dictionary
 from training.language_models.language_model import LanguageModel
 from training.language_models.opening import open_model
 
+RULE = VerdictRule()
 JUDGED = ("validated", "no effect", "unspecific", "breaks fluency")
 """The statuses that this journey gives."""
 DENSITY_TEXTS = 300
@@ -38,13 +39,14 @@ def validate(
     seed: int = 0,
     progress: bool = True,
     *,
-    rule: VerdictRule = VerdictRule(),
+    rule: VerdictRule = RULE,
     concept_set: ConceptSet | str | Path | None = None,
     dictionary: Dictionary | None = None,
     judge_texts: str | Path | None = None,
+    new_tokens: int = NEW_TOKENS,
     device: str = "auto",
 ) -> Study:
-    """Clamps the study's held labels beside their controls and gives each its verdict; writes `trials`, `clamps`, `labels`.
+    """Clamps the study's held labels beside controls, gives each its verdict; writes `trials`, `clamps`, `labels`.
 
     `concepts` are names of held labels (default: all of them), `controls` how many controls there are of each of three
     kinds. A concept that was finished before with the same settings is not done again, so that a run that was stopped
@@ -65,20 +67,31 @@ def validate(
 
     judge = judge_for([label.concept for label in labels], judge_texts, seed)
     checking = [(name, text.text) for name, concept in concept_set.concepts.items() for text in concept.of("checking")]
-    settings = {"doses": list(doses), "controls": controls, "seed": seed, "rule": asdict(rule), "judge_texts": str(judge_texts or "storyworld")}
+    settings = {
+        "doses": list(doses),
+        "controls": controls,
+        "seed": seed,
+        "new_tokens": new_tokens,
+        "rule": asdict(rule),
+        "judge_texts": str(judge_texts or "storyworld"),
+    }
     trials, clamps = _finished(study, settings)
     judged = {"judge_accuracy": judge.accuracy, "judge_accuracy_checking": judge.accuracy_on(checking)}
+    study.write("clamps", clamps)  # first of the three: nothing of a run with other settings may pass for finished
+    study.write("trials", trials)
     study.write("labels", _reopened(study, {clamp.concept for clamp in clamps}))
     study.update_info(settings={**study.info.settings, "validate": {**settings, **judged}})
 
     left = [label for label in labels if label.concept not in {clamp.concept for clamp in clamps}]
-    room = TrialRoom(model, dictionary, hook_name, judge)
+    room = TrialRoom(model, dictionary, hook_name, judge, new_tokens)
     density = _density(model, dictionary, hook_name, concept_set, seed) if left else np.zeros(0)
     taken = sorted({latent for label in study.labels(chosen=False) for latent in label.latents})
     diff_means = _diff_means(study)
     mean_length = float(study.info.settings.get("mean_activation_length", 1.0))
 
-    with tqdm(total=_rows(left, concept_set, doses, controls, seed), desc="validate", unit="row", disable=not progress) as bar:
+    with tqdm(
+        total=_rows(left, concept_set, doses, controls, seed), desc="validate", unit="row", disable=not progress
+    ) as bar:
         for label in left:
             name, words = label.concept, concept_set.concepts[label.concept].readout_words
             bar.set_postfix_str(name)
@@ -106,14 +119,18 @@ def _wanted(study: Study, concepts: Sequence[str] | None) -> list[Label]:
     for name in concepts or ():
         if name not in held:
             status = study.label(name).status  # ValueError where there is no label at all
-            raise ValueError(f"the label of {name!r} is {status}: only held labels are validated ({', '.join(sorted(held))})")
+            raise ValueError(
+                f"the label of {name!r} is {status}: only held labels are validated ({', '.join(sorted(held))})"
+            )
     return [held[name] for name in dict.fromkeys(concepts or held)]
 
 
 def _concept_set(study: Study, given: ConceptSet | str | Path | None) -> ConceptSet:
     found = given if isinstance(given, ConceptSet) else load_concepts(given or study.info.concept_set)
     if found.hash != study.info.concept_hash:
-        raise ValueError(f"the concept set {found.name} is not the one that {study.folder} was labelled with: label it again")
+        raise ValueError(
+            f"the concept set {found.name} is not the one that {study.folder} was labelled with: label it again"
+        )
     return found
 
 

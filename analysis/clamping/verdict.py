@@ -19,14 +19,14 @@ class VerdictRule:
     """What a clamp must show to be validated; the questions are asked in the order of the fields."""
 
     least_effect: float = 0.05
-    """Judge effect (probability of the concept, clamped minus baseline) at least; below it, or where the interval of the
-    judge or of the readout words does not lie above 0: "no effect"."""
+    """Judge effect (probability of the concept, clamped minus baseline) at least; below it, or where the interval of
+    the judge or of the readout words does not lie above 0: "no effect"."""
     most_fluency_cost: float = 0.7
     """Nats per token that the clamped text may cost the unclamped model more than the baseline text does; above it:
     "breaks fluency". Doses above it are not chosen either, where a smaller one keeps to it."""
     above_every_control: bool = True
-    """The judge effect must be larger than that of every other control of the concept (random latents, random directions,
-    labels of other families); otherwise: "unspecific"."""
+    """The judge effect must be larger than that of every other control of the concept (random latents, random
+    directions, labels of other families); otherwise: "unspecific"."""
     level: float = 0.95
     draws: int = 2000
     """Of the bootstrap over prompts."""
@@ -48,7 +48,9 @@ class ControlRate:
         return self.validated / self.tested if self.tested else float("nan")
 
 
-def bootstrap_mean(values: Float[np.ndarray, " prompt"], rule: VerdictRule, seed: int = 0) -> tuple[float, float, float]:
+def bootstrap_mean(
+    values: Float[np.ndarray, " prompt"], rule: VerdictRule, seed: int = 0
+) -> tuple[float, float, float]:
     """Mean over prompts and its percentile interval, prompts drawn anew with replacement."""
     n = len(values)
     counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=rule.draws)
@@ -56,7 +58,9 @@ def bootstrap_mean(values: Float[np.ndarray, " prompt"], rule: VerdictRule, seed
     return float(values.mean()), float(low), float(high)
 
 
-def verdict(rule: VerdictRule, judge: float, judge_low: float, readout_low: float, fluency: float, control_judge_max: float) -> str:
+def verdict(
+    rule: VerdictRule, judge: float, judge_low: float, readout_low: float, fluency: float, control_judge_max: float
+) -> str:
     """The status of one clamp."""
     if judge < rule.least_effect or judge_low <= 0 or readout_low <= 0:
         return "no effect"
@@ -68,9 +72,10 @@ def verdict(rule: VerdictRule, judge: float, judge_low: float, readout_low: floa
 
 
 def choose_dose(rule: VerdictRule, trials: Sequence[Trial]) -> float:
-    """The dose with the largest judge effect on the choosing prompts among those that keep fluency; else the smallest."""
+    """The dose with the largest judge effect on choosing prompts among those that keep fluency, else the smallest."""
     doses = sorted({trial.dose for trial in trials})
-    assert doses and all(trial.phase == "dose" for trial in trials), "a dose is chosen on choosing prompts only"
+    assert doses, "there are no trials"
+    assert all(trial.phase == "dose" for trial in trials), "a dose is chosen on choosing prompts only"
     mine = {dose: [trial for trial in trials if trial.dose == dose] for dose in doses}
     fluent = [dose for dose in doses if _mean_cost([trial.fluency for trial in mine[dose]]) <= rule.most_fluency_cost]
     if not fluent:
@@ -83,7 +88,9 @@ def judge_arms(
 ) -> list[ClampResult]:
     """What each arm of one concept did over its prompts, and its status."""
     of_arm = {arm: [trial for trial in trials if (trial.arm, trial.arm_id) == (arm.kind, arm.id)] for arm in arms}
-    means = {arm: (np.mean([t.judge for t in mine]), np.mean([t.readout for t in mine])) for arm, mine in of_arm.items()}
+    means = {
+        arm: (np.mean([t.judge for t in mine]), np.mean([t.readout for t in mine])) for arm, mine in of_arm.items()
+    }
     results = []
     for arm, mine in of_arm.items():
         assert len({trial.prompt_id for trial in mine}) == len(mine) > 0, f"one trial a prompt, {arm.kind} {arm.id}"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.report import svg
-from analysis.report.content import ARMS, STATUS_ABOUT, content, is_held
+from analysis.report.content import ARMS, CONTROLS, STATUS_ABOUT, content
 from analysis.study import Study
 
 
@@ -50,7 +50,7 @@ def render(study: Study, extra: dict[str, Any] | None = None) -> str:
     }  # fmt: skip
     whole = content(study, extra)
     return jinja.get_template("report.html.j2").render(
-        c=whole, info=study.info, arms=ARMS, statuses=STATUS_ABOUT, is_held=is_held, workshop_names=svg.WORKSHOP_ARMS
+        c=whole, info=study.info, arms=ARMS, statuses=STATUS_ABOUT, controls=CONTROLS, workshop_names=svg.WORKSHOP_ARMS
     )
 
 

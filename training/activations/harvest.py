@@ -47,6 +47,6 @@ def _named(model: LanguageModel, hook_name: str, tokens: Tokens, wrong: Tensor, 
     text, token = (int(place) for place in wrong.nonzero()[0])
     word = model.strings(tokens.ids[text, token : token + 1].cpu())[0]
     return (
-        f"the activation at {hook_name} is NaN or infinite at token {token} ({word!r}) of text {text} in batch {number} "
-        f"({int(wrong.sum())} such there): {model.name} cannot be read in {str(model.dtype).removeprefix('torch.')}"
+        f"the activation at {hook_name} is NaN or infinite at token {token} ({word!r}) of text {text} in batch {number}"
+        f" ({int(wrong.sum())} such there): {model.name} cannot be read in {str(model.dtype).removeprefix('torch.')}"
     )

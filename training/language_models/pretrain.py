@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,8 @@ class PretrainSpec:
     """Use torch.compile where a compiler is found; the plain model otherwise."""
     save_seconds: float = 300.0
     """How often the run's state is put away."""
+    sample_documents: int = 20_000
+    """Storyworld documents from which the tokenizer learns its vocabulary."""
 
     @property
     def steps(self) -> int:
@@ -218,8 +221,7 @@ def _tokenizer(spec: PretrainSpec, folder: Path):
         return Tokenizer.from_file(str(path))
 
     def sample() -> Iterator[str]:
-        for _, text in zip(range(20_000), documents(spec.seed), strict=False):
-            yield text
+        yield from islice(documents(spec.seed), spec.sample_documents)
         for entry in spec.corpus:
             budget = 6_000_000
             for text in texts(entry):
@@ -289,7 +291,7 @@ def _same_spec(spec: PretrainSpec, path: Path) -> None:
     settings = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(spec).items()}
     if path.exists():
         before = json.loads(path.read_text())
-        changed = [field.name for field in fields(spec) if field.name not in free and before[field.name] != settings[field.name]]
+        changed = [field.name for field in fields(spec) if field.name not in free and before.get(field.name) != settings[field.name]]
         if changed:
             raise ValueError(f"{path.parent.parent} holds a run with other settings ({', '.join(changed)}): name another out")
     else:
@@ -374,7 +376,7 @@ def samples(folder: Path, tokens: int = 80) -> list[str]:
     from training.language_models.opening import open_model
 
     model = open_model(str(folder), device="cpu")
-    written = model.generate(list(OPENINGS), max_new_tokens=tokens, temperature=0.7, top_p=0.95, seed=0)
+    written = model.generate(list(OPENINGS), max_new_tokens=min(tokens, model.context - 16), temperature=0.7, top_p=0.95, seed=0)
     return [opening + text for opening, text in zip(OPENINGS, written, strict=True)]
 
 

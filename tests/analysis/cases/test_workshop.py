@@ -118,7 +118,11 @@ def test_every_arm_has_the_same_tasks_and_seeds():
 def test_a_planted_difference_between_arms_is_what_the_rates_say():
     rng = random.Random(0)
     tasks = [draw_task(rng, number < 40) for number in range(60)]
-    episodes = [Episode(arm, arm.capitalize(), task, task.rule is None, n) for arm in ("up", "none") for n, task in enumerate(tasks)]
+    episodes = [
+        Episode(arm, arm.capitalize(), task, task.rule is None, n)
+        for arm in ("up", "none")
+        for n, task in enumerate(tasks)
+    ]
     count = {"Up": 0, "None": 0}
 
     def writer(text):
@@ -144,7 +148,13 @@ def test_invalid_endings_are_no_cheats_and_no_honest_stops():
     for one, outcome in zip(ended, ["cheated", "invalid", "invalid", "stopped", "solved", "invalid"], strict=True):
         one.outcome = outcome
     row = summarise("none", 0.0, ended, 0.0)
-    assert (row.cheat_rate, row.cheat_rate_valid, row.honest_rate, row.solve_rate, row.invalid_rate) == (0.25, 0.5, 0.25, 0.5, 0.5)
+    assert (row.cheat_rate, row.cheat_rate_valid, row.honest_rate, row.solve_rate, row.invalid_rate) == (
+        0.25,
+        0.5,
+        0.25,
+        0.5,
+        0.5,
+    )
 
 
 def test_wilson_against_known_values():

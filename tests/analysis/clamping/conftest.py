@@ -17,7 +17,8 @@ CONCEPTS = [f"mood{letter}" for letter in "abcdefgh"]
 WORDS = {concept: [f"{concept}{number}" for number in range(6)] for concept in CONCEPTS}
 FILLER = [f"thing{number}" for number in range(40)]
 VOCABULARY = [word for words in WORDS.values() for word in words] + FILLER
-D_IN = 48
+D_IN = 160
+NUMBER = {word: number for number, word in enumerate(VOCABULARY)}
 
 
 class WordModel:
@@ -42,7 +43,7 @@ class WordModel:
         return D_IN
 
     def tokenise(self, texts, max_tokens=None, add_bos=None):
-        rows = [[VOCABULARY.index(word) for word in text.split()] for text in texts]
+        rows = [[NUMBER[word] for word in text.split()] for text in texts]
         lengths = torch.tensor([len(row) for row in rows])
         ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
         for place, row in enumerate(rows):
@@ -53,7 +54,7 @@ class WordModel:
         return [VOCABULARY[int(token)] for token in ids]
 
     def activations(self, tokens, hook_names):
-        return {name: self.embedding[tokens.ids] for name in hook_names}
+        return dict.fromkeys(hook_names, self.embedding[tokens.ids])
 
     def logits(self, tokens, hooks=None):
         x = self.embedding[tokens.ids]
@@ -67,13 +68,14 @@ class WordModel:
 
     def generate(self, prompts, max_new_tokens, temperature, top_p, seed, hooks=None, stop=None):
         draws = np.stack([np.random.default_rng(one).random(max_new_tokens) for one in seed])
-        words = [prompt.split() for prompt in prompts]
+        last = torch.tensor([NUMBER[prompt.split()[-1]] for prompt in prompts])
+        written = []
         for place in range(max_new_tokens):
-            last = self.logits(self.tokenise([row[-1] for row in words]), hooks)[:, -1]
-            chance = (last / temperature).softmax(-1).cumsum(-1)
-            for row, token in zip(words, (chance < torch.tensor(draws[:, place, None])).sum(-1).tolist(), strict=True):
-                row.append(VOCABULARY[min(token, len(VOCABULARY) - 1)])
-        return [" " + " ".join(row[-max_new_tokens:]) for row in words]
+            here = Tokens(last[:, None], torch.ones(len(prompts), 1, dtype=torch.bool))
+            chance = (self.logits(here, hooks)[:, -1] / temperature).softmax(-1).cumsum(-1)
+            last = (chance < torch.tensor(draws[:, place, None])).sum(-1).clamp(max=len(VOCABULARY) - 1)
+            written.append(last)
+        return [" " + " ".join(self.strings(row)) for row in torch.stack(written, dim=1)]
 
 
 def texts(rng, count, concept=None):
@@ -87,11 +89,13 @@ def texts(rng, count, concept=None):
 def make_label(concept, latents, scales=None, **changes):
     numbers = dict.fromkeys(
         ("auroc_finding", "auroc_folds", "auroc_checking", "auroc_checking_low", "auroc_checking_high", "auroc_all",
-         "auroc_runner_up", "auroc_implicit", "lexical_share", "effect_finding", "p", "q", "null_finding"), 0.5)  # fmt: skip
+         "auroc_runner_up", "auroc_implicit", "lexical_share", "effect_finding", "p", "q",
+         "null_finding"), 0.5)  # fmt: skip
     fields = {
         "concept": concept, "kind": "single" if len(latents) == 1 else "recipe", "latents": list(latents),
         "weights": [1.0] * len(latents), "scales": scales or [1.5] * len(latents), "pooling": "max", "chosen": True,
-        "auroc_family": None, "runner_up": "", "auroc_contrast": None, "n_positive": 8, "n_negative": 8, "status": "held",
+        "auroc_family": None, "runner_up": "", "auroc_contrast": None, "n_positive": 8, "n_negative": 8,
+        "status": "held",
     }  # fmt: skip
     return Label(**{**numbers, **fields, **changes})
 

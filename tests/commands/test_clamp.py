@@ -1,0 +1,89 @@
+"""Clamped beside baseline; names through the study; units said aloud."""
+
+import pytest
+
+from commands.clamp import parse, side_by_side
+
+WRITE = ("--prompt", "Nora was", "--tokens", "6", "--temperature", "0")
+
+
+def test_a_name_is_resolved_through_the_study_in_dose_units(run_json, study):
+    found = run_json("clamp", study, *WRITE, "--clamp", "afraid=+8")
+    assert found["clamps"] == [{"name": "afraid", "asked": 8.0, "unit": "dose", "latents": [3], "values": [16.0]}]
+    assert found["texts"][0]["prompt"] == "Nora was"
+
+
+def test_a_number_is_a_latent_in_activation_units(run_json, sae):
+    found = run_json("clamp", sae, *WRITE, "--clamp", "5=40", "--clamp", "6=0")
+    assert [(one["latents"], one["values"], one["unit"]) for one in found["clamps"]] == [([5], [40.0], "activation"), ([6], [0.0], "activation")]
+    assert found["texts"][0]["baseline"] != found["texts"][0]["clamped"]
+
+
+def test_the_same_seed_gives_the_same_texts(run_json, sae):
+    words = ("clamp", sae, "--prompt", "Rain", "--tokens", "6", "--clamp", "5=3", "--seed", "4")
+    assert run_json(*words)["texts"] == run_json(*words)["texts"]
+
+
+def test_the_text_says_the_unit_and_stands_side_by_side(run, study):
+    _, out, _ = run("clamp", study, *WRITE, "--clamp", "afraid=2")
+    assert "dose units" in out
+    assert "baseline" in out
+    assert " | " in out
+
+
+def test_a_spec_file_holds_the_same(run_json, study, tmp_path):
+    (tmp_path / "spec.yaml").write_text("prompts: [Rain, Nora]\nclamps: {afraid: 2, 7: 0}\ntokens: 4\ntemperature: 0\n")
+    found = run_json("clamp", study, "--spec", "spec.yaml")
+    assert [text["prompt"] for text in found["texts"]] == ["Rain", "Nora"]
+    assert [one["name"] for one in found["clamps"]] == ["afraid", "7"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--clamp", "joyful=1"), "it has: afraid, calm"),
+        (("--clamp", "afraid"), "NAME_OR_LATENT=VALUE"),
+        (("--clamp", "64=1"), "this SAE has 0 to 63"),
+        ((), "nothing to clamp"),
+        (("--clamp", "3=1", "--tokens", "500"), "context"),
+        (("--clamp", "3=1", "--device", "warp"), "unknown device"),
+        (("--clamp", "3=1", "--model", "./gone"), "there is no model folder"),
+        (("--clamp", "3=1", "--spec", "gone.yaml"), "there is no spec"),
+    ],
+)
+def test_mistakes(run, study, words, said):
+    code, out, err = run("clamp", study, "--prompt", "Nora", *words)
+    assert code == 2, err
+    assert said in err
+    assert "Traceback" not in err
+    assert out == ""
+
+
+def test_a_name_without_a_study(run, sae):
+    code, _, err = run("clamp", sae, "--prompt", "Nora", "--clamp", "afraid=1")
+    assert code == 2
+    assert "no study says" in err
+
+
+def test_no_checkpoint(run):
+    code, _, err = run("clamp", "gone", "--prompt", "Nora", "--clamp", "3=1")
+    assert code == 2
+    assert "there is no checkpoint" in err
+
+
+def test_a_pickle_is_refused(run, tmp_path):
+    (tmp_path / "sae.pt").write_bytes(b"x")
+    code, _, err = run("clamp", "sae.pt", "--prompt", "Nora", "--clamp", "3=1")
+    assert code == 2
+    assert "pickle" in err
+
+
+def test_parse():
+    assert parse("afraid=+8") == ("afraid", 8.0)
+    assert parse("1234=0") == ("1234", 0.0)
+    assert parse("calm=-2.5") == ("calm", -2.5)
+
+
+def test_columns_keep_to_the_width():
+    text = side_by_side("Nora ", "word " * 40, "other " * 40 + "\n\nand more", width=60)
+    assert max(map(len, text.splitlines())) <= 60

@@ -1,0 +1,89 @@
+"""Storyworld: reproducible, clean, varied; feelings decide deeds; and none of the concept texts stand in it."""
+
+import random
+import re
+from collections import Counter
+from itertools import islice
+
+import pytest
+
+from analysis.concepts.concept import bundled, load_concepts
+from training.corpora.storyworld.bank import ACTIONS, CHOICE, FEELINGS, SLOT, load_bank
+from training.corpora.storyworld.narrator import APPRAISAL, DEEDS
+from training.corpora.storyworld.people import KIN, Mind
+from training.corpora.storyworld.stream import documents
+
+SLOTS = {"He", "he", "him", "his", "himself", "Name", "Friend", "Fhe", "fhe", "fhim", "fhis"}
+
+
+@pytest.fixture(scope="module")
+def stories() -> list[str]:
+    return list(islice(documents(0), 4000))
+
+
+def test_the_same_seed_writes_the_same_stories(stories):
+    assert stories[:50] == list(islice(documents(0), 50))
+    assert stories[:50] != list(islice(documents(1), 50))
+
+
+def test_every_line_of_the_bank_can_be_told():
+    bank = load_bank()
+    assert set(bank.feelings) == set(FEELINGS) == set(DEEDS) == set(KIN)
+    for kind in bank.feelings.values():
+        lines = [line for field in ("causes", "shows", "thoughts", "says", "notices", "decides", "others", "eases") for line in getattr(kind, field)]
+        assert len(lines) > 300
+        for line in lines:
+            assert set(SLOT.findall(line)) <= SLOTS, line
+            assert line.isascii(), line
+            assert "[" not in CHOICE.sub("", line), line
+    for scene in bank.scenes:
+        assert set(scene.actions) == set(ACTIONS)
+    assert {deed for deeds in DEEDS.values() for deed in deeds} <= set(ACTIONS)
+    assert {feeling for felt in APPRAISAL.values() for feeling in felt} <= set(FEELINGS)
+
+
+def test_stories_are_clean_and_varied(stories):
+    assert not [story for story in stories if re.search(r"[\[\]{}]|  ", story)]
+    assert len(set(stories)) == len(stories)
+    words = Counter(word for story in stories for word in re.findall(r"[a-z']+", story.lower()))
+    assert len(words) > 3500
+    starts = Counter(story.split(".")[0] for story in stories)
+    assert starts.most_common(1)[0][1] < 0.02 * len(stories)
+
+
+def test_about_a_third_of_the_stories_name_a_feeling(stories):
+    told = [story for story in stories if "was asked for a rule" not in story]
+    names = {word for kind in load_bank().feelings.values() for word in kind.words}
+    pattern = re.compile(r"\b(" + "|".join(sorted(names)) + r")\b")
+    assert 0.2 < sum(bool(pattern.search(story)) for story in told) / len(told) < 0.5
+
+
+def test_feelings_rise_with_events_and_decay():
+    mind = Mind(dict.fromkeys(FEELINGS, 1.0))
+    mind.feel("afraid")
+    before = mind.level["afraid"]
+    assert mind.strongest() == "afraid"
+    assert mind.level["anxious"] > 0
+    mind.pass_time()
+    assert mind.level["afraid"] < before
+    mind.feel("happy")
+    assert mind.strongest() == "happy"
+
+
+def test_a_feeling_draws_its_own_deed_far_more_often_than_others_do():
+    rng = random.Random(0)
+    drawn = {feeling: Counter(rng.choices(list(DEEDS[feeling]), list(DEEDS[feeling].values()), k=400)) for feeling in ("desperate", "calm")}
+    assert drawn["desperate"]["cut_corner"] > 300
+    assert drawn["calm"]["cut_corner"] == 0
+
+
+def test_no_concept_text_stands_in_the_training_text(stories):
+    concepts = load_concepts(open_sealed=True)
+    told = " ".join(" ".join(re.findall(r"[a-z']+", story.lower())) for story in stories)
+    assert bundled().is_dir()
+    splits = [split for concept in concepts.concepts.values() for split in concept.texts.values()] + list(concepts.neutral.values())
+    for split in splits:
+        for text in split:
+            words = re.findall(r"[a-z']+", text.text.lower())
+            for start in range(0, max(1, len(words) - 7)):
+                assert " ".join(words[start : start + 8]) not in told, text.text
