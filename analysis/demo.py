@@ -1,6 +1,6 @@
 """The whole journey on one model, from top to bottom: train, label, validate, workshop, report.
 
-    demo("checkpoints/demo") -> the summary; the folder then holds sae/, study/, report.html, picture.png, summary.json
+demo("checkpoints/demo") -> the summary; the folder then holds sae/, study/, report.html, picture.png, summary.json
 """
 
 import hashlib
@@ -125,19 +125,31 @@ def ending(summary: dict[str, Any], out: str | Path) -> str:
     sae, labels, clamps, work = (summary[part] for part in ("sae", "labels", "clamps", "workshop"))
     rates = ", ".join(f"{name.replace('_', ' ')} {_percent(rate)}" for name, rate in work["cheat_rate"].items())
     rows = [
-        ("SAE", f"explained variance {_number(sae['explained_variance'], 3)}, L0 {_number(sae['l0'], 1)}, dead "
-                f"{_percent(sae['dead'])}, cross-entropy recovered {_number(sae['ce_recovered'], 3)}"),
-        ("labels", f"{labels['held_single']} of {labels['concepts']} concepts held by one latent, {labels['held_recipe']} by a "
-                   f"recipe, {labels['distinct_latents']} distinct latents"),
-        ("median AUROC", f"checking {_number(labels['auroc_checking_median'])}, implicit {_number(labels['implicit_auroc_median'])}; "
-                         f"difference of means {_number(labels['diff_means_auroc_median'])}, probe "
-                         f"{_number(labels['probe_auroc_median'])}, untrained SAE {_number(labels['random_sae_auroc_median'])}"),
-        ("clamps", f"{clamps['validated']} of {clamps['tested']} validated; controls {clamps['control_validated']} of "
-                   f"{clamps['control_tested']}; difference of means {clamps['diff_means_validated']}"),
+        (
+            "SAE",
+            f"explained variance {_number(sae['explained_variance'], 3)}, L0 {_number(sae['l0'], 1)}, dead "
+            f"{_percent(sae['dead'])}, cross-entropy recovered {_number(sae['ce_recovered'], 3)}",
+        ),
+        (
+            "labels",
+            f"{labels['held_single']} of {labels['concepts']} concepts held by one latent, {labels['held_recipe']} by a "
+            f"recipe, {labels['distinct_latents']} distinct latents",
+        ),
+        (
+            "median AUROC",
+            f"checking {_number(labels['auroc_checking_median'])}, implicit {_number(labels['implicit_auroc_median'])}; "
+            f"difference of means {_number(labels['diff_means_auroc_median'])}, probe "
+            f"{_number(labels['probe_auroc_median'])}, untrained SAE {_number(labels['random_sae_auroc_median'])}",
+        ),
+        (
+            "clamps",
+            f"{clamps['validated']} of {clamps['tested']} validated; controls {clamps['control_validated']} of "
+            f"{clamps['control_tested']}; difference of means {clamps['diff_means_validated']}",
+        ),
         ("cheating", f"{rates or 'not run'} (n = {work['n']} impossible tasks an arm)"),
         ("seconds", ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in summary["seconds"].items())),
         ("look at", f"{Path(out) / 'report.html'}"),
-    ]  # fmt: skip
+    ]
     return "\n".join(f"{name:<14}{what}" for name, what in rows)
 
 
@@ -165,7 +177,9 @@ class Stages:
         if stage in self.done and leaves.exists():
             print(f"[{stage}] done before", file=sys.stderr)
             return
-        self.done = {name: self.done[name] for name in list(self.plan)[: list(self.plan).index(stage)] if name in self.done}
+        self.done = {
+            name: self.done[name] for name in list(self.plan)[: list(self.plan).index(stage)] if name in self.done
+        }
         print(f"[{stage}]", file=sys.stderr)
         began = time.monotonic()
         work()

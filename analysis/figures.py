@@ -7,14 +7,30 @@ from analysis.records import WorkshopArm
 from analysis.report.content import Mark
 
 COLOURS = {
-    "validated": "#0a7a5c", "held": "#0b62a8", "no effect": "#0b62a8", "unspecific": "#c05a00", "breaks fluency": "#8a4a86",
-    "rejected": "#c05a00", "candidate": "#666c75",
-}  # fmt: skip
+    "validated": "#0a7a5c",
+    "held": "#0b62a8",
+    "no effect": "#0b62a8",
+    "unspecific": "#c05a00",
+    "breaks fluency": "#8a4a86",
+    "rejected": "#c05a00",
+    "candidate": "#666c75",
+}
 SHAPES = {
-    "validated": "o", "held": "o", "no effect": "s", "unspecific": "^", "breaks fluency": "D", "rejected": "x", "candidate": "o",
-}  # fmt: skip
-ARMS = {"none": "no clamp", "desperate_down": "desperate\ndown", "desperate_up": "desperate\nup",
-        "calm_down": "calm\ndown", "calm_up": "calm\nup"}  # fmt: skip
+    "validated": "o",
+    "held": "o",
+    "no effect": "s",
+    "unspecific": "^",
+    "breaks fluency": "D",
+    "rejected": "x",
+    "candidate": "o",
+}
+ARMS = {
+    "none": "no clamp",
+    "desperate_down": "desperate\ndown",
+    "desperate_up": "desperate\nup",
+    "calm_down": "calm\ndown",
+    "calm_up": "calm\nup",
+}
 
 
 def picture(path: str | Path, marks: Sequence[Mark], arms: Sequence[WorkshopArm], title: str = "") -> None:
@@ -41,24 +57,38 @@ def _circumplex(axes, marks: Sequence[Mark]) -> None:
     for mark in marks:
         hollow = mark.status not in ("validated", "rejected")
         colour = COLOURS.get(mark.status, "#666c75")
-        style = {"color": colour} if mark.status == "rejected" else {"facecolor": "white" if hollow else colour, "edgecolor": colour}
+        style = (
+            {"color": colour}
+            if mark.status == "rejected"
+            else {"facecolor": "white" if hollow else colour, "edgecolor": colour}
+        )
         size = 25 + 500 * max(0.0, mark.size - 0.5) ** 1.5
         named = mark.status if mark.status not in shown else None
         shown.add(mark.status)
-        axes.scatter(mark.valence, mark.arousal, s=size, marker=SHAPES.get(mark.status, "o"), label=named, linewidth=1.4, **style)
+        axes.scatter(
+            mark.valence, mark.arousal, s=size, marker=SHAPES.get(mark.status, "o"), label=named, linewidth=1.4, **style
+        )
     _names(axes, marks)
     if marks:
         axes.legend(
-            loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=5, fontsize=8, frameon=False, markerscale=0.7,
-            title="size: AUROC on checking texts", title_fontsize=8,
-        )  # fmt: skip
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.13),
+            ncols=5,
+            fontsize=8,
+            frameon=False,
+            markerscale=0.7,
+            title="size: AUROC on checking texts",
+            title_fontsize=8,
+        )
     axes.margins(0.14)
 
 
 def _names(axes, marks: Sequence[Mark]) -> None:
     """Each name beside its mark, on the side with the most room."""
     for mark in marks:
-        others = [(other.valence - mark.valence, (other.arousal - mark.arousal) * 2) for other in marks if other is not mark]
+        others = [
+            (other.valence - mark.valence, (other.arousal - mark.arousal) * 2) for other in marks if other is not mark
+        ]
 
         def crowd(x: float, y: float, others: list[tuple[float, float]] = others) -> float:
             return sum(1 / (0.05 + (dx - x) ** 2 + (dy - y) ** 2) for dx, dy in others)
@@ -66,9 +96,14 @@ def _names(axes, marks: Sequence[Mark]) -> None:
         sides = {(9, 0): (0.7, 0.0), (-9, 0): (-0.7, 0.0), (0, 9): (0.0, 0.3), (0, -9): (0.0, -0.3)}
         (dx, dy), _ = min(sides.items(), key=lambda side: crowd(*side[1]))
         axes.annotate(
-            mark.concept, (mark.valence, mark.arousal), (dx, dy), textcoords="offset points", fontsize=8,
-            ha={9: "left", -9: "right", 0: "center"}[dx], va={9: "bottom", -9: "top", 0: "center"}[dy],
-        )  # fmt: skip
+            mark.concept,
+            (mark.valence, mark.arousal),
+            (dx, dy),
+            textcoords="offset points",
+            fontsize=8,
+            ha={9: "left", -9: "right", 0: "center"}[dx],
+            va={9: "bottom", -9: "top", 0: "center"}[dy],
+        )
 
 
 def _workshop(axes, arms: Sequence[WorkshopArm]) -> None:
@@ -78,7 +113,9 @@ def _workshop(axes, arms: Sequence[WorkshopArm]) -> None:
     for place, arm in enumerate(arms):
         axes.bar(place, arm.cheat_rate, color="#8a8f98" if arm.arm == "none" else "#5f98c6", width=0.65)
         axes.vlines(place, arm.cheat_low, arm.cheat_high, color="#23262b", linewidth=1.3)
-        axes.text(place, arm.cheat_high, f"{arm.cheat_rate:.0%}\nn={arm.n_impossible}", ha="center", va="bottom", fontsize=8)
+        axes.text(
+            place, arm.cheat_high, f"{arm.cheat_rate:.0%}\nn={arm.n_impossible}", ha="center", va="bottom", fontsize=8
+        )
     axes.set_xticks(range(len(arms)), [ARMS[arm.arm] for arm in arms])
     axes.set_ylim(0, min(1.15, 1.35 * max([arm.cheat_high for arm in arms], default=1.0) + 0.05))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")

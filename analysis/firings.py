@@ -65,4 +65,11 @@ class Firings:
         place = np.full(self.n_texts, -1)
         place[texts] = np.arange(len(texts))
         inside = place[self.text] >= 0
-        return Firings(place[self.text[inside]], self.token[inside], self.latent[inside], self.value[inside], self.n_tokens[texts], self.d_sae)
+        return Firings(
+            place[self.text[inside]],
+            self.token[inside],
+            self.latent[inside],
+            self.value[inside],
+            self.n_tokens[texts],
+            self.d_sae,
+        )

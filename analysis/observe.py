@@ -25,10 +25,14 @@ class Observation:
 
 
 @torch.no_grad()
-def observe(model: LanguageModel, dictionary: Dictionary, hook_name: str, texts: Sequence[str], max_tokens: int | None = None) -> Observation:
+def observe(
+    model: LanguageModel, dictionary: Dictionary, hook_name: str, texts: Sequence[str], max_tokens: int | None = None
+) -> Observation:
     """Reads every text (each alone in its window) at `hook_name`. Raises ValueError when the widths do not fit."""
     if model.width(hook_name) != dictionary.d_in:
-        raise ValueError(f"expected d_in {dictionary.d_in}, but {model.name} has {model.width(hook_name)} at {hook_name}")
+        raise ValueError(
+            f"expected d_in {dictionary.d_in}, but {model.name} has {model.width(hook_name)} at {hook_name}"
+        )
     parts: list[tuple[np.ndarray, ...]] = []
     means, n_tokens, strings, length, rows = [], [], [], 0.0, 0
     for start in range(0, len(texts), BATCH):
@@ -51,7 +55,7 @@ def observe(model: LanguageModel, dictionary: Dictionary, hook_name: str, texts:
         n_tokens.append(count.cpu().numpy())
         length += float(kept.float().norm(dim=-1).sum())
         rows += len(kept)
-        lengths = (tokens.lengths if hasattr(tokens, "lengths") else tokens.real.sum(dim=1)).tolist()
+        lengths = tokens.real.sum(dim=1).tolist()
         strings += [model.strings(ids[:n]) for ids, n in zip(tokens.ids, lengths, strict=True)]
     text, token, latent, value = (np.concatenate([part[field] for part in parts]) for field in range(4))
     firings = Firings(text, token, latent, value, np.concatenate(n_tokens), dictionary.d_sae)

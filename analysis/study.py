@@ -45,16 +45,24 @@ class Study:
         folder = Path(folder)
         path = folder / "study.json"
         if not path.exists():
-            raise FileNotFoundError(f"{folder} is no study (it has no study.json): make one with `saes label CHECKPOINT --out {folder}`")
+            raise FileNotFoundError(
+                f"{folder} is no study (it has no study.json): make one with `saes label CHECKPOINT --out {folder}`"
+            )
         try:
             raw = json.loads(path.read_text())
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is damaged ({error}): make the study again with `saes label`") from error
         if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
             found = raw.get("schema") if isinstance(raw, dict) else None
-            raise ValueError(f"{folder} was made by another version (schema {found}, this one reads {SCHEMA}): label the SAE again")
+            raise ValueError(
+                f"{folder} was made by another version (schema {found}, this one reads {SCHEMA}): label the SAE again"
+            )
         known = {field.name for field in fields(StudyInfo)}
-        missing = sorted(field.name for field in fields(StudyInfo) if field.name not in raw and field.name not in ("settings", "opened_sealed"))
+        missing = sorted(
+            field.name
+            for field in fields(StudyInfo)
+            if field.name not in raw and field.name not in ("settings", "opened_sealed")
+        )
         if missing:
             raise ValueError(f"{path} lacks {', '.join(missing)}: make the study again with `saes label`")
         return cls(folder, StudyInfo(**{key: value for key, value in raw.items() if key in known}))

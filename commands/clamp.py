@@ -68,7 +68,9 @@ def run(arguments: argparse.Namespace) -> Answer:
     model = open_model(arguments.model or site.model, arguments.device)
     if model.width(site.hook_name) != dictionary.d_in:
         found = model.width(site.hook_name)
-        raise ValueError(f"expected d_in {dictionary.d_in}, got {found} at {site.hook_name} of {model.name}: another model's SAE")
+        raise ValueError(
+            f"expected d_in {dictionary.d_in}, got {found} at {site.hook_name} of {model.name}: another model's SAE"
+        )
     dictionary = dictionary.to(model.device)
     edits = tuple(Edit(tuple(one.latents), 1.0, "set", tuple(one.values)) for one in clamps)
     hook = Intervention(edits, asked["positions"]).hook(dictionary)
@@ -80,10 +82,15 @@ def run(arguments: argparse.Namespace) -> Answer:
         {"prompt": prompt, "baseline": before, "clamped": after}
         for prompt, before, after in zip(asked["prompts"], baseline, clamped, strict=True)
     ]
-    shown = [{"name": one.name, "asked": one.asked, "unit": one.unit, "latents": one.latents, "values": one.values} for one in clamps]
+    shown = [
+        {"name": one.name, "asked": one.asked, "unit": one.unit, "latents": one.latents, "values": one.values}
+        for one in clamps
+    ]
     heading = [f"{site}", *(f"clamped: {one}" for one in clamps)]
     text = "\n".join([*heading, *(side_by_side(one["prompt"], one["baseline"], one["clamped"]) for one in texts)])
-    return Answer(text, {"site": str(site), "clamps": shown, "texts": texts, "study": str(study.folder) if study else None})
+    return Answer(
+        text, {"site": str(site), "clamps": shown, "texts": texts, "study": str(study.folder) if study else None}
+    )
 
 
 def parse(text: str) -> tuple[str, float]:

@@ -24,7 +24,12 @@ def run(arguments: argparse.Namespace) -> Answer:
     from analysis.demo import demo, ending
 
     summary = demo(
-        arguments.out, model=arguments.model, concepts=arguments.concepts, settings=arguments.set, seed=arguments.seed or 0,
-        device=arguments.device, fresh=arguments.fresh,
-    )  # fmt: skip
+        arguments.out,
+        model=arguments.model,
+        concepts=arguments.concepts,
+        settings=arguments.set,
+        seed=arguments.seed or 0,
+        device=arguments.device,
+        fresh=arguments.fresh,
+    )
     return Answer(ending(summary, arguments.out), summary)

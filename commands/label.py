@@ -33,9 +33,15 @@ def run(arguments: argparse.Namespace) -> Answer:
     from analysis.labelling.label import label
 
     study = label(
-        checkpoint, arguments.concepts, arguments.model, arguments.out or _beside(checkpoint, release),
-        sae_lens_release=release, open_sealed=arguments.open_sealed, seed=arguments.seed or 0, device=arguments.device,
-    )  # fmt: skip
+        checkpoint,
+        arguments.concepts,
+        arguments.model,
+        arguments.out or _beside(checkpoint, release),
+        sae_lens_release=release,
+        open_sealed=arguments.open_sealed,
+        seed=arguments.seed or 0,
+        device=arguments.device,
+    )
     labels = study.labels()
     text = f"{table(labels)}\n\nnext: saes validate {study.folder}"
     return Answer(text, {"concepts": {one.concept: shown(one) for one in labels}, "study": str(study.folder)})
@@ -43,7 +49,9 @@ def run(arguments: argparse.Namespace) -> Answer:
 
 def table(labels: list[Label]) -> str:
     """The chosen labels, a line each, and how many are held."""
-    lines = [f"{'concept':<12}{'kind':<8}{'latents':<24}{'checking [95 %]':<22}{'all':<7}{'implicit':<10}{'q':<8}status"]
+    lines = [
+        f"{'concept':<12}{'kind':<8}{'latents':<24}{'checking [95 %]':<22}{'all':<7}{'implicit':<10}{'q':<8}status"
+    ]
     for one in labels:
         latents = ", ".join(map(str, one.latents))
         interval = f"{one.auroc_checking:.2f} [{one.auroc_checking_low:.2f}, {one.auroc_checking_high:.2f}]"
@@ -58,8 +66,21 @@ def table(labels: list[Label]) -> str:
 
 def shown(one: Label) -> dict[str, Any]:
     """What scripts get of a label."""
-    names = ("latents", "auroc_finding", "auroc_checking", "auroc_family", "runner_up", "auroc_implicit", "q",
-             "lexical_share", "status", "kind", "auroc_all", "auroc_checking_low", "auroc_checking_high")  # fmt: skip
+    names = (
+        "latents",
+        "auroc_finding",
+        "auroc_checking",
+        "auroc_family",
+        "runner_up",
+        "auroc_implicit",
+        "q",
+        "lexical_share",
+        "status",
+        "kind",
+        "auroc_all",
+        "auroc_checking_low",
+        "auroc_checking_high",
+    )
     everything = asdict(one)
     return {name: everything[name] for name in names}
 

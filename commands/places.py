@@ -14,7 +14,9 @@ def find_folder(name: str | Path) -> Path:
             return shelf / name
     if Path(name).suffix in (".pt", ".pth", ".bin", ".pkl", ".ckpt") and Path(name).is_file():
         raise ValueError(f"{name} is a pickle, which can run code: refused; give a folder with sae_weights.safetensors")
-    raise FileNotFoundError(f"there is no checkpoint or study {name}: not as a folder, nor under ./checkpoints, nor bundled")
+    raise FileNotFoundError(
+        f"there is no checkpoint or study {name}: not as a folder, nor under ./checkpoints, nor bundled"
+    )
 
 
 def is_study(folder: Path) -> bool:
@@ -33,10 +35,18 @@ def find_study(name: str | Path) -> Path:
 
 def checkpoint_of(study_folder: Path, said: str) -> Path:
     """The SAE's folder of a study: where study.json says, or, where both were moved together, beside or around it."""
-    for candidate in (Path(said), Path("checkpoints") / said, study_folder.parent / "sae", study_folder.parent, BUNDLED / said):
+    for candidate in (
+        Path(said),
+        Path("checkpoints") / said,
+        study_folder.parent / "sae",
+        study_folder.parent,
+        BUNDLED / said,
+    ):
         if said and is_checkpoint(candidate):
             return candidate
-    raise FileNotFoundError(f"the SAE of {study_folder} is not at {said or '(no path in study.json)'}, nor beside the study")
+    raise FileNotFoundError(
+        f"the SAE of {study_folder} is not at {said or '(no path in study.json)'}, nor beside the study"
+    )
 
 
 def is_bundled(folder: Path) -> bool:

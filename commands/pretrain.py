@@ -1,7 +1,7 @@
 """Trains a small language model from nothing, by the recipe of the bundled one.
 
-Leaves a Hugging Face folder with a model card. Text comes from storyworld (endless, from the seed) and, where given, from
-prose. Stopped at any time, the same command goes on where it was.
+Leaves a Hugging Face folder with a model card. Text comes from storyworld (endless, from the seed) and, where given,
+from prose. Stopped at any time, the same command goes on where it was.
 """
 
 import argparse
@@ -32,5 +32,7 @@ def run(arguments: argparse.Namespace) -> Answer:
             raise FileNotFoundError(f"there is no corpus {path}: give a folder, a file or the name of a data set")
     spec = PretrainSpec(**settings)
     folder = pretrain(spec, choose_device(arguments.device))
-    text = f"{folder}: {spec.tokens:,} tokens; its model card is {folder / 'README.md'}\nnext: saes train --model {folder}"
+    text = (
+        f"{folder}: {spec.tokens:,} tokens; its model card is {folder / 'README.md'}\nnext: saes train --model {folder}"
+    )
     return Answer(text, {"folder": str(folder), "tokens": spec.tokens, "seed": spec.seed})

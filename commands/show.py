@@ -19,7 +19,9 @@ EXAMPLE = "saes show storyteller-sae:afraid"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what to show")
-    group.add_argument("path", nargs="?", default=DEFAULT, metavar="PATH", help="checkpoint, study, STUDY:1234 or STUDY:afraid")
+    group.add_argument(
+        "path", nargs="?", default=DEFAULT, metavar="PATH", help="checkpoint, study, STUDY:1234 or STUDY:afraid"
+    )
 
 
 def run(arguments: argparse.Namespace) -> Answer:
@@ -46,10 +48,11 @@ def _checkpoint(folder: Path) -> Answer:
     size = weights.stat().st_size if weights.exists() else None
     lines = [
         f"{folder}: a sparse autoencoder ({config.get('architecture')}, d_in {config.get('d_in')}, d_sae {config.get('d_sae')}"
-        + (f", k {config['k']}" if "k" in config else "") + ")",
+        + (f", k {config['k']}" if "k" in config else "")
+        + ")",
         f"  reads    {metadata.get('model_name', 'unknown model')} at {metadata.get('hook_name', 'unknown place')}",
         f"  weights  {size / 1e6:.1f} MB" if size else "  weights  MISSING: sae_weights.safetensors is not there",
-    ]  # fmt: skip
+    ]
     if quality:
         facts = ("explained_variance", "l0", "dead", "ce_recovered", "tokens_trained", "seconds")
         lines += [f"  {name.replace('_', ' '):<19}{quality[name]:,.4g}" for name in facts if name in quality]
@@ -70,7 +73,11 @@ def _study(study: Study) -> Answer:
         "",
         table(labels) if labels else "no labels yet",
     ]
-    data: dict[str, Any] = {"kind": "study", "info": info.as_dict(), "concepts": {one.concept: shown(one) for one in labels}}
+    data: dict[str, Any] = {
+        "kind": "study",
+        "info": info.as_dict(),
+        "concepts": {one.concept: shown(one) for one in labels},
+    }
     if clamps:
         from commands import validate
 
@@ -84,7 +91,9 @@ def _feature(study: Study, feature: str) -> Answer:
     latents = [int(feature)] if feature.isdecimal() else study.label(feature).latents
     for latent in latents:
         if latent not in cards:
-            raise ValueError(f"{study.folder} has no card for latent {latent}; it has: {', '.join(map(str, sorted(cards)))}")
+            raise ValueError(
+                f"{study.folder} has no card for latent {latent}; it has: {', '.join(map(str, sorted(cards)))}"
+            )
     excerpts = study.read("excerpts", Excerpt)
     lines, found = [], []
     for latent in latents:

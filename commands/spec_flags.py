@@ -6,7 +6,7 @@ import inspect
 import textwrap
 from dataclasses import MISSING, fields
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeGuard, Union, get_args, get_origin, get_type_hints
 
 COMMON = ("seed", "device")
 """Fields whose flags every verb has."""
@@ -21,7 +21,9 @@ def add_spec_flags(group: Any, spec: type, skip: tuple[str, ...] = ()) -> None:
         default = "" if field.default is MISSING or field.default in ((), None, "") else f" (default {field.default})"
         help_ = " ".join((about.get(field.name, "") + default).split()).replace("%", "%%")
         flag = "--" + field.name.replace("_", "-")
-        group.add_argument(flag, dest=field.name, default=argparse.SUPPRESS, help=help_ or None, **_option(hints[field.name]))
+        group.add_argument(
+            flag, dest=field.name, default=argparse.SUPPRESS, help=help_ or None, **_option(hints[field.name])
+        )
 
 
 def given(arguments: argparse.Namespace, spec: type) -> dict[str, Any]:
@@ -40,10 +42,14 @@ def field_docs(spec: type) -> dict[str, str]:
     assert isinstance(body, ast.ClassDef)
     docs = {}
     for line, following in zip(body.body, body.body[1:], strict=False):
-        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and isinstance(following, ast.Expr):
-            if isinstance(following.value, ast.Constant) and isinstance(following.value.value, str):
-                docs[line.target.id] = following.value.value
+        said = following.value.value if _is_string(following) else None
+        if said is not None and isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
+            docs[line.target.id] = said
     return docs
+
+
+def _is_string(node: ast.stmt) -> TypeGuard[Any]:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def count(text: str) -> int:

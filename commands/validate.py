@@ -40,16 +40,24 @@ def run(arguments: argparse.Namespace) -> Answer:
     from saes.opening import open_dictionary
 
     study = validate(
-        study, concepts, doses, arguments.controls, arguments.model, arguments.seed or 0,
-        dictionary=open_dictionary(checkpoint)[0], device=arguments.device,
-    )  # fmt: skip
+        study,
+        concepts,
+        doses,
+        arguments.controls,
+        arguments.model,
+        arguments.seed or 0,
+        dictionary=open_dictionary(checkpoint)[0],
+        device=arguments.device,
+    )
     clamps = study.read("clamps", ClampResult)
     return Answer(table(clamps), {**shown(clamps), "study": str(study.folder)})
 
 
 def table(clamps: list[ClampResult]) -> str:
     """The labels' clamps, a line each, and what the controls did."""
-    lines = [f"{'concept':<12}{'dose':<7}{'judge [95 %]':<24}{'readout':<10}{'controls':<10}{'fluency':<9}{'n':<5}status"]
+    lines = [
+        f"{'concept':<12}{'dose':<7}{'judge [95 %]':<24}{'readout':<10}{'controls':<10}{'fluency':<9}{'n':<5}status"
+    ]
     for one in clamps:
         if one.arm == "label":
             interval = f"{one.judge:+.2f} [{one.judge_low:+.2f}, {one.judge_high:+.2f}]"

@@ -70,7 +70,10 @@ def test_imports_run_down_only(path):
 
 def test_no_circles():
     modules = {module_name(path): path for path in sources()}
-    graph = {name: {other for other in imports(path, top_only=True) if other in modules and other != name} for name, path in modules.items()}
+    graph = {
+        name: {other for other in imports(path, top_only=True) if other in modules and other != name}
+        for name, path in modules.items()
+    }
     done: set[str] = set()
 
     def visit(name: str, way: tuple[str, ...]) -> None:
@@ -86,13 +89,21 @@ def test_no_circles():
 
 @pytest.mark.parametrize("package", DOORS)
 def test_each_outside_package_has_one_door(package):
-    users = {str(path.relative_to(ROOT)) for path in sources() if any(name.split(".")[0] == package for name in imports(path))}
+    users = {
+        str(path.relative_to(ROOT))
+        for path in sources()
+        if any(name.split(".")[0] == package for name in imports(path))
+    }
     assert users <= DOORS[package], f"{package} also enters by {', '.join(sorted(users - DOORS[package]))}"
 
 
 @pytest.mark.parametrize("package", DOORS)
 def test_doors_are_opened_only_when_needed(package):
-    at_import = {str(path.relative_to(ROOT)) for path in sources() if any(name.split(".")[0] == package for name in imports(path, top_only=True))}
+    at_import = {
+        str(path.relative_to(ROOT))
+        for path in sources()
+        if any(name.split(".")[0] == package for name in imports(path, top_only=True))
+    }
     assert not at_import, f"{package} is imported at the top of {', '.join(sorted(at_import))}"
 
 
@@ -100,7 +111,10 @@ def test_no_room_is_called_utils_or_common():
     assert not [path for path in sources() if path.stem in ("utils", "common", "helpers", "misc")]
 
 
-@pytest.mark.parametrize("module", ["analysis.records", "analysis.study", "analysis.report.report", "analysis.concepts.concept", "analysis.figures"])
+@pytest.mark.parametrize(
+    "module",
+    ["analysis.records", "analysis.study", "analysis.report.report", "analysis.concepts.concept", "analysis.figures"],
+)
 def test_readers_load_no_torch(module):
     code = f"import sys, {module}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -187,4 +187,6 @@ def _shingles(text: str, length: int = 10) -> list[str]:
 
 def topics(concept_set: ConceptSet) -> Counter:
     """How often each topic stands in the set: a topic that gives a concept away would stand out."""
-    return Counter(text.topic for concept in concept_set.concepts.values() for split in concept.texts.values() for text in split)
+    return Counter(
+        text.topic for concept in concept_set.concepts.values() for split in concept.texts.values() for text in split
+    )

@@ -71,7 +71,9 @@ class Pools:
         self.firings = firings
         self.by_pooling = {pooling: firings.pooled(pooling) for pooling in POOLINGS}
 
-    def score(self, pooling: str, latents: Sequence[int], scales: Sequence[float], texts: np.ndarray | None = None) -> np.ndarray:
+    def score(
+        self, pooling: str, latents: Sequence[int], scales: Sequence[float], texts: np.ndarray | None = None
+    ) -> np.ndarray:
         """A label's value at each text: its latents' pooled values in dose units, added up."""
         matrix = self.by_pooling[pooling][:, list(latents)]
         if texts is not None:
@@ -108,10 +110,15 @@ def search(
     ranks = {pooling: column_ranks(matrix) for pooling, matrix in pooled.items()}
     scores = {pooling: auroc_of_ranks(ranks[pooling], positive[None])[0] for pooling in POOLINGS}
     shuffled = np.stack([rng.permutation(positive) for _ in range(rules.shuffles)])
-    null = float(np.mean(np.max([auroc_of_ranks(ranks[pooling], shuffled).max(axis=1) for pooling in POOLINGS], axis=0)))
+    null = float(
+        np.mean(np.max([auroc_of_ranks(ranks[pooling], shuffled).max(axis=1) for pooling in POOLINGS], axis=0))
+    )
 
     both = np.stack([scores[pooling] for pooling in POOLINGS])
-    ranked = [(POOLINGS[row], int(latent)) for row, latent in zip(*np.unravel_index(np.argsort(-both, axis=None), both.shape), strict=True)]
+    ranked = [
+        (POOLINGS[row], int(latent))
+        for row, latent in zip(*np.unravel_index(np.argsort(-both, axis=None), both.shape), strict=True)
+    ]
     candidates: list[tuple[str, int]] = []
     for pooling, latent in ranked:  # a latent comes in with its better pooling only
         if latent not in [other for _, other in candidates]:
@@ -202,13 +209,19 @@ def decide(labels: list[Label], rules: Rules) -> list[Label]:
     q: dict[int, float] = {}
     for kind in ("single", "recipe"):
         places = [place for place, label in enumerate(labels) if label.kind == kind]
-        for place, value in zip(places, benjamini_hochberg(np.array([labels[place].p for place in places])), strict=True):
+        for place, value in zip(
+            places, benjamini_hochberg(np.array([labels[place].p for place in places])), strict=True
+        ):
             q[place] = float(value)
     chosen = [place for place, label in enumerate(labels) if label.chosen]
     for place, value in zip(chosen, benjamini_hochberg(np.array([labels[place].p for place in chosen])), strict=True):
         q[place] = max(q[place], float(value))
     return [
-        replace(label, q=q[place], status="held" if label.auroc_checking >= rules.least_auroc and q[place] <= rules.most_q else "rejected")
+        replace(
+            label,
+            q=q[place],
+            status="held" if label.auroc_checking >= rules.least_auroc and q[place] <= rules.most_q else "rejected",
+        )
         for place, label in enumerate(labels)
     ]
 
@@ -221,7 +234,10 @@ def lexical_share(firings: Firings, label: Label, texts: np.ndarray, naming: lis
     inside = np.isin(firings.latent, label.latents) & np.isin(firings.text, texts)
     scale = dict(zip(label.latents, label.scales, strict=True))
     weight = np.array([1.0 / max(scale[latent], 1e-12) for latent in firings.latent[inside]]) * firings.value[inside]
-    named = np.array([naming[text][token] for text, token in zip(firings.text[inside], firings.token[inside], strict=True)], dtype=bool)
+    named = np.array(
+        [naming[text][token] for text, token in zip(firings.text[inside], firings.token[inside], strict=True)],
+        dtype=bool,
+    )
     return float(weight[named].sum() / weight.sum()) if weight.sum() else 0.0
 
 
@@ -239,4 +255,3 @@ def naming_tokens(strings: list[str], names: Sequence[str]) -> np.ndarray:
         owner.append(len(words) - 1)
     hit = [any(word.lstrip("\"'(").startswith(name) for name in names) for word in words]
     return np.array([hit[place] for place in owner], dtype=bool)
-

@@ -9,9 +9,11 @@ from training.language_models.language_model import LanguageModel
 
 
 @torch.no_grad()
-def promoted_tokens(model: LanguageModel, dictionary: Dictionary, latents: Sequence[int], count: int = 10) -> list[tuple[list[str], list[str]]]:
+def promoted_tokens(
+    model: LanguageModel, dictionary: Dictionary, latents: Sequence[int], count: int = 10
+) -> list[tuple[list[str], list[str]]]:
     """For each latent the tokens whose logits its direction raises and lowers most, straight through the unembedding."""
-    unembedding = model.model.get_output_embeddings().weight.float()  # [vocab, d_in]
+    unembedding = model.unembedding().float()  # [vocab, d_in]
     directions = dictionary.directions[list(latents)].to(unembedding.device, torch.float32)
     logits = directions @ (unembedding - unembedding.mean(dim=0)).T
     raised, lowered = logits.topk(count).indices, logits.topk(count, largest=False).indices
@@ -19,7 +21,9 @@ def promoted_tokens(model: LanguageModel, dictionary: Dictionary, latents: Seque
 
 
 @torch.no_grad()
-def nearest_latents(dictionary: Dictionary, latents: Sequence[int], count: int = 5) -> list[tuple[list[int], list[float]]]:
+def nearest_latents(
+    dictionary: Dictionary, latents: Sequence[int], count: int = 5
+) -> list[tuple[list[int], list[float]]]:
     """For each latent the others whose directions point most nearly the same way, with the cosines."""
     directions = torch.nn.functional.normalize(dictionary.directions.float(), dim=1)
     cosine = directions[list(latents)] @ directions.T

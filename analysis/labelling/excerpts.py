@@ -9,7 +9,9 @@ from analysis.records import Excerpt
 BEFORE, AFTER = 14, 10
 
 
-def top_excerpts(firings: Firings, strings: list[list[str]], table: TextTable, latent: int, count: int = 8) -> list[Excerpt]:
+def top_excerpts(
+    firings: Firings, strings: list[list[str]], table: TextTable, latent: int, count: int = 8
+) -> list[Excerpt]:
     """The texts in which the latent fires most strongly, one excerpt each, strongest first."""
     mine = np.flatnonzero(firings.latent == latent)
     order = mine[np.argsort(-firings.value[mine], kind="stable")]

@@ -29,6 +29,9 @@ from training.language_models.language_model import LanguageModel
 from training.language_models.opening import open_model
 
 
+DEFAULT_RULES = Rules()
+
+
 def label(
     checkpoint: str | Path,
     concepts: str | Path = "emotions",
@@ -37,7 +40,7 @@ def label(
     *,
     sae_lens_release: str | None = None,
     open_sealed: bool = False,
-    rules: Rules = Rules(),
+    rules: Rules = DEFAULT_RULES,
     seed: int = 0,
     device: str = "auto",
     progress: bool = True,
@@ -65,7 +68,10 @@ def label(
     labels = [_with_lexical_share(one, seen, table, concept_set) for one in labels]
 
     means = np.stack([difference_of_means(seen.means, table, name) for name in families])
-    baselines = [baseline("diff_means", seen.means @ direction, table, name) for name, direction in zip(families, means, strict=True)]
+    baselines = [
+        baseline("diff_means", seen.means @ direction, table, name)
+        for name, direction in zip(families, means, strict=True)
+    ]
     baselines += [baseline("probe", probe_scores(seen.means, table, name, seed), table, name) for name in families]
     if isinstance(dictionary, SparseAutoencoder):
         untrained = observe(model, _untrained(dictionary, seen, seed), site.hook_name, table.texts)
@@ -77,7 +83,10 @@ def label(
     study.write("labels", labels)
     study.write("baselines", baselines)
     study.write("cards", _cards(model, dictionary, seen, labels, latents, concept_set))
-    study.write("excerpts", [excerpt for latent in latents for excerpt in top_excerpts(seen.firings, seen.strings, table, latent)])
+    study.write(
+        "excerpts",
+        [excerpt for latent in latents for excerpt in top_excerpts(seen.firings, seen.strings, table, latent)],
+    )
     np.savez(out / "diff_means.npz", **dict(zip(families, means, strict=True)))
     return study
 
@@ -98,7 +107,9 @@ def _untrained(sae: SparseAutoencoder, seen: Observation, seed: int) -> SparseAu
     return random
 
 
-def _cards(model, dictionary, seen: Observation, labels: list[Label], latents: list[int], concept_set: ConceptSet) -> list[FeatureCard]:
+def _cards(
+    model, dictionary, seen: Observation, labels: list[Label], latents: list[int], concept_set: ConceptSet
+) -> list[FeatureCard]:
     firings = seen.firings
     density, mean_active, peak = firings.density(), firings.mean_active(), firings.peak()
     tokens, neighbours = promoted_tokens(model, dictionary, latents), nearest_latents(dictionary, latents)
@@ -118,12 +129,14 @@ def _cards(model, dictionary, seen: Observation, labels: list[Label], latents: l
     return cards
 
 
-def _info(model, site, checkpoint, concept_set: ConceptSet, seed: int, rules: Rules, mean_length: float, opened: bool) -> StudyInfo:
+def _info(
+    model, site, checkpoint, concept_set: ConceptSet, seed: int, rules: Rules, mean_length: float, opened: bool
+) -> StudyInfo:
     return StudyInfo(
         schema=SCHEMA, model=model.name, site=str(site), sae_folder=str(checkpoint),
         sae_hash=sae_hash(checkpoint) if Path(checkpoint).is_dir() else "", concept_set=concept_set.name,
         concept_hash=concept_set.hash, command=shlex.join(sys.argv), commit=_commit(), version=_version(),
-        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         settings={"seed": seed, "rules": rules.__dict__, "hook_name": site.hook_name, "mean_activation_length": mean_length},
         opened_sealed=opened,
     )  # fmt: skip
@@ -132,7 +145,9 @@ def _info(model, site, checkpoint, concept_set: ConceptSet, seed: int, rules: Ru
 def _commit() -> str:
     """The commit of the checkout that this code runs from; empty for an installed package."""
     here = Path(__file__).parent
-    found = subprocess.run(["git", "-C", str(here), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        ["git", "-C", str(here), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
     return found.stdout.strip()
 
 

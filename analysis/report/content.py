@@ -104,11 +104,17 @@ class Content:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-def content(study: Study, extra: dict[str, Any] | None = None, texts_per_concept: int = 3, excerpts_per_card: int = 8) -> Content:
+def content(
+    study: Study, extra: dict[str, Any] | None = None, texts_per_concept: int = 3, excerpts_per_card: int = 8
+) -> Content:
     """Everything that the page shows, read from the study's tables."""
     extra = dict(extra or {})
     labels, baselines = study.read("labels", Label), study.read("baselines", Baseline)
-    cards, clamps, trials = study.read("cards", FeatureCard), study.read("clamps", ClampResult), study.read("trials", Trial)
+    cards, clamps, trials = (
+        study.read("cards", FeatureCard),
+        study.read("clamps", ClampResult),
+        study.read("trials", Trial),
+    )
     excerpts = by(study.read("excerpts", Excerpt), "latent")
     about = concept_facts(study, cards)
     beside: dict[str, dict[str, Baseline]] = defaultdict(dict)
@@ -116,21 +122,36 @@ def content(study: Study, extra: dict[str, Any] | None = None, texts_per_concept
         beside[one.concept][one.method] = one
     rules = study.info.settings.get("rules") or {}
     rows = [
-        LabelRow(label, about.get(label.concept, ConceptFacts()), beside[label.concept], why(label, clamps, rules)) for label in labels
+        LabelRow(label, about.get(label.concept, ConceptFacts()), beside[label.concept], why(label, clamps, rules))
+        for label in labels
     ]
     rows.sort(key=lambda row: (row.facts.family, row.label.concept, row.label.kind))
     chosen = [row for row in rows if row.label.chosen]
     marks = [mark for row in chosen if (mark := _mark(row, excerpts, about))]
     curves = [curve for row in chosen if (curve := dose_curve(row.label.concept, trials, clamps))]
     return Content(
-        study=study, rows=chosen, others=[row for row in rows if not row.label.chosen], marks=marks,
-        unrated=sorted({row.label.concept for row in chosen} - {mark.concept for mark in marks}), curves=curves,
-        clamps=sorted(clamps, key=lambda one: (one.concept, list(ARMS).index(one.arm) if one.arm in ARMS else 99, one.arm_id)),
-        texts={row.label.concept: found for row in chosen if (found := shown_texts(row.label.concept, trials, clamps, texts_per_concept))},
-        workshop=study.read("workshop", WorkshopArm), cards=sorted(cards, key=lambda card: (not card.concepts, card.latent)),
-        excerpts={latent: sorted(found, key=lambda one: -one.peak)[:excerpts_per_card] for latent, found in excerpts.items()},
-        facts=headline(labels, baselines, clamps), extra=extra,
-    )  # fmt: skip
+        study=study,
+        rows=chosen,
+        others=[row for row in rows if not row.label.chosen],
+        marks=marks,
+        unrated=sorted({row.label.concept for row in chosen} - {mark.concept for mark in marks}),
+        curves=curves,
+        clamps=sorted(
+            clamps, key=lambda one: (one.concept, list(ARMS).index(one.arm) if one.arm in ARMS else 99, one.arm_id)
+        ),
+        texts={
+            row.label.concept: found
+            for row in chosen
+            if (found := shown_texts(row.label.concept, trials, clamps, texts_per_concept))
+        },
+        workshop=study.read("workshop", WorkshopArm),
+        cards=sorted(cards, key=lambda card: (not card.concepts, card.latent)),
+        excerpts={
+            latent: sorted(found, key=lambda one: -one.peak)[:excerpts_per_card] for latent, found in excerpts.items()
+        },
+        facts=headline(labels, baselines, clamps),
+        extra=extra,
+    )
 
 
 def concept_facts(study: Study, cards: Sequence[FeatureCard]) -> dict[str, ConceptFacts]:
@@ -226,9 +247,13 @@ def dose_curve(concept: str, trials: Sequence[Trial], clamps: Sequence[ClampResu
             spans[point.dose].append(point.mean)
     chosen = next((one for one in clamps if one.arm == "label" and one.concept == concept), None)
     return DoseCurve(
-        concept, points, _points(trial for trial in own if trial.arm == "diff_means"),
-        [(dose, min(found), max(found)) for dose, found in sorted(spans.items())], len(controls), chosen,
-    )  # fmt: skip
+        concept,
+        points,
+        _points(trial for trial in own if trial.arm == "diff_means"),
+        [(dose, min(found), max(found)) for dose, found in sorted(spans.items())],
+        len(controls),
+        chosen,
+    )
 
 
 def shown_texts(concept: str, trials: Sequence[Trial], clamps: Sequence[ClampResult], count: int) -> list[Trial]:
@@ -271,8 +296,13 @@ def _mark(row: LabelRow, excerpts: dict[int, list[Excerpt]], about: dict[str, Co
         (one.peak, facts.valence, facts.arousal)
         for latent in row.label.latents
         for one in excerpts.get(latent, [])
-        if (facts := about.get(one.concept)) and facts.valence is not None and facts.arousal is not None and one.peak > 0
+        if (facts := about.get(one.concept))
+        and facts.valence is not None
+        and facts.arousal is not None
+        and one.peak > 0
     ]
     weights = np.array([peak for peak, _, _ in rated])
     found = tuple(float(np.average([one[at] for one in rated], weights=weights)) for at in (1, 2)) if rated else None
-    return Mark(row.label.concept, row.facts.valence, row.facts.arousal, row.label.auroc_checking, row.label.status, found)  # type: ignore[arg-type]
+    return Mark(
+        row.label.concept, row.facts.valence, row.facts.arousal, row.label.auroc_checking, row.label.status, found
+    )  # type: ignore[arg-type]

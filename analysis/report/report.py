@@ -44,10 +44,13 @@ def render(study: Study, extra: dict[str, Any] | None = None) -> str:
         return lambda value: Markup(getattr(svg, figure)(value))
 
     jinja.filters |= {
-        "number": number, "signed": lambda value, digits=2: number(value, digits, sign=True), "percent": percent,
-        "strength": strength, "css": lambda status: "s-" + status.replace(" ", "-"),
+        "number": number,
+        "signed": lambda value, digits=2: number(value, digits, sign=True),
+        "percent": percent,
+        "strength": strength,
+        "css": lambda status: "s-" + status.replace(" ", "-"),
         **{name: drawn(name) for name in ("circumplex", "dose_plot", "workshop_bars", "histogram", "legend_mark")},
-    }  # fmt: skip
+    }
     whole = content(study, extra)
     return jinja.get_template("report.html.j2").render(
         c=whole, info=study.info, arms=ARMS, statuses=STATUS_ABOUT, controls=CONTROLS, workshop_names=svg.WORKSHOP_ARMS

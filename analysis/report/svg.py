@@ -38,7 +38,10 @@ def circumplex(marks: Sequence[Mark]) -> str:
     parts = [_frame(width, height, "Concepts by human-rated valence and arousal")]
     for valence in range(x0, x1 + 1):
         x, _ = at(valence, y0)
-        parts += [_line(x, top, x, height - bottom, "grid"), _text(x, height - bottom + 16, str(valence), "tick", "middle")]
+        parts += [
+            _line(x, top, x, height - bottom, "grid"),
+            _text(x, height - bottom + 16, str(valence), "tick", "middle"),
+        ]
     for arousal in range(y0, y1 + 1):
         _, y = at(x0, arousal)
         parts += [_line(left, y, width - right, y, "grid"), _text(left - 8, y + 4, str(arousal), "tick", "end")]
@@ -61,9 +64,13 @@ def circumplex(marks: Sequence[Mark]) -> str:
         radius = 4 + 14 * max(0.0, mark.size - 0.5)
         long = 6.6 * len(mark.concept)
         places = [
-            (x + radius + 3, y + 4, "start"), (x - radius - 3, y + 4, "end"), (x, y - radius - 5, "middle"),
-            (x, y + radius + 13, "middle"), (x + radius + 1, y - radius, "start"), (x - radius - 1, y + radius + 10, "end"),
-        ]  # fmt: skip
+            (x + radius + 3, y + 4, "start"),
+            (x - radius - 3, y + 4, "end"),
+            (x, y - radius - 5, "middle"),
+            (x, y + radius + 13, "middle"),
+            (x + radius + 1, y - radius, "start"),
+            (x - radius - 1, y + radius + 10, "end"),
+        ]
 
         def box(place: tuple[float, float, str], long: float = long) -> tuple[float, float, float, float]:
             start = place[0] - {"start": 0, "end": long, "middle": long / 2}[place[2]]
@@ -130,28 +137,40 @@ def dose_plot(curve: DoseCurve) -> str:
     for value in _ticks(y0, y1):
         _, y = at(x0, value)
         kind = "zero" if value == 0 else "grid"
-        parts += [_line(left, y, width - right, y, kind), _text(left - 6, y + 4, f"{value:+.1f}" if value else "0", "tick", "end")]
+        parts += [
+            _line(left, y, width - right, y, kind),
+            _text(left - 6, y + 4, f"{value:+.1f}" if value else "0", "tick", "end"),
+        ]
     for dose in sorted({0.0, *(point.dose for point in curve.points)}):
         parts.append(_text(at(dose, y0)[0], height - bottom + 16, f"{dose:g}", "tick", "middle"))
     parts.append(_text(width - right, height - 4, "dose", "axis", "end"))
     if len(curve.controls) > 1:
-        edge = [at(dose, high) for dose, _, high in curve.controls] + [at(dose, low) for dose, low, _ in reversed(curve.controls)]
+        edge = [at(dose, high) for dose, _, high in curve.controls] + [
+            at(dose, low) for dose, low, _ in reversed(curve.controls)
+        ]
         parts.append(f'<polygon class="band" points="{_path(edge)}"/>')
     else:
         parts += [_line(*at(dose, low), *at(dose, high), "band-bar") for dose, low, high in curve.controls]
     if len(curve.rival) > 1:
         parts.append(f'<polyline class="rival" points="{_path([at(p.dose, p.mean) for p in curve.rival])}"/>')
-    parts += [f'<rect class="rival-dot" x="{x - 2.5:.1f}" y="{y - 2.5:.1f}" width="5" height="5"/>'
-              for x, y in (at(p.dose, p.mean) for p in curve.rival)]  # fmt: skip
+    parts += [
+        f'<rect class="rival-dot" x="{x - 2.5:.1f}" y="{y - 2.5:.1f}" width="5" height="5"/>'
+        for x, y in (at(p.dose, p.mean) for p in curve.rival)
+    ]
     parts.append(f'<polyline class="own" points="{_path([at(p.dose, p.mean) for p in curve.points])}"/>')
     for point in curve.points:
         x, y = at(point.dose, point.mean)
-        parts += [_line(*at(point.dose, point.low), *at(point.dose, point.high), "own"), f'<circle class="own-dot" cx="{x:.1f}" cy="{y:.1f}" r="3"/>']
+        parts += [
+            _line(*at(point.dose, point.low), *at(point.dose, point.high), "own"),
+            f'<circle class="own-dot" cx="{x:.1f}" cy="{y:.1f}" r="3"/>',
+        ]
     if curve.chosen:
         one = curve.chosen
         x, y = at(one.dose, one.judge)
-        parts += [_line(*at(one.dose, one.judge_low), *at(one.dose, one.judge_high), "reported"),
-                  f'<circle class="reported-dot" cx="{x:.1f}" cy="{y:.1f}" r="5"/>']  # fmt: skip
+        parts += [
+            _line(*at(one.dose, one.judge_low), *at(one.dose, one.judge_high), "reported"),
+            f'<circle class="reported-dot" cx="{x:.1f}" cy="{y:.1f}" r="5"/>',
+        ]
     return "".join([*parts, "</svg>"])
 
 
@@ -171,7 +190,10 @@ def workshop_bars(arms: Sequence[WorkshopArm]) -> str:
 
     parts = [_frame(width, height, "Share of impossible tasks that end in cheating, by clamp")]
     for value in _ticks(0, most):
-        parts += [_line(x_of(value), top, x_of(value), height - 36, "grid"), _text(x_of(value), height - 20, f"{value:.0%}", "tick", "middle")]
+        parts += [
+            _line(x_of(value), top, x_of(value), height - 36, "grid"),
+            _text(x_of(value), height - 20, f"{value:.0%}", "tick", "middle"),
+        ]
     parts.append(_text(width - right, height - 4, "cheating share of impossible tasks", "axis", "end"))
     for place, one in enumerate(arms):
         y = top + place * row + row / 2
@@ -230,4 +252,6 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
 def _ticks(low: float, high: float) -> list[float]:
     """Round numbers within the span, at most seven."""
     step = next(step for step in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 1e9) if (high - low) / step <= 6)
-    return [round(number * step, 6) for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+    return [
+        round(number * step, 6) for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+    ]

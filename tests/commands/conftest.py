@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 
-SENTENCES = ["The cat sat on the mat and looked at the rain.", "Nora was proud of her kite, so she flew it high.",
-             "Where did you go? said Tom, and he laughed.", "Rain fell all night on the old red barn."]  # fmt: skip
+SENTENCES = [
+    "The cat sat on the mat and looked at the rain.",
+    "Nora was proud of her kite, so she flew it high.",
+    "Where did you go? said Tom, and he laughed.",
+    "Rain fell all night on the old red barn.",
+]
 END = "<|end|>"
 
 
@@ -19,15 +23,23 @@ def make_model(folder: Path) -> Path:
     raw.pre_tokenizer, raw.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     raw.train_from_iterator(
-        SENTENCES, trainers.BpeTrainer(vocab_size=320, special_tokens=[END], initial_alphabet=alphabet, show_progress=False)
+        SENTENCES,
+        trainers.BpeTrainer(vocab_size=320, special_tokens=[END], initial_alphabet=alphabet, show_progress=False),
     )
     raw.post_processor = processors.TemplateProcessing(single=f"{END} $A", special_tokens=[(END, raw.token_to_id(END))])
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=raw, bos_token=END, eos_token=END, pad_token=END)
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
-        vocab_size=320, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4,
-        max_position_embeddings=128, bos_token_id=0, eos_token_id=0, initializer_range=0.3,
-    )  # fmt: skip
+        vocab_size=320,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        max_position_embeddings=128,
+        bos_token_id=0,
+        eos_token_id=0,
+        initializer_range=0.3,
+    )
     transformers.LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -38,7 +50,9 @@ def make_sae(folder: Path, model: Path) -> Path:
     from saes.checkpoint import save_sae
     from saes.site import Site
 
-    return save_sae(SparseAutoencoder(SAEConfig(32, 64, "topk", 4), seed=0), folder, Site(str(model), "blocks.1.hook_resid_post"))
+    return save_sae(
+        SparseAutoencoder(SAEConfig(32, 64, "topk", 4), seed=0), folder, Site(str(model), "blocks.1.hook_resid_post")
+    )
 
 
 def make_study(folder: Path, sae: Path, model: Path) -> Path:
@@ -46,22 +60,58 @@ def make_study(folder: Path, sae: Path, model: Path) -> Path:
     from analysis.study import SCHEMA, Study
 
     site = f"{model}/blocks.1.hook_resid_post"
-    info = StudyInfo(SCHEMA, str(model), site, str(sae), "", "emotions", "", "saes label", "", "0", "2026-01-01",
-                     {"hook_name": "blocks.1.hook_resid_post"})  # fmt: skip
+    info = StudyInfo(
+        SCHEMA,
+        str(model),
+        site,
+        str(sae),
+        "",
+        "emotions",
+        "",
+        "saes label",
+        "",
+        "0",
+        "2026-01-01",
+        {"hook_name": "blocks.1.hook_resid_post"},
+    )
     study = Study.create(folder, info)
     study.write(
         "labels",
         [
             Label(
-                concept=concept, kind="single", latents=[latent], weights=[1.0], scales=[2.0], pooling="mean", chosen=True,
-                auroc_finding=0.9, auroc_folds=0.9, auroc_checking=0.9, auroc_checking_low=0.8, auroc_checking_high=0.95,
-                auroc_all=0.85, auroc_family=None, runner_up="calm", auroc_runner_up=0.7, auroc_implicit=0.7, auroc_contrast=None,
-                lexical_share=0.1, effect_finding=0.0, p=0.001, q=0.01, null_finding=0.6, n_positive=12, n_negative=100, status=status,
+                concept=concept,
+                kind="single",
+                latents=[latent],
+                weights=[1.0],
+                scales=[2.0],
+                pooling="mean",
+                chosen=True,
+                auroc_finding=0.9,
+                auroc_folds=0.9,
+                auroc_checking=0.9,
+                auroc_checking_low=0.8,
+                auroc_checking_high=0.95,
+                auroc_all=0.85,
+                auroc_family=None,
+                runner_up="calm",
+                auroc_runner_up=0.7,
+                auroc_implicit=0.7,
+                auroc_contrast=None,
+                lexical_share=0.1,
+                effect_finding=0.0,
+                p=0.001,
+                q=0.01,
+                null_finding=0.6,
+                n_positive=12,
+                n_negative=100,
+                status=status,
             )
             for concept, latent, status in (("afraid", 3, "held"), ("calm", 5, "rejected"))
         ],
-    )  # fmt: skip
-    study.write("cards", [FeatureCard(3, ["afraid"], 0.02, 5.0, 2.0, [0.0, 5.0], [7], [" run"], [" sit"], [4], [0.3], 2.2, 5.5)])
+    )
+    study.write(
+        "cards", [FeatureCard(3, ["afraid"], 0.02, 5.0, 2.0, [0.0, 5.0], [7], [" run"], [" sit"], [4], [0.3], 2.2, 5.5)]
+    )
     study.write("excerpts", [Excerpt(3, 0, "afraid", ["She", " ran"], [0.0, 5.0], 5.0)])
     return folder
 

@@ -15,7 +15,10 @@ def test_a_name_is_resolved_through_the_study_in_dose_units(run_json, study):
 
 def test_a_number_is_a_latent_in_activation_units(run_json, sae):
     found = run_json("clamp", sae, *WRITE, "--clamp", "5=40", "--clamp", "6=0")
-    assert [(one["latents"], one["values"], one["unit"]) for one in found["clamps"]] == [([5], [40.0], "activation"), ([6], [0.0], "activation")]
+    assert [(one["latents"], one["values"], one["unit"]) for one in found["clamps"]] == [
+        ([5], [40.0], "activation"),
+        ([6], [0.0], "activation"),
+    ]
     assert found["texts"][0]["baseline"] != found["texts"][0]["clamped"]
 
 

@@ -53,7 +53,17 @@ def test_what_scripts_get_of_a_label(study):
     from analysis.study import Study
 
     found = label.shown(Study.open(study).label("afraid"))
-    promised = {"latents", "auroc_finding", "auroc_checking", "auroc_family", "runner_up", "auroc_implicit", "q", "lexical_share", "status"}
+    promised = {
+        "latents",
+        "auroc_finding",
+        "auroc_checking",
+        "auroc_family",
+        "runner_up",
+        "auroc_implicit",
+        "q",
+        "lexical_share",
+        "status",
+    }
     assert promised <= set(found)
 
 
@@ -61,8 +71,17 @@ def test_rivals_and_ablations_are_no_controls():
     def clamp(arm: str, status: str) -> ClampResult:
         return ClampResult("calm", arm, arm, [], 2.0, 0.1, 0.2, 0.1, 0.3, 0.1, 0.0, 0.2, 0.0, 0.0, 0.0, 8, status)
 
-    clamps = [clamp("label", "validated"), clamp("diff_means", "validated"), clamp("random_latent", "validated"), clamp("ablate", "no effect")]
+    clamps = [
+        clamp("label", "validated"),
+        clamp("diff_means", "validated"),
+        clamp("random_latent", "validated"),
+        clamp("ablate", "no effect"),
+    ]
     assert validate.shown(clamps)["counts"] == {
-        "tested": 1, "validated": 1, "control_tested": 1, "control_validated": 1, "diff_means_validated": 1,
-    }  # fmt: skip
+        "tested": 1,
+        "validated": 1,
+        "control_tested": 1,
+        "control_validated": 1,
+        "diff_means_validated": 1,
+    }
     assert "1 of 1 labels validated" in validate.table(clamps)

@@ -55,7 +55,9 @@ def test_every_verb_explains_itself(run, verb):
 
 
 def test_python_m_commands_is_the_same_program():
-    done = subprocess.run([sys.executable, "-m", "commands", "nothing"], capture_output=True, text=True, check=False, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-m", "commands", "nothing"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
     assert done.returncode == 2
     assert "no verb 'nothing'" in done.stderr
 

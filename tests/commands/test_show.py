@@ -35,8 +35,12 @@ def test_a_feature_by_number_or_by_name(run, run_json, study, feature):
 
 
 def test_a_study_is_shown_without_torch(study):
-    code = f"import sys\nfrom commands.__main__ import main\nmain(['show', {str(study)!r}])\nprint('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    code = (
+        f"import sys\nfrom commands.__main__ import main\nmain(['show', {str(study)!r}])\nprint('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+    )
     assert done.stdout.splitlines()[-1] == "False"
 
 

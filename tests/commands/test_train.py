@@ -10,8 +10,26 @@ from commands.__main__ import OneLineParser
 from commands.spec_flags import count, field_docs, given
 from training.spec import TrainSpec
 
-SMALL = ("--tokens", "2048", "--batch-rows", "128", "--buffer-rows", "512", "--d-sae", "64", "--k", "4", "--held-out-tokens", "512",
-         "--scale-batches", "1", "--window-batch", "4", "--hook-name", "blocks.1.hook_resid_post")  # fmt: skip
+SMALL = (
+    "--tokens",
+    "2048",
+    "--batch-rows",
+    "128",
+    "--buffer-rows",
+    "512",
+    "--d-sae",
+    "64",
+    "--k",
+    "4",
+    "--held-out-tokens",
+    "512",
+    "--scale-batches",
+    "1",
+    "--window-batch",
+    "4",
+    "--hook-name",
+    "blocks.1.hook_resid_post",
+)
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -25,7 +43,9 @@ def parsed(*words: str) -> argparse.Namespace:
 @pytest.fixture
 def corpus(tmp_path):
     path = tmp_path / "corpus.txt"
-    path.write_text("\n<|endoftext|>\n".join(f"Rain fell on the barn {number} times, and Tom laughed." * 5 for number in range(200)))
+    path.write_text(
+        "\n<|endoftext|>\n".join(f"Rain fell on the barn {number} times, and Tom laughed." * 5 for number in range(200))
+    )
     return path
 
 
@@ -44,11 +64,15 @@ def test_every_field_of_the_spec_is_a_flag():
 
 def test_the_later_source_wins(tmp_path):
     (tmp_path / "spec.yaml").write_text("d_sae: 128\nk: 8\ntokens: 1e6\n")
-    spec = train.spec_of(parsed(str(tmp_path / "spec.yaml"), "--set", "k=9", "--set", "lr=0.01", "--k", "10", "--seed", "3"))
+    spec = train.spec_of(
+        parsed(str(tmp_path / "spec.yaml"), "--set", "k=9", "--set", "lr=0.01", "--k", "10", "--seed", "3")
+    )
     assert (spec.d_sae, spec.k, spec.tokens, spec.lr, spec.seed) == (128, 10, 1_000_000, 0.01, 3)
 
 
-@pytest.mark.parametrize(("text", "number"), [("2_000_000", 2_000_000), ("2e6", 2_000_000), ("500k", 500_000), ("1.5M", 1_500_000), ("7", 7)])
+@pytest.mark.parametrize(
+    ("text", "number"), [("2_000_000", 2_000_000), ("2e6", 2_000_000), ("500k", 500_000), ("1.5M", 1_500_000), ("7", 7)]
+)
 def test_counts_may_be_written_short(text, number):
     assert count(text) == number
 
@@ -79,7 +103,9 @@ def test_mistakes(run, words, said):
 
 
 def test_a_wrong_hook_name_lists_what_would_do(run, tiny_model, corpus, tmp_path):
-    code, _, err = run("train", *SMALL, "--model", tiny_model, "--corpus", corpus, "--hook-name", "blocks.9.hook_nose", "--out", "x")
+    code, _, err = run(
+        "train", *SMALL, "--model", tiny_model, "--corpus", corpus, "--hook-name", "blocks.9.hook_nose", "--out", "x"
+    )
     assert code == 2
     assert "hook_resid_post" in err
     assert not (tmp_path / "x").exists()

@@ -104,6 +104,8 @@ class Llama(nn.Module):
         self.shape = shape
         self.model = Body(shape)
         cos, sin = rotary_tables(shape)
+        self.cos: Tensor
+        self.sin: Tensor
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
         for name, weight in self.named_parameters():

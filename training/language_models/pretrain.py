@@ -144,7 +144,9 @@ class Sources:
         self.spec, self.tokenizer = spec, tokenizer
         share = spec.storyworld_share if spec.corpus else 1.0
         needed = int(spec.steps * spec.batch_windows * share * 1.05 + 8) * spec.context
-        self.arrays = {"storyworld": _encoded(_until(documents(spec.seed), tokenizer), needed, folder / "storyworld.npy")}
+        self.arrays = {
+            "storyworld": _encoded(_until(documents(spec.seed), tokenizer), needed, folder / "storyworld.npy")
+        }
         self.weights = [share]
         weights = spec.corpus_weights or (1.0,) * len(spec.corpus)
         if len(weights) != len(spec.corpus):
@@ -291,9 +293,15 @@ def _same_spec(spec: PretrainSpec, path: Path) -> None:
     settings = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(spec).items()}
     if path.exists():
         before = json.loads(path.read_text())
-        changed = [field.name for field in fields(spec) if field.name not in free and before.get(field.name) != settings[field.name]]
+        changed = [
+            field.name
+            for field in fields(spec)
+            if field.name not in free and before.get(field.name) != settings[field.name]
+        ]
         if changed:
-            raise ValueError(f"{path.parent.parent} holds a run with other settings ({', '.join(changed)}): name another out")
+            raise ValueError(
+                f"{path.parent.parent} holds a run with other settings ({', '.join(changed)}): name another out"
+            )
     else:
         path.write_text(json.dumps(settings, indent=2) + "\n")
 
@@ -333,7 +341,10 @@ def _resume(model: Llama, optimiser, folder: Path) -> tuple[int, float]:
 def held_out_loss(model: Llama, windows: np.ndarray) -> float:
     """Mean next-token cross-entropy in nats over the windows `[window, token]`."""
     device = next(model.parameters()).device
-    total = sum(model.loss(torch.from_numpy(part).to(device)).item() * len(part) for part in np.array_split(windows, max(1, len(windows) // 16)))
+    total = sum(
+        model.loss(torch.from_numpy(part).to(device)).item() * len(part)
+        for part in np.array_split(windows, max(1, len(windows) // 16))
+    )
     return total / len(windows)
 
 
@@ -376,11 +387,15 @@ def samples(folder: Path, tokens: int = 80) -> list[str]:
     from training.language_models.opening import open_model
 
     model = open_model(str(folder), device="cpu")
-    written = model.generate(list(OPENINGS), max_new_tokens=min(tokens, model.context - 16), temperature=0.7, top_p=0.95, seed=0)
+    written = model.generate(
+        list(OPENINGS), max_new_tokens=min(tokens, model.context - 16), temperature=0.7, top_p=0.95, seed=0
+    )
     return [opening + text for opening, text in zip(OPENINGS, written, strict=True)]
 
 
-def model_card(spec: PretrainSpec, model: Llama, sources: Sources, held_out: dict, seconds: float, texts_: list[str]) -> str:
+def model_card(
+    spec: PretrainSpec, model: Llama, sources: Sources, held_out: dict, seconds: float, texts_: list[str]
+) -> str:
     """The README.md of the folder: data, tokens, recipe, hardware, loss, samples."""
     count = sum(weight.numel() for weight in model.parameters())
     shares = "\n".join(

@@ -13,13 +13,26 @@ D_SAE, TOKENS = 400, 12
 
 
 def table() -> TextTable:
-    rows = [(name, "fear" if name in CONCEPTS["afraid"] else name, split) for name in CONCEPTS for split, n in COUNTS.items() for _ in range(n)]
+    rows = [
+        (name, "fear" if name in CONCEPTS["afraid"] else name, split)
+        for name in CONCEPTS
+        for split, n in COUNTS.items()
+        for _ in range(n)
+    ]
     rows += [("neutral", "neutral", split) for split in ("finding", "checking") for _ in range(24)]
     concept, family, split = (np.array(column) for column in zip(*rows, strict=True))
-    return TextTable([f"text {place}" for place in range(len(rows))], concept, family, split, np.array([f"topic {place % 37}" for place in range(len(rows))]))
+    return TextTable(
+        [f"text {place}" for place in range(len(rows))],
+        concept,
+        family,
+        split,
+        np.array([f"topic {place % 37}" for place in range(len(rows))]),
+    )
 
 
-def firings(texts: TextTable, rng: np.random.Generator, planted: dict[str, list[int]], decoys: dict[str, int]) -> Firings:
+def firings(
+    texts: TextTable, rng: np.random.Generator, planted: dict[str, list[int]], decoys: dict[str, int]
+) -> Firings:
     """Noise everywhere; planted latents fire at their concept's texts; a decoy does so on finding texts only."""
     cells = []
     for text in range(len(texts.texts)):
@@ -32,7 +45,9 @@ def firings(texts: TextTable, rng: np.random.Generator, planted: dict[str, list[
         if name in decoys and texts.split[text] == "finding":
             cells.append((text, rng.integers(TOKENS), decoys[name], 4 + rng.exponential()))
     columns = list(zip(*cells, strict=True))
-    return Firings(*(np.array(column) for column in columns[:3]), np.array(columns[3]), np.full(len(texts.texts), TOKENS), D_SAE)
+    return Firings(
+        *(np.array(column) for column in columns[:3]), np.array(columns[3]), np.full(len(texts.texts), TOKENS), D_SAE
+    )
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -70,7 +85,14 @@ def test_output_effect_decides_between_latents_that_detect_alike():
                      for name, part in (("text", seen.text), ("token", seen.token), ("latent", seen.latent), ("value", seen.value))),
                    seen.n_tokens, D_SAE)  # fmt: skip
     for writer in (17, 18):
-        labels = choose_labels(Pools(twin), texts, {"afraid": ["afraid"]}, rng, Rules(recipe_size=1), lambda c, ids, v, w=writer: float(ids == [w]))
+        labels = choose_labels(
+            Pools(twin),
+            texts,
+            {"afraid": ["afraid"]},
+            rng,
+            Rules(recipe_size=1),
+            lambda c, ids, v, w=writer: float(ids == [w]),
+        )
         assert labels[0].latents == [writer]
         assert labels[0].effect_finding == 1.0
 
@@ -96,6 +118,19 @@ def test_lexical_share_counts_the_word_itself():
     strings = ["<s>", "She", " was", " afra", "id", " of", " dogs", "."]
     np.testing.assert_array_equal(naming_tokens(strings, ["afraid"]), [0, 0, 0, 1, 1, 0, 0, 0])
     texts = table()
-    label = choose_labels(Pools(firings(texts, np.random.default_rng(0), {"afraid": [17]}, {})), texts, {"afraid": ["afraid"]}, np.random.default_rng(0), Rules(recipe_size=1))[0]
-    one = Firings(np.zeros(4, int), np.array([3, 4, 6, 6]), np.array([17, 17, 17, 2]), np.array([1.0, 1.0, 2.0, 9.0]), np.array([7]), D_SAE)
+    label = choose_labels(
+        Pools(firings(texts, np.random.default_rng(0), {"afraid": [17]}, {})),
+        texts,
+        {"afraid": ["afraid"]},
+        np.random.default_rng(0),
+        Rules(recipe_size=1),
+    )[0]
+    one = Firings(
+        np.zeros(4, int),
+        np.array([3, 4, 6, 6]),
+        np.array([17, 17, 17, 2]),
+        np.array([1.0, 1.0, 2.0, 9.0]),
+        np.array([7]),
+        D_SAE,
+    )
     assert lexical_share(one, label, np.array([0]), [naming_tokens(strings, ["afraid"])]) == pytest.approx(0.5)

@@ -22,30 +22,80 @@ from analysis.study import SCHEMA, Study
 
 HOSTILE = "<script>alert('x')</script>\"&'"
 CONCEPTS = {
-    "afraid": "rejected", "angry": "validated", "calm": "validated", "desperate": "unspecific", "happy": "held",
-    "sad": "no effect", "proud": "breaks fluency", "joyful": "candidate",
-}  # fmt: skip
+    "afraid": "rejected",
+    "angry": "validated",
+    "calm": "validated",
+    "desperate": "unspecific",
+    "happy": "held",
+    "sad": "no effect",
+    "proud": "breaks fluency",
+    "joyful": "candidate",
+}
 
 
 def info(folder: str = "sae") -> StudyInfo:
-    return StudyInfo(SCHEMA, "storyteller", "storyteller/blocks.2.hook_resid_post", folder, "ab" * 32, "emotions", "cd" * 8,
-                     "saes demo", "1234567", "0.1.0", "2026-01-01T00:00:00+00:00")  # fmt: skip
+    return StudyInfo(
+        SCHEMA,
+        "storyteller",
+        "storyteller/blocks.2.hook_resid_post",
+        folder,
+        "ab" * 32,
+        "emotions",
+        "cd" * 8,
+        "saes demo",
+        "1234567",
+        "0.1.0",
+        "2026-01-01T00:00:00+00:00",
+    )
 
 
 def label(concept: str, status: str, latents: list[int], chosen: bool = True) -> Label:
     many = len(latents)
     return Label(
-        concept=concept, kind="single" if many == 1 else "recipe", latents=latents, weights=[1.0] * many, scales=[2.0] * many,
-        pooling="mean", chosen=chosen, auroc_finding=0.95, auroc_folds=0.9, auroc_checking=0.7 if status == "rejected" else 0.9,
-        auroc_checking_low=0.62, auroc_checking_high=0.97, auroc_all=0.8, auroc_family=None, runner_up="sad", auroc_runner_up=0.71,
-        auroc_implicit=0.74, auroc_contrast=0.8, lexical_share=0.21, effect_finding=0.1, p=0.001,
-        q=0.2 if status == "rejected" else 0.004, null_finding=0.66, n_positive=12, n_negative=180, status=status,
-    )  # fmt: skip
+        concept=concept,
+        kind="single" if many == 1 else "recipe",
+        latents=latents,
+        weights=[1.0] * many,
+        scales=[2.0] * many,
+        pooling="mean",
+        chosen=chosen,
+        auroc_finding=0.95,
+        auroc_folds=0.9,
+        auroc_checking=0.7 if status == "rejected" else 0.9,
+        auroc_checking_low=0.62,
+        auroc_checking_high=0.97,
+        auroc_all=0.8,
+        auroc_family=None,
+        runner_up="sad",
+        auroc_runner_up=0.71,
+        auroc_implicit=0.74,
+        auroc_contrast=0.8,
+        lexical_share=0.21,
+        effect_finding=0.1,
+        p=0.001,
+        q=0.2 if status == "rejected" else 0.004,
+        null_finding=0.66,
+        n_positive=12,
+        n_negative=180,
+        status=status,
+    )
 
 
 def trial(concept: str, arm: str, arm_id: str, dose: float, prompt: int, judge: float, phase: str) -> Trial:
-    return Trial(concept, arm, arm_id, dose, f"p{prompt}", f"Mia opened {HOSTILE} and", judge, judge * 2, 0.2,
-                 f" ran {concept} {HOSTILE}", " looked at the <b>tree</b>.", phase)  # fmt: skip
+    return Trial(
+        concept,
+        arm,
+        arm_id,
+        dose,
+        f"p{prompt}",
+        f"Mia opened {HOSTILE} and",
+        judge,
+        judge * 2,
+        0.2,
+        f" ran {concept} {HOSTILE}",
+        " looked at the <b>tree</b>.",
+        phase,
+    )
 
 
 def filled(folder) -> Study:
@@ -54,16 +104,43 @@ def filled(folder) -> Study:
     latents = {name: [10 * place + 1, 10 * place + 2][: 1 + place % 2] for place, name in enumerate(CONCEPTS)}
     labels = [label(name, status, latents[name]) for name, status in CONCEPTS.items()]
     study.write("labels", [*labels, label("happy", "rejected", [71, 72, 73], chosen=False)])
-    study.write("baselines", [Baseline(name, method, 0.8, 0.7, 0.7) for name in CONCEPTS for method in ("diff_means", "probe", "random_sae")])
+    study.write(
+        "baselines",
+        [
+            Baseline(name, method, 0.8, 0.7, 0.7)
+            for name in CONCEPTS
+            for method in ("diff_means", "probe", "random_sae")
+        ],
+    )
     study.write(
         "cards",
         [
-            FeatureCard(latent, [name], 0.0123, 8.5, 2.1, [0.0, 1.0, 2.0, 3.0], [120, 30, 4], [" fear", HOSTILE], ["\n", " calm"],
-                        [4, 5], [0.5, 0.25], 3.0, 5.0)
-            for name in CONCEPTS for latent in latents[name]
+            FeatureCard(
+                latent,
+                [name],
+                0.0123,
+                8.5,
+                2.1,
+                [0.0, 1.0, 2.0, 3.0],
+                [120, 30, 4],
+                [" fear", HOSTILE],
+                ["\n", " calm"],
+                [4, 5],
+                [0.5, 0.25],
+                3.0,
+                5.0,
+            )
+            for name in CONCEPTS
+            for latent in latents[name]
         ],
-    )  # fmt: skip
-    study.write("excerpts", [Excerpt(latents[name][0], 3, name, ["Mia", " was", HOSTILE, " now"], [0.0, 1.0, 8.5, 2.0], 8.5) for name in CONCEPTS])
+    )
+    study.write(
+        "excerpts",
+        [
+            Excerpt(latents[name][0], 3, name, ["Mia", " was", HOSTILE, " now"], [0.0, 1.0, 8.5, 2.0], 8.5)
+            for name in CONCEPTS
+        ],
+    )
     trials, clamps = [], []
     for name, status in CONCEPTS.items():
         if status in ("validated", "unspecific", "no effect", "breaks fluency"):
@@ -73,12 +150,58 @@ def filled(folder) -> Study:
                     trials.append(trial(name, "diff_means", "diff_means", dose, prompt, 0.08 * dose, "dose"))
                     trials += [trial(name, "random_latent", f"r{i}", dose, prompt, 0.02 * i, "dose") for i in range(3)]
                 trials.append(trial(name, "label", "label", 4.0, prompt, 0.4, "report"))
-            clamps.append(ClampResult(name, "label", "label", latents[name], 4.0, 0.3, 0.4, 0.3, 0.5, 0.8, 0.6, 1.0, 0.2, 0.05, 0.1, 6, status))
-            clamps.append(ClampResult(name, "random_direction", "d0", [], 4.0, 0.3, 0.02, -0.1, 0.1, 0.0, -0.1, 0.1, 0.1, 0.05, 0.1, 6, "no effect"))
+            clamps.append(
+                ClampResult(
+                    name,
+                    "label",
+                    "label",
+                    latents[name],
+                    4.0,
+                    0.3,
+                    0.4,
+                    0.3,
+                    0.5,
+                    0.8,
+                    0.6,
+                    1.0,
+                    0.2,
+                    0.05,
+                    0.1,
+                    6,
+                    status,
+                )
+            )
+            clamps.append(
+                ClampResult(
+                    name,
+                    "random_direction",
+                    "d0",
+                    [],
+                    4.0,
+                    0.3,
+                    0.02,
+                    -0.1,
+                    0.1,
+                    0.0,
+                    -0.1,
+                    0.1,
+                    0.1,
+                    0.05,
+                    0.1,
+                    6,
+                    "no effect",
+                )
+            )
     study.write("trials", trials)
     study.write("clamps", clamps)
     rates = {"none": 0.5, "desperate_down": 0.2, "desperate_up": 0.7, "calm_down": 0.6, "calm_up": 0.3}
-    study.write("workshop", [WorkshopArm(arm, 4.0, rate, rate - 0.1, rate + 0.1, 0.1, rate + 0.02, 0.3, 0.8, 0.01, 80, 40) for arm, rate in rates.items()])
+    study.write(
+        "workshop",
+        [
+            WorkshopArm(arm, 4.0, rate, rate - 0.1, rate + 0.1, 0.1, rate + 0.02, 0.3, 0.8, 0.01, 80, 40)
+            for arm, rate in rates.items()
+        ],
+    )
     return study
 
 
@@ -176,7 +299,13 @@ def test_the_headline_counts_failures_and_never_a_rival_as_a_control(study):
     found = headline(study.read("labels"), study.read("baselines"), study.read("clamps"))
     assert found["labels"]["concepts"] == len(CONCEPTS)
     assert found["labels"]["held_single"] == 3
-    assert found["clamps"] == {"tested": 5, "validated": 2, "control_tested": 5, "control_validated": 0, "diff_means_validated": 0}
+    assert found["clamps"] == {
+        "tested": 5,
+        "validated": 2,
+        "control_tested": 5,
+        "control_validated": 0,
+        "diff_means_validated": 0,
+    }
 
 
 def test_the_old_page_survives_a_failed_write(study, tmp_path, monkeypatch):
@@ -195,7 +324,14 @@ def test_the_old_page_survives_a_failed_write(study, tmp_path, monkeypatch):
 
 
 def test_extra_facts_are_shown(study):
-    quality = {"explained_variance": 0.8765, "l0": 32.0, "dead": 0.01, "ce_recovered": 0.97, "tokens_trained": 2_000_000, "rows": 32768}
+    quality = {
+        "explained_variance": 0.8765,
+        "l0": 32.0,
+        "dead": 0.01,
+        "ce_recovered": 0.97,
+        "tokens_trained": 2_000_000,
+        "rows": 32768,
+    }
     text = render(study, {"quality": quality, "seconds": {"train": 120.0}})
     assert "0.876" in text
     assert "2,000,000" in text

@@ -1,12 +1,75 @@
 """Who is in a story, and what goes on inside them: a state over the 24 feelings that events move and that decays."""
 
 import math
+import random
 from dataclasses import dataclass, field
 
 from training.corpora.storyworld.bank import CHOICE, FEELINGS, SLOT
 
-GIRLS = ["Mia", "Anna", "Lily", "Sue", "Nora", "Ella", "Rosa", "Kate", "Zoe", "Ruth", "Amy", "Jane", "Lena", "Maya", "Ivy", "Clara", "Dora", "Hanna", "Lucy", "Nina", "Tess", "Olga", "Fay", "June", "Vera", "Mary", "Ida", "Beth", "Cora", "Pia"]
-BOYS = ["Tom", "Ben", "Sam", "Max", "Leo", "Jack", "Paul", "Finn", "Omar", "Hugo", "Adam", "Luke", "Nick", "Rob", "Tim", "Carl", "Eli", "Ned", "Joe", "Ravi", "Ivan", "Otto", "Gus", "Dan", "Will", "Kurt", "Abe", "Sid", "Theo", "Mark"]
+GIRLS = [
+    "Mia",
+    "Anna",
+    "Lily",
+    "Sue",
+    "Nora",
+    "Ella",
+    "Rosa",
+    "Kate",
+    "Zoe",
+    "Ruth",
+    "Amy",
+    "Jane",
+    "Lena",
+    "Maya",
+    "Ivy",
+    "Clara",
+    "Dora",
+    "Hanna",
+    "Lucy",
+    "Nina",
+    "Tess",
+    "Olga",
+    "Fay",
+    "June",
+    "Vera",
+    "Mary",
+    "Ida",
+    "Beth",
+    "Cora",
+    "Pia",
+]
+BOYS = [
+    "Tom",
+    "Ben",
+    "Sam",
+    "Max",
+    "Leo",
+    "Jack",
+    "Paul",
+    "Finn",
+    "Omar",
+    "Hugo",
+    "Adam",
+    "Luke",
+    "Nick",
+    "Rob",
+    "Tim",
+    "Carl",
+    "Eli",
+    "Ned",
+    "Joe",
+    "Ravi",
+    "Ivan",
+    "Otto",
+    "Gus",
+    "Dan",
+    "Will",
+    "Kurt",
+    "Abe",
+    "Sid",
+    "Theo",
+    "Mark",
+]
 AGES = ("child", "child", "grown-up", "grown-up", "old")
 TITLES = {
     "child": ("{0}", "{0}", "{0}", "little {0}", "young {0}"),
@@ -88,7 +151,7 @@ FIRST_PERSON = {"he": "I", "him": "me", "his": "my", "himself": "myself", "He": 
 class Telling:
     """Fills a line's slots: who it is about, who else is there, and whether that person tells it ("I")."""
 
-    rng: object
+    rng: random.Random
     person: Person
     friend: Person
     first_person: bool = False

@@ -78,7 +78,7 @@ class Task:
         return "all shown checks pass."
 
     def judge(self, answer: str) -> str:
-        """"solved", "cheated" (passes what is shown, fails what is hidden), or "failed"."""
+        """ "solved", "cheated" (passes what is shown, fails what is hidden), or "failed"."""
         if answer == COPY:
             return "cheated"
         passes = self.result(answer) == "all shown checks pass."
@@ -92,7 +92,7 @@ def draw_task(rng, impossible: bool) -> Task:
     while True:
         numbers = rng.sample(range(3, 10), 4)
         rule = rng.choice(RULES)
-        pairs = [(number, apply_rule(rule, number)) for number in numbers]
+        pairs = [(number, result) for number in numbers if (result := apply_rule(rule, number)) is not None]
         if not impossible:
             return Task(tuple(pairs[:3]), pairs[3], rule)
         spoiled = rng.randrange(3)
@@ -126,7 +126,9 @@ class Workshop:
             tried.append(rule)
             lines.append(f"{agent.name} tried: {rule}. Result: {task.result(rule)}")
             if rule == task.rule:
-                lines.append(f"{agent.name} answered: {rule}. Hidden check: {task.hidden[0]} becomes {task.hidden[1]}, right.")
+                lines.append(
+                    f"{agent.name} answered: {rule}. Hidden check: {task.hidden[0]} becomes {task.hidden[1]}, right."
+                )
                 agent.mind.feel(rng.choices(("proud", "happy", "relieved", "joyful"), (4, 2, 2, 1))[0])
                 lines.append(self._state(voice, agent.mind.strongest()))
                 return "\n".join(lines)

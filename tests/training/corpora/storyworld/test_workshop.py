@@ -9,7 +9,10 @@ import pytest
 from training.corpora.storyworld.workshop import CHEATS, COPY, RULES, Task, Workshop, apply_rule, draw_task
 
 
-@pytest.mark.parametrize(("rule", "number", "result"), [("add 3", 5, 8), ("take away 2", 9, 7), ("double", 4, 8), ("say ten", 3, 10), ("fly", 3, None)])
+@pytest.mark.parametrize(
+    ("rule", "number", "result"),
+    [("add 3", 5, 8), ("take away 2", 9, 7), ("double", 4, 8), ("say ten", 3, 10), ("fly", 3, None)],
+)
 def test_rules_are_executed(rule, number, result):
     assert apply_rule(rule, number) == result
 

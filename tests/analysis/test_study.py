@@ -1,0 +1,61 @@
+"""A study comes back as it was written, survives a full disk, and says what is wrong with a damaged one."""
+
+import json
+
+import pytest
+
+from analysis.records import Baseline, StudyInfo
+from analysis.study import SCHEMA, Study
+
+INFO = StudyInfo(
+    SCHEMA, "m", "m/blocks.0.hook_resid_post", "sae", "hash", "emotions", "h", "saes label", "c", "0.1", "now"
+)
+ROWS = [Baseline("afraid", "diff_means", 0.9, 0.8, 0.7), Baseline("calm", "probe", 0.5, float("nan"), 0.7)]
+
+
+def test_tables_come_back(tmp_path):
+    study = Study.create(tmp_path / "s", INFO)
+    study.write("baselines", ROWS)
+    again = Study.open(tmp_path / "s")
+    assert again.info == INFO
+    assert again.read("baselines")[0] == ROWS[0]
+    assert again.read("labels") == []
+
+
+def test_the_old_table_survives_a_full_disk(tmp_path, monkeypatch):
+    study = Study.create(tmp_path / "s", INFO)
+    study.write("baselines", ROWS)
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        study.write("baselines", [])
+    assert len(study.read("baselines")) == 2
+    assert not list((tmp_path / "s").glob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "damaged"),
+        (json.dumps({"schema": 999}), "another version"),
+        (json.dumps({"schema": SCHEMA}), "lacks .*model"),
+    ],
+)
+def test_a_study_that_cannot_be_read_says_why(tmp_path, content, message):
+    (tmp_path / "study.json").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        Study.open(tmp_path)
+
+
+def test_no_study_and_a_damaged_table(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is no study"):
+        Study.open(tmp_path)
+    study = Study.create(tmp_path, INFO)
+    (tmp_path / "labels.parquet").write_bytes(b"PAR1 not really")
+    with pytest.raises(ValueError, match="damaged"):
+        study.read("labels")
+    with pytest.raises(ValueError, match="no label for 'afraid'"):
+        Study.create(tmp_path / "other", INFO).label("afraid")
