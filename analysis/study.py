@@ -117,7 +117,7 @@ def _arrow_type(hint: Any):
     plain = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
     if hint in plain:
         return plain[hint]
-    arguments = getattr(hint, "__args__", ())
+    arguments: tuple[Any, ...] = getattr(hint, "__args__", ())
     if getattr(hint, "__origin__", None) is list:
         return pa.list_(_arrow_type(arguments[0]))
     inner = [argument for argument in arguments if argument is not type(None)]

@@ -147,7 +147,7 @@ def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
     if not clamps:
         raise ValueError("nothing to clamp: give --clamp NAME_OR_LATENT=VALUE, for example --clamp afraid=+4")
     told = {name: getattr(arguments, name) for name in DEFAULTS if getattr(arguments, name) is not None}
-    settings = DEFAULTS | {name: spec[name] for name in DEFAULTS if name in spec} | told
+    settings: dict[str, Any] = DEFAULTS | {name: spec[name] for name in DEFAULTS if name in spec} | told
     if settings["tokens"] < 1:
         raise ValueError(f"--tokens must be at least 1, got {settings['tokens']}")
     return {**settings, "prompts": prompts, "clamps": clamps}

@@ -28,7 +28,6 @@ from saes.opening import open_dictionary
 from training.language_models.language_model import LanguageModel
 from training.language_models.opening import open_model
 
-
 DEFAULT_RULES = Rules()
 
 

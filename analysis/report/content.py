@@ -302,7 +302,8 @@ def _mark(row: LabelRow, excerpts: dict[int, list[Excerpt]], about: dict[str, Co
         and one.peak > 0
     ]
     weights = np.array([peak for peak, _, _ in rated])
-    found = tuple(float(np.average([one[at] for one in rated], weights=weights)) for at in (1, 2)) if rated else None
+    centre = [float(np.average([one[at] for one in rated], weights=weights)) for at in (1, 2)] if rated else []
+    found = (centre[0], centre[1]) if centre else None
     return Mark(
         row.label.concept, row.facts.valence, row.facts.arousal, row.label.auroc_checking, row.label.status, found
     )  # type: ignore[arg-type]

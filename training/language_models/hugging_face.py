@@ -82,6 +82,9 @@ class HuggingFaceModel:
     def _find_places(self) -> dict[str, Place]:
         return places_in(self.model)
 
+    def unembedding(self) -> Float[Tensor, "vocab d_model"]:
+        return self.model.get_output_embeddings().weight.detach()
+
     # ---- text and tokens
 
     def tokenise(self, texts: Sequence[str], max_tokens: int | None = None, add_bos: bool | None = None) -> Tokens:

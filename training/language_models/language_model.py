@@ -79,6 +79,10 @@ class LanguageModel(Protocol):
         """The length of the activations there; ValueError for an unknown place."""
         ...
 
+    def unembedding(self) -> Float[Tensor, "vocab d_model"]:
+        """What turns the last activation (after the final norm) into logits: a token is a row."""
+        ...
+
     def tokenise(self, texts: Sequence[str], max_tokens: int | None = None, add_bos: bool | None = None) -> Tokens:
         """Tokens of ``texts``, each cut at ``max_tokens`` (default: the context).
 
