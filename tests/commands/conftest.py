@@ -55,7 +55,7 @@ def make_sae(folder: Path, model: Path) -> Path:
     )
 
 
-def make_study(folder: Path, sae: Path, model: Path) -> Path:
+def write_study(folder: Path, sae: Path, model: Path) -> Path:
     from analysis.records import Excerpt, FeatureCard, Label, StudyInfo
     from analysis.study import SCHEMA, Study
 
@@ -128,7 +128,13 @@ def sae(tmp_path, tiny_model) -> Path:
 
 @pytest.fixture
 def study(tmp_path, sae, tiny_model) -> Path:
-    return make_study(tmp_path / "study", sae, tiny_model)
+    return write_study(tmp_path / "study", sae, tiny_model)
+
+
+@pytest.fixture
+def make_study():
+    """make_study(folder, sae, model) -> the folder of a small study, made by hand."""
+    return write_study
 
 
 @pytest.fixture

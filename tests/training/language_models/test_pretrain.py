@@ -1,6 +1,7 @@
 """The bundled model's recipe at toy size: learns, resumes exactly, leaves a folder that opens like any other."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -82,7 +83,7 @@ def test_it_learns(tmp_path):
     spec = PretrainSpec(out=str(tmp_path / "m"), tokens=64 * 8 * 60, vocab_size=400, d_model=32, n_layers=1, n_heads=2,
                         d_mlp=48, context=64, batch_windows=8, compile=False, sample_documents=200)  # fmt: skip
     seen = losses(pretrain(spec, progress=False))
-    assert seen[-1] < seen[0] - 0.3
+    assert seen[-1] < math.log(400) - 0.8  # a model that knows nothing is at log(400)
 
 
 def test_corpus_weights_must_match(tmp_path):
