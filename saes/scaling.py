@@ -11,7 +11,7 @@ from torch import Tensor
 from saes.autoencoder import SparseAutoencoder
 
 
-def measure_scale(batches: Iterable[Float[Tensor, "row d_in"]]) -> float:
+def measure_scale(batches: Iterable[Float[Tensor, "_ d_in"]]) -> float:
     """The factor that makes the mean length of an activation sqrt(d_in), so that learning rates carry over."""
     total, rows, d_in = 0.0, 0, 0
     for batch in batches:

@@ -66,6 +66,8 @@ class PretrainSpec:
     """Use torch.compile where a compiler is found; the plain model otherwise."""
     save_seconds: float = 300.0
     """How often the run's state is put away."""
+    data_note: str = ""
+    """What the model card says of the corpus's origin and licences."""
     sample_documents: int = 20_000
     """Storyworld documents from which the tokenizer learns its vocabulary."""
 
@@ -289,7 +291,7 @@ def _maybe_compiled(model: Llama, spec: PretrainSpec):
 
 def _same_spec(spec: PretrainSpec, path: Path) -> None:
     """The settings of a run that is gone on with must be the ones it began with."""
-    free = {"out", "compile", "save_seconds"}
+    free = {"out", "compile", "save_seconds", "data_note"}
     settings = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(spec).items()}
     if path.exists():
         before = json.loads(path.read_text())
@@ -402,9 +404,12 @@ def model_card(
         f"| {name} | {share:.1%} | {len(sources.arrays[name]):,} | {held_out[name]:.3f} ({math.exp(held_out[name]):.1f}) |"
         for name, share in zip(sources.arrays, sources.weights, strict=True)
     )
-    settings = ", ".join(f"{key}={value}" for key, value in asdict(spec).items() if key not in ("out", "corpus"))
+    settings = ", ".join(
+        f"{key}={value}" for key, value in asdict(spec).items() if key not in ("out", "corpus", "data_note")
+    )
     quoted = "\n\n".join("> " + text.replace("\n", "\n> ") for text in texts_)
     return CARD.format(
+        data_note=spec.data_note,
         parameters=f"{count:,}", tokens=f"{spec.steps * spec.batch_windows * spec.context:,}", shares=shares, settings=settings,
         hours=f"{seconds / 3600:.1f}", threads=torch.get_num_threads(), samples=quoted, layers=spec.n_layers, d_model=spec.d_model,
         vocab=spec.vocab_size, context=spec.context, torch=torch.__version__.split("+")[0],
@@ -425,6 +430,8 @@ trying interpretability tools, and for nothing else: it knows no facts, and it r
 | source | share of the windows | tokens held | held-out loss in nats (perplexity) |
 |---|---|---|---|
 {shares}
+
+Storyworld is written by this project (Apache-2.0). {data_note}
 
 Trained on {tokens} tokens in {hours} hours (CPU or GPU as found, {threads} CPU threads, torch {torch}).
 Settings: {settings}
