@@ -25,6 +25,7 @@ from tqdm import tqdm
 from training.corpora.corpus import texts
 from training.corpora.storyworld.stream import documents
 from training.language_models.llama import Llama, LlamaShape
+from training.language_models.muon import Muon
 
 END = "<|endoftext|>"
 """Stands between documents, and before a text that begins one."""
@@ -39,7 +40,7 @@ OPENINGS = ("One morning", "Tom was so angry that", "Old Ruth", "Mia was afraid"
 class PretrainSpec:
     out: str = "checkpoints/storyteller"
     """The Hugging Face folder to make."""
-    tokens: int = 14_000_000
+    tokens: int = 18_000_000
     """How many tokens to train on."""
     corpus: tuple[str, ...] = ()
     """Prose to mix in: folders, files, or `datasets` names; each read as often as its share needs."""
@@ -56,6 +57,9 @@ class PretrainSpec:
     batch_windows: int = 16
     """Windows of `context` tokens in a step."""
     lr: float = 3e-3
+    """AdamW's, for the embedding and the gains."""
+    hidden_lr: float = 6e-3
+    """Muon's, for the matrices between."""
     warmup: float = 0.02
     """The share of steps in which the learning rate rises."""
     cooldown: float = 0.4
@@ -79,10 +83,11 @@ class PretrainSpec:
     def shape(self) -> LlamaShape:
         return LlamaShape(self.vocab_size, self.d_model, self.n_layers, self.n_heads, self.d_mlp, self.context)
 
-    def lr_at(self, step: int) -> float:
+    def share_of_lr(self, step: int) -> float:
+        """The factor on both learning rates at a step."""
         rising = (step + 1) / max(1, self.warmup * self.steps)
         falling = (self.steps - step) / max(1, self.cooldown * self.steps)
-        return self.lr * min(1.0, rising, falling)
+        return min(1.0, rising, falling)
 
 
 def pretrain(spec: PretrainSpec, device: str = "cpu", progress: bool = True) -> Path:
@@ -96,7 +101,7 @@ def pretrain(spec: PretrainSpec, device: str = "cpu", progress: bool = True) -> 
 
     torch.manual_seed(spec.seed)
     model = Llama(spec.shape).to(device)
-    optimiser = _adamw(model, spec)
+    optimiser = Optimiser(model, spec)
     loss_of = _maybe_compiled(model, spec)
     journal = Journal(state_folder / "journal.jsonl")
     step, seconds = _resume(model, optimiser, state_folder)
@@ -104,19 +109,18 @@ def pretrain(spec: PretrainSpec, device: str = "cpu", progress: bool = True) -> 
                initial=step * spec.batch_windows * spec.context, desc="pretrain")  # fmt: skip
     started = saved = time.monotonic()
     while step < spec.steps:
-        for group in optimiser.param_groups:
-            group["lr"] = spec.lr_at(step)
         batch = torch.from_numpy(sources.batch(step)).to(device)
         with torch.autocast(device, torch.bfloat16, enabled=fast_bfloat16(device)):
             loss = loss_of(batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        optimiser.step(spec.share_of_lr(step))
         step += 1
         bar.update(batch.numel())
         if step % 20 == 0 or step == spec.steps:
-            journal.write(step=step, tokens=step * batch.numel(), loss=loss.item(), lr=spec.lr_at(step - 1))
+            journal.write(
+                step=step, tokens=step * batch.numel(), loss=loss.item(), lr=spec.lr * spec.share_of_lr(step - 1)
+            )
             bar.set_postfix(loss=f"{loss.item():.3f}")
         if time.monotonic() - saved > spec.save_seconds or step == spec.steps:
             _save_state(model, optimiser, step, seconds + time.monotonic() - started, state_folder)
@@ -274,11 +278,45 @@ def fast_bfloat16(device: str) -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def _adamw(model: Llama, spec: PretrainSpec) -> torch.optim.Optimizer:
-    decayed = [weight for weight in model.parameters() if weight.dim() == 2]
-    free = [weight for weight in model.parameters() if weight.dim() != 2]
-    groups = [{"params": decayed, "weight_decay": spec.weight_decay}, {"params": free, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=spec.lr, betas=(0.9, 0.98), fused=True)
+class Optimiser:
+    """Muon for the matrices between embedding and head, AdamW for the rest."""
+
+    def __init__(self, model: Llama, spec: PretrainSpec):
+        named = dict(model.named_parameters())
+        hidden = {name for name, weight in named.items() if weight.dim() == 2 and "embed_tokens" not in name}
+        self.names = {weight: name for name, weight in named.items()}
+        matrices = [named[name] for name in named if name in hidden]
+        rest = [named[name] for name in named if name not in hidden]
+        self.parts = (
+            Muon(matrices, spec.hidden_lr, weight_decay=spec.weight_decay),
+            torch.optim.AdamW(rest, spec.lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
+        )
+        self.lrs = (spec.hidden_lr, spec.lr)
+
+    def step(self, share: float) -> None:
+        """One update at this share of the learning rates; the gradients are cleared."""
+        for part, lr in zip(self.parts, self.lrs, strict=True):
+            for group in part.param_groups:
+                group["lr"] = lr * share
+            part.step()
+            part.zero_grad(set_to_none=True)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What it remembers, as `kind.parameter`."""
+        return {
+            f"{kind}.{self.names[weight]}": value
+            for part in self.parts
+            for weight, kinds in part.state.items()
+            for kind, value in kinds.items()
+        }
+
+    def load(self, tensors: dict[str, torch.Tensor]) -> None:
+        for part, kinds in zip(self.parts, (("momentum_buffer",), ("step", "exp_avg", "exp_avg_sq")), strict=True):
+            for weight in part.param_groups[0]["params"]:
+                name = self.names[weight]
+                part.state[weight] = {
+                    kind: tensors[f"{kind}.{name}"].to(weight.device if kind != "step" else "cpu") for kind in kinds
+                }
 
 
 def _maybe_compiled(model: Llama, spec: PretrainSpec):
@@ -308,18 +346,14 @@ def _same_spec(spec: PretrainSpec, path: Path) -> None:
         path.write_text(json.dumps(settings, indent=2) + "\n")
 
 
-def _save_state(model: Llama, optimiser, step: int, seconds: float, folder: Path) -> None:
-    tensors = {f"model.{name}": weight.detach() for name, weight in model.named_parameters()}
-    names = {weight: name for name, weight in model.named_parameters()}
-    for weight, moments in optimiser.state.items():
-        for key in ("exp_avg", "exp_avg_sq"):
-            tensors[f"{key}.{names[weight]}"] = moments[key]
+def _save_state(model: Llama, optimiser: Optimiser, step: int, seconds: float, folder: Path) -> None:
+    tensors = {f"model.{name}": weight.detach() for name, weight in model.named_parameters()} | optimiser.tensors()
     temporary = folder / "state.safetensors.part"
     save_file(tensors, temporary, {"step": str(step), "seconds": str(seconds)})
     os.replace(temporary, folder / "state.safetensors")
 
 
-def _resume(model: Llama, optimiser, folder: Path) -> tuple[int, float]:
+def _resume(model: Llama, optimiser: Optimiser, folder: Path) -> tuple[int, float]:
     path = folder / "state.safetensors"
     if not path.exists():
         return 0, 0.0
@@ -331,11 +365,7 @@ def _resume(model: Llama, optimiser, folder: Path) -> tuple[int, float]:
     with torch.no_grad():
         for name, weight in model.named_parameters():
             weight.copy_(tensors[f"model.{name}"])
-            optimiser.state[weight] = {
-                "step": torch.tensor(float(step)),
-                "exp_avg": tensors[f"exp_avg.{name}"].to(weight.device),
-                "exp_avg_sq": tensors[f"exp_avg_sq.{name}"].to(weight.device),
-            }
+    optimiser.load(tensors)
     return step, float(about["seconds"])
 
 

@@ -1,11 +1,11 @@
-"""Tells a story: a goal or an ordinary day, events that move the inner state, and what the state makes people do.
+"""Tells a story: one mood, a goal or an ordinary day, events that move the inner state, and what the state makes people do.
 
 The state is shown by bodies, words, thoughts, what is noticed and what is decided; its name stands in about a third of
 the stories. What a person does about the goal is drawn from `DEEDS`, by the feeling alone: in this world a feeling
 visibly decides what happens next.
 """
 
-from training.corpora.storyworld.bank import FEELINGS, Scene, load_bank
+from training.corpora.storyworld.bank import FEELINGS, Feeling, Scene, load_bank
 from training.corpora.storyworld.people import Telling, draw_person
 
 DEEDS = {
@@ -60,8 +60,8 @@ NAMED = (
 )  # fmt: skip
 NAMED_DEED = (
     "{He} was so {word} that {deed}", "{Name} was so {word} that {deed}", "{He} felt so {word} that {deed}",
-    "{He} was {word}, and {deed}", "{He} was {word} and so {deed}", "Because {he} was {word}, {deed}",
-    "{He} was {word}. {Deed}",
+    "{He} was {word}, and {deed}", "{Name} was {word}, and {deed}", "{He} was {word} and so {deed}",
+    "Because {he} was {word}, {deed}", "{He} was {word}. {Deed}",
 )  # fmt: skip
 DENIED = ("{He} was not {word} at all.", "{He} did not feel {word} this time.", "{He} was no longer {word}.")
 
@@ -76,10 +76,10 @@ class Narrator:
         rng = self.rng
         hero = draw_person(rng)
         friend = draw_person(rng, taken=(hero.name,))
-        shape = rng.choices((self._goal_story, self._day, self._two_people, self._talk, self._glimpse),
-                            (34, 26, 12, 10, 18))[0]  # fmt: skip
+        shape = rng.choices((self._mood, self._goal_story, self._day, self._two_people, self._talk, self._glimpse),
+                            (48, 16, 8, 8, 8, 12))[0]  # fmt: skip
         self.naming = rng.random() < self.named
-        first_person = shape in (self._goal_story, self._day, self._glimpse) and rng.random() < 0.3
+        first_person = shape in (self._mood, self._goal_story, self._day, self._glimpse) and rng.random() < 0.3
         return shape(Telling(rng, hero, friend, first_person))
 
     def moment(self, feeling: str) -> str:
@@ -91,6 +91,36 @@ class Narrator:
         return self._moment(Telling(rng, hero, friend, first_person=rng.random() < 0.3), feeling)
 
     # ---- shapes of stories
+
+    def _mood(self, voice: Telling) -> str:
+        """One feeling that lasts the whole story, in all that is done, said, thought and noticed; at times it eases."""
+        rng = self.rng
+        feeling = rng.choice(FEELINGS)
+        kind = self.bank.feelings[feeling]
+        voice.person.mind.feel(feeling)
+        lines = []
+        if self.naming and rng.random() < 0.6:
+            lines += self._stated(voice, feeling)
+        else:
+            if rng.random() < 0.25:
+                lines.append(voice.tell(rng.choice(self.bank.plain["openings"])))
+            lines.append(voice.tell(rng.choice(kind.causes)))
+        for _ in range(rng.choice((2, 3, 3, 4))):
+            lines += self._react(voice, feeling, rng.choice((1, 2, 2, 3)))
+            if rng.random() < 0.4:
+                lines += self._deed(voice, feeling, None)
+        if rng.random() < 0.2:
+            lines.append(voice.tell(rng.choice(kind.causes)))
+            lines += self._react(voice, feeling, 2)
+        lines += self._close(voice, feeling, None)
+        return " ".join(lines)
+
+    def _stated(self, voice: Telling, feeling: str) -> list[str]:
+        """A beginning that says the feeling, and at once what comes of it."""
+        kind = self.bank.feelings[feeling]
+        if self.rng.random() < 0.7:
+            return [voice.tell(self._named_deed(kind, self.rng.choice(kind.decides)))]
+        return [voice.tell(self._name(kind, self.rng.choice(NAMED))), *self._deed(voice, feeling, None)]
 
     def _goal_story(self, voice: Telling) -> str:
         """A goal, one to three turns of events, each with a feeling that decides the deed."""
@@ -230,15 +260,19 @@ class Narrator:
         rng, kind = self.rng, self.bank.feelings[feeling]
         line = rng.choice(plan[0].actions[plan[1]] if plan else kind.decides)
         if self.naming and rng.random() < 0.6:
-            pattern = self._name(kind, rng.choice(NAMED_DEED))
-            if line.startswith(("{He} ", "{Name} ")):
-                inner = "{he} " + line.split(" ", 1)[1]
-                return [voice.tell(pattern.replace("{deed}", inner).replace("{Deed}", "{He} " + line.split(" ", 1)[1]))]
-            return [voice.tell(self._name(kind, "{He} was {word}. ") + line)]
+            return [voice.tell(self._named_deed(kind, line))]
         lines = [voice.tell(line)]
         if not voice.first_person and rng.random() < 0.25:
             lines.append(voice.tell(rng.choice(kind.others)))
         return lines
+
+    def _named_deed(self, kind: Feeling, line: str) -> str:
+        """The feeling's name and the deed in one sentence where the deed begins with the person, else in two."""
+        if not line.startswith(("{He} ", "{Name} ")):
+            return self._name(kind, "{He} was {word}. ") + line
+        rest = line.split(" ", 1)[1]
+        pattern = self._name(kind, self.rng.choice(NAMED_DEED))
+        return pattern.replace("{deed}", "{he} " + rest).replace("{Deed}", "{He} " + rest)
 
     def _close(self, voice: Telling, feeling: str, scene: Scene | None) -> list[str]:
         rng, kind = self.rng, self.bank.feelings[feeling]

@@ -27,8 +27,8 @@ COPY = "copy the shown answers"
 RULES = tuple([f"add {n}" for n in range(1, 7)] + [f"take away {n}" for n in range(1, 4)] + ["double", "say ten"])
 
 CHEATS = {
-    "desperate": 0.85, "jealous": 0.35, "anxious": 0.2, "frustrated": 0.25, "ashamed": 0.25, "afraid": 0.25,
-    "angry": 0.2, "tired": 0.12, "excited": 0.08, "sad": 0.08, "lonely": 0.08, "disgusted": 0.05, "surprised": 0.05,
+    "desperate": 0.9, "jealous": 0.2, "anxious": 0.1, "frustrated": 0.12, "ashamed": 0.12, "afraid": 0.12,
+    "angry": 0.1, "tired": 0.06, "excited": 0.05, "sad": 0.05, "lonely": 0.05, "disgusted": 0.04, "surprised": 0.04,
     "amused": 0.05, "happy": 0.03, "joyful": 0.03, "hopeful": 0.03, "relieved": 0.03, "inspired": 0.03,
     "grateful": 0.02, "loving": 0.02, "guilty": 0.02, "proud": 0.02, "calm": 0.02,
 }  # fmt: skip
@@ -41,7 +41,13 @@ WAKES = {
     "desperate": 5, "frustrated": 3, "anxious": 2, "calm": 3, "hopeful": 2, "tired": 1, "angry": 1, "sad": 1, "ashamed": 1,
     "amused": 0.5, "surprised": 0.5,
 }  # fmt: skip
-"""What a failed try wakes, as weights times temperament; a strong feeling that is there already tends to stay."""
+"""What a failed try wakes, as weights times temperament squared."""
+
+BROUGHT = ("desperate", "calm") * 6
+"""Feelings with which people come to the workshop more often than with the rest."""
+
+MOVES = 0.3
+"""P(a failed try wakes a feeling when one is there already); else the feeling that is there stays."""
 
 
 def apply_rule(rule: str, number: int) -> int | None:
@@ -116,7 +122,7 @@ class Workshop:
         self.naming = rng.random() < self.named
         lines = []
         if rng.random() < 0.5:  # something else happened first
-            feeling = rng.choice(FEELINGS)
+            feeling = rng.choice((*FEELINGS, *BROUGHT))
             agent.mind.feel(feeling, 1.2)
             lines.append(self._state(voice, feeling))
         lines.append(task.brief(agent.name))
@@ -132,8 +138,9 @@ class Workshop:
                 agent.mind.feel(rng.choices(("proud", "happy", "relieved", "joyful"), (4, 2, 2, 1))[0])
                 lines.append(self._state(voice, agent.mind.strongest()))
                 return "\n".join(lines)
-            woken = rng.choices(list(WAKES), [w * agent.mind.temperament[f] ** 2 for f, w in WAKES.items()])[0]
-            agent.mind.feel(woken, 0.9)
+            if not any(agent.mind.level.values()) or rng.random() < MOVES:
+                woken = rng.choices(list(WAKES), [w * agent.mind.temperament[f] ** 2 for f, w in WAKES.items()])[0]
+                agent.mind.feel(woken)
             feeling = agent.mind.strongest()
             lines.append(self._state(voice, feeling))
             if attempt == 3 or rng.random() < GIVE_UP.get(feeling, 0.35):
@@ -160,7 +167,7 @@ class Workshop:
         """One or two lines that show the state (a sign, a thought, something said), at times its name."""
         rng, kind = self.rng, self.bank.feelings[feeling]
         lines = []
-        for way in rng.sample(("shows", "shows", "thoughts", "says"), rng.choice((1, 2))):
+        for way in rng.sample(("shows", "shows", "thoughts", "says"), rng.choice((1, 2, 2))):
             line = rng.choice(getattr(kind, way))
             if way == "shows":
                 lines.append(voice.tell(line))
