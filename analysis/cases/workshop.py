@@ -21,15 +21,14 @@ from tqdm import tqdm
 from analysis.clamping.plan import label_arm
 from analysis.clamping.readouts import n_tokens, sum_log_prob
 from analysis.clamping.trial import ROWS, TEMPERATURE, TOP_P
+from analysis.opening import open_subject
 from analysis.records import WorkshopArm
 from analysis.study import Study
 from saes.dictionary import Dictionary
 from saes.intervention import DirectionPush, Intervention, RowInterventions
-from saes.opening import open_dictionary
 from training.corpora.storyworld.people import draw_person
 from training.corpora.storyworld.workshop import COPY, Task, apply_rule, draw_task
 from training.language_models.language_model import LanguageModel
-from training.language_models.opening import open_model
 
 CLAMPED = ("desperate", "calm")
 DOSE = 2.0
@@ -149,12 +148,7 @@ def workshop(
         raise ValueError(f"the dose is a positive number of label units, got {dose}")
     for concept in CLAMPED:
         study.label(concept)
-    if dictionary is None:
-        dictionary = open_dictionary(study.info.sae_folder)[0]
-    if model is None or isinstance(model, (str, Path)):
-        model = open_model(str(model or study.info.model), device)
-    dictionary = dictionary.to(model.device) if isinstance(dictionary, torch.nn.Module) else dictionary
-    hook_name = study.info.settings["hook_name"]
+    model, dictionary, hook_name = open_subject(study, model, dictionary, device)
 
     arms = workshop_arms(study, dictionary, dose, controls, seed)
     episodes = draw_episodes(list(arms), n_impossible, n_possible, seed)

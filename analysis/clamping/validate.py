@@ -5,7 +5,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from tqdm import tqdm
 
@@ -16,12 +15,11 @@ from analysis.clamping.verdict import VerdictRule, choose_dose, judge_arms
 from analysis.concepts.concept import ConceptSet, load_concepts
 from analysis.labelling.split import text_table
 from analysis.observe import observe
+from analysis.opening import open_subject
 from analysis.records import ClampResult, Label, Trial
 from analysis.study import Study
 from saes.dictionary import Dictionary
-from saes.opening import open_dictionary
 from training.language_models.language_model import LanguageModel
-from training.language_models.opening import open_model
 
 RULE = VerdictRule()
 JUDGED = ("validated", "no effect", "unspecific", "breaks fluency")
@@ -58,12 +56,7 @@ def validate(
         raise ValueError(f"doses are positive numbers of label units, got {', '.join(map(str, doses))}")
     labels = _wanted(study, concepts)
     concept_set = _concept_set(study, concept_set)
-    if dictionary is None:
-        dictionary = open_dictionary(study.info.sae_folder)[0]
-    if model is None or isinstance(model, (str, Path)):
-        model = open_model(str(model or study.info.model), device)
-    dictionary = dictionary.to(model.device) if isinstance(dictionary, torch.nn.Module) else dictionary
-    hook_name = study.info.settings["hook_name"]
+    model, dictionary, hook_name = open_subject(study, model, dictionary, device)
 
     judge = judge_for([label.concept for label in labels], judge_texts, seed)
     checking = [(name, text.text) for name, concept in concept_set.concepts.items() for text in concept.of("checking")]

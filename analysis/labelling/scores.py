@@ -56,12 +56,25 @@ def permutation_p(values: np.ndarray, positive: np.ndarray, rng: np.random.Gener
     ranks = rankdata(values)
     n_positive = int(positive.sum())
     observed = ranks[positive].sum()
-    reached = 0
-    for start in range(0, draws, 2000):
-        count = min(2000, draws - start)
-        chosen = rng.random((count, len(values))).argpartition(n_positive - 1, axis=1)[:, :n_positive]
+    reached = done = 0
+    while done < draws:
+        chosen = _subsets(len(values), n_positive, min(2000, draws - done), rng)
         reached += int((ranks[chosen].sum(axis=1) >= observed - 1e-9).sum())
-    return (1 + reached) / (1 + draws)
+        done += len(chosen)
+    return (1 + reached) / (1 + done)
+
+
+def _subsets(n: int, size: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    """`[subset, place]`: at most `count` subsets of n things, each as likely as any other.
+
+    Small subsets are drawn place by place and thrown away where a thing comes twice; larger ones by sorting.
+    """
+    if size * (size - 1) < n:  # most draws survive
+        chosen = np.sort(rng.integers(n, size=(count, size)), axis=1)
+        whole = chosen[(np.diff(chosen, axis=1) > 0).all(axis=1)]
+        if len(whole):
+            return whole
+    return rng.random((count, n)).argpartition(size - 1, axis=1)[:, :size]
 
 
 def bootstrap_auroc(

@@ -7,6 +7,9 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+HEAD = 256
+"""Tokens that are sorted first when one is drawn; the whole vocabulary only where these do not hold `top_p`."""
+
 Forward = Callable[[Int64[Tensor, "row token"]], Float[Tensor, "row vocab"]]
 """Reads the next tokens of every row (the whole prompt first, then one at a time) and says what may follow the last."""
 
@@ -59,7 +62,12 @@ def sample(
     The draw runs down the tokens from the likeliest one, so that two arms of an experiment with the same draws part
     only where their probabilities do.
     """
-    probabilities, tokens = (logits / temperature).softmax(-1).sort(dim=-1, descending=True, stable=True)
+    probabilities = (logits / temperature).softmax(-1)
+    head = probabilities.topk(min(HEAD, logits.shape[-1]), dim=-1)
+    if bool((head.values.sum(-1) >= top_p).all()):  # the rest of the vocabulary cannot be drawn: leave it unsorted
+        probabilities, tokens = head
+    else:
+        probabilities, tokens = probabilities.sort(dim=-1, descending=True, stable=True)
     below = probabilities.cumsum(-1) - probabilities
     probabilities = probabilities * (below < top_p)
     reached = probabilities.cumsum(-1)

@@ -29,9 +29,10 @@ class Muon(torch.optim.Optimizer):
                     raise ValueError(f"Muon takes matrices, not a tensor of shape {tuple(weight.shape)}")
 
     @torch.no_grad()
-    def step(self, closure=None) -> None:
+    def step(self, closure=None) -> None:  # type: ignore[override]  # torch's own returns the closure's loss
+        """One update of every matrix that has a gradient. Raises ValueError for a closure."""
         if closure is not None:
-            raise ValueError("Muon takes no closure")
+            raise ValueError("Muon takes no closure: call backward() first, then step()")
         for group in self.param_groups:
             alike: dict[torch.Size, list[Tensor]] = defaultdict(list)
             for weight in group["params"]:
@@ -47,11 +48,12 @@ class Muon(torch.optim.Optimizer):
 
     def _direction(self, weight: Tensor, momentum: float) -> Tensor:
         """The gradient averaged over steps, looking one step ahead (Nesterov)."""
-        state = self.state[weight]
+        state, gradient = self.state[weight], weight.grad
+        assert gradient is not None, "the caller leaves out matrices without a gradient"
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(weight)
-        average = state["momentum_buffer"].lerp_(weight.grad, 1 - momentum)
-        return weight.grad.lerp(average, momentum)
+        average = state["momentum_buffer"].lerp_(gradient, 1 - momentum)
+        return gradient.lerp(average, momentum)
 
 
 def orthogonalised(matrices: Tensor, steps: int = 5) -> Tensor:

@@ -284,7 +284,7 @@ class Optimiser:
     def __init__(self, model: Llama, spec: PretrainSpec):
         named = dict(model.named_parameters())
         hidden = {name for name, weight in named.items() if weight.dim() == 2 and "embed_tokens" not in name}
-        self.names = {weight: name for name, weight in named.items()}
+        self.names: dict[torch.Tensor, str] = {weight: name for name, weight in named.items()}
         matrices = [named[name] for name in named if name in hidden]
         rest = [named[name] for name in named if name not in hidden]
         self.parts = (
