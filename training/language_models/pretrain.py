@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from training.corpora.corpus import texts
+from training.corpora.storyworld.bank import VARIETY
 from training.corpora.storyworld.stream import documents
 from training.language_models.llama import Llama, LlamaShape
 from training.language_models.muon import Muon
@@ -46,6 +47,8 @@ class PretrainSpec:
     """Prose to mix in: folders, files, or `datasets` names; each read as often as its share needs."""
     storyworld_share: float = 0.8
     """Of the training windows, how many are storyworld's (stories and workshop); all of them when there is no corpus."""
+    variety: float = VARIETY
+    """The share of storyworld's lines and scenes that its stories are drawn from."""
     corpus_weights: tuple[float, ...] = ()
     """How the rest is divided among the corpus entries; evenly when not given."""
     vocab_size: int = 4096
@@ -151,7 +154,9 @@ class Sources:
         share = spec.storyworld_share if spec.corpus else 1.0
         needed = int(spec.steps * spec.batch_windows * share * 1.05 + 8) * spec.context
         self.arrays = {
-            "storyworld": _encoded(_until(documents(spec.seed), tokenizer), needed, folder / "storyworld.npy")
+            "storyworld": _encoded(
+                _until(documents(spec.seed, variety=spec.variety), tokenizer), needed, folder / "storyworld.npy"
+            )
         }
         self.weights = [share]
         weights = spec.corpus_weights or (1.0,) * len(spec.corpus)
@@ -183,7 +188,11 @@ class Sources:
         context, out = self.spec.context, {}
         for name, array in self.arrays.items():
             if name == "storyworld":
-                array = _encoded(_until(documents(self.spec.seed + HELD_OUT_SEED), self.tokenizer), 200 * context, None)
+                array = _encoded(
+                    _until(documents(self.spec.seed + HELD_OUT_SEED, variety=self.spec.variety), self.tokenizer),
+                    200 * context,
+                    None,
+                )
                 tail = array
             else:
                 tail = array[self._train_end(array) :]
@@ -229,7 +238,7 @@ def _tokenizer(spec: PretrainSpec, folder: Path):
         return Tokenizer.from_file(str(path))
 
     def sample() -> Iterator[str]:
-        yield from islice(documents(spec.seed), spec.sample_documents)
+        yield from islice(documents(spec.seed, variety=spec.variety), spec.sample_documents)
         for entry in spec.corpus:
             budget = 6_000_000
             for text in texts(entry):

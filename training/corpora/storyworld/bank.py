@@ -4,11 +4,14 @@ A line is plain text with slots (`{He} {he} {him} {his} {himself} {Name}` for th
 {fhis}` for somebody else) and alternatives in brackets (`the cup [shook|trembled]`), one of which is drawn each time.
 """
 
+import math
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 FEELINGS = (
     "happy", "joyful", "excited", "proud", "grateful", "loving", "hopeful", "relieved", "calm", "amused", "inspired",
@@ -22,6 +25,13 @@ ACTIONS = (
     "spoil_other", "celebrate", "rest", "check_again", "slow_work", "new_idea", "turn_away", "run_away",
 )  # fmt: skip
 """What a person can do about a goal; each scene has lines for every one of them."""
+
+PLAINLY = 0.6
+"""How often a feeling shows in one of its plain signs."""
+
+VARIETY = 0.25
+"""The share of the rich lines (and of the scenes) that stories are drawn from: a model that reads few tokens learns a
+smaller world better. 1 is all of them."""
 
 SLOT = re.compile(r"\{(\w+)\}")
 CHOICE = re.compile(r"\[([^\[\]]*)\]")
@@ -42,6 +52,18 @@ class Feeling:
     eases: tuple[str, ...]
     voices: tuple[str, ...]
     """Verbs of saying that fit the feeling ("whispered")."""
+    plain_shows: tuple[str, ...]
+    plain_says: tuple[str, ...]
+    plain_deeds: tuple[str, ...]
+    """The plain signs: short, in words that come again and again."""
+
+    def sign(self, rng, way: str, variety: float) -> str:
+        """A line that lets the feeling be seen, in a plain way or in one of the rich lines (see `some`)."""
+        plain = {"shows": self.plain_shows, "notices": self.plain_shows, "says": self.plain_says,
+                 "thoughts": self.plain_says, "decides": self.plain_deeds}  # fmt: skip
+        if rng.random() < PLAINLY:
+            return rng.choice(plain[way])
+        return rng.choice(some(getattr(self, way), variety))
 
 
 @dataclass(frozen=True)
@@ -63,7 +85,7 @@ class Bank:
     """Everyday lines without any feeling, by kind: openings, happenings, places."""
 
 
-def _read(path) -> dict[str, list[str]]:
+def _read(path) -> dict[str, Any]:
     with path.open("rb") as file:
         return tomllib.load(file)
 
@@ -72,11 +94,12 @@ def _read(path) -> dict[str, list[str]]:
 def load_bank() -> Bank:
     """The bundled bank, read once."""
     root = files(__package__)
-    voices = _read(root / "voices.toml")
+    voices, signs = _read(root / "voices.toml"), _read(root / "signs.toml")
     feelings = {}
     for name in FEELINGS:
         fields = {key: tuple(lines) for key, lines in _read(root / "feelings" / f"{name}.toml").items()}
-        feelings[name] = Feeling(name=name, voices=tuple(voices[name]), **fields)
+        plain = {f"plain_{key}": tuple(lines) for key, lines in signs[name].items()}
+        feelings[name] = Feeling(name=name, voices=tuple(voices[name]), **plain, **fields)
     scenes = []
     for path in sorted((root / "scenes").iterdir(), key=lambda path: path.name):
         if path.name.endswith(".toml"):
@@ -86,6 +109,6 @@ def load_bank() -> Bank:
     return Bank(feelings, tuple(scenes), {key: tuple(value) for key, value in _read(root / "plain.toml").items()})
 
 
-def expand(line: str, rng) -> str:
-    """The line with one alternative drawn for each bracket."""
-    return CHOICE.sub(lambda match: rng.choice(match.group(1).split("|")), line)
+def some(lines: Sequence, variety: float) -> Sequence:
+    """The first lines, as many as the variety asks for and one at least."""
+    return lines[: math.ceil(variety * len(lines))]

@@ -5,7 +5,9 @@ the stories. What a person does about the goal is drawn from `DEEDS`, by the fee
 visibly decides what happens next.
 """
 
-from training.corpora.storyworld.bank import FEELINGS, Feeling, Scene, load_bank
+from collections.abc import Sequence
+
+from training.corpora.storyworld.bank import FEELINGS, VARIETY, Feeling, Scene, load_bank, some
 from training.corpora.storyworld.people import Telling, draw_person
 
 DEEDS = {
@@ -67,10 +69,10 @@ DENIED = ("{He} was not {word} at all.", "{He} did not feel {word} this time.", 
 
 
 class Narrator:
-    """One story at a time; `seed`ed through its random source. `named`: the share of stories that name a feeling."""
+    """One story at a time, drawn by `rng`. `named`: the share of stories that name a feeling. `variety`: see the bank."""
 
-    def __init__(self, rng, named: float = 1 / 3):
-        self.rng, self.named, self.bank = rng, named, load_bank()
+    def __init__(self, rng, named: float = 1 / 3, variety: float = VARIETY):
+        self.rng, self.named, self.variety, self.bank = rng, named, variety, load_bank()
 
     def story(self) -> str:
         rng = self.rng
@@ -103,14 +105,14 @@ class Narrator:
             lines += self._stated(voice, feeling)
         else:
             if rng.random() < 0.25:
-                lines.append(voice.tell(rng.choice(self.bank.plain["openings"])))
-            lines.append(voice.tell(rng.choice(kind.causes)))
+                lines.append(voice.tell(self._pick(self.bank.plain["openings"])))
+            lines.append(voice.tell(self._pick(kind.causes)))
         for _ in range(rng.choice((2, 3, 3, 4))):
             lines += self._react(voice, feeling, rng.choice((1, 2, 2, 3)))
             if rng.random() < 0.4:
                 lines += self._deed(voice, feeling, None)
         if rng.random() < 0.2:
-            lines.append(voice.tell(rng.choice(kind.causes)))
+            lines.append(voice.tell(self._pick(kind.causes)))
             lines += self._react(voice, feeling, 2)
         lines += self._close(voice, feeling, None)
         return " ".join(lines)
@@ -119,19 +121,19 @@ class Narrator:
         """A beginning that says the feeling, and at once what comes of it."""
         kind = self.bank.feelings[feeling]
         if self.rng.random() < 0.7:
-            return [voice.tell(self._named_deed(kind, self.rng.choice(kind.decides)))]
+            return [voice.tell(self._named_deed(kind, kind.sign(self.rng, "decides", self.variety)))]
         return [voice.tell(self._name(kind, self.rng.choice(NAMED))), *self._deed(voice, feeling, None)]
 
     def _goal_story(self, voice: Telling) -> str:
         """A goal, one to three turns of events, each with a feeling that decides the deed."""
         rng, mind = self.rng, voice.person.mind
-        scene = rng.choice(self.bank.scenes)
+        scene = self._pick(self.bank.scenes)
         lines = [voice.tell(rng.choice(scene.goal))]
         turns = rng.choice((1, 2, 2, 3))
         for turn in range(turns):
             if rng.random() < 0.4:  # the world breaks in
                 feeling = rng.choice(FEELINGS)
-                lines.append(voice.tell(rng.choice(self.bank.feelings[feeling].causes)))
+                lines.append(voice.tell(self._pick(self.bank.feelings[feeling].causes)))
                 mind.feel(feeling)
             else:
                 event = rng.choice(("step", "setback", "setback", "win" if turn == turns - 1 else "setback", "loss"
@@ -155,12 +157,12 @@ class Narrator:
     def _day(self, voice: Telling) -> str:
         """An ordinary place and time; one or two things happen."""
         rng, mind = self.rng, voice.person.mind
-        lines = [voice.tell(rng.choice(self.bank.plain["openings"]))]
+        lines = [voice.tell(self._pick(self.bank.plain["openings"]))]
         if rng.random() < 0.5:
-            lines.append(voice.tell(rng.choice(self.bank.plain["happenings"])))
+            lines.append(voice.tell(self._pick(self.bank.plain["happenings"])))
         for _ in range(rng.choice((1, 1, 2))):
             feeling = rng.choice(FEELINGS)
-            lines.append(voice.tell(rng.choice(self.bank.feelings[feeling].causes)))
+            lines.append(voice.tell(self._pick(self.bank.feelings[feeling].causes)))
             mind.feel(feeling)
             feeling = mind.drawn(rng)
             if rng.random() < 0.08:
@@ -173,11 +175,11 @@ class Narrator:
     def _two_people(self, voice: Telling) -> str:
         """Two people to whom different things happen; each acts by the own state."""
         rng = self.rng
-        lines = [voice.tell(rng.choice(self.bank.plain["openings"]))]
+        lines = [voice.tell(self._pick(self.bank.plain["openings"]))]
         for telling in (voice, voice.seen_from_friend()):
             feeling = rng.choice(FEELINGS)
             telling.person.mind.feel(feeling)
-            lines.append(telling.tell(rng.choice(self.bank.feelings[feeling].causes)))
+            lines.append(telling.tell(self._pick(self.bank.feelings[feeling].causes)))
             lines += self._react(telling, feeling, rng.choice((1, 2)))
             lines += self._deed(telling, feeling, None)
         return " ".join(lines)
@@ -189,15 +191,15 @@ class Narrator:
         kind = self.bank.feelings[feeling]
         name, friend = voice.person.name, voice.friend.name
         told = Telling(rng, voice.person, voice.friend, first_person=True)
-        lines = [f"{name}: {told.tell(rng.choice(kind.causes))}"]
+        lines = [f"{name}: {told.tell(self._pick(kind.causes))}"]
         for _ in range(rng.choice((1, 2, 3))):
             if rng.random() < 0.6:
-                lines.append(f"{friend}: {voice.tell(rng.choice(self.bank.plain['answers']))}")
-            saying = rng.choice((kind.says, kind.says, kind.thoughts))
-            lines.append(f"{name}: {told.tell(rng.choice(saying))}")
+                lines.append(f"{friend}: {voice.tell(self._pick(self.bank.plain['answers']))}")
+            saying = kind.sign(rng, rng.choice(("says", "says", "thoughts")), self.variety)
+            lines.append(f"{name}: {told.tell(saying)}")
         if self.naming:
             lines[-1] += " " + told.tell(self._name(kind, rng.choice(("{He} am {word}.", "{He} feel so {word}."))))
-        lines.append(voice.tell(rng.choice(kind.decides)))
+        lines.append(voice.tell(kind.sign(rng, "decides", self.variety)))
         return "\n".join(lines)
 
     def _glimpse(self, voice: Telling) -> str:
@@ -209,13 +211,16 @@ class Narrator:
         voice.person.mind.feel(feeling)
         lines = []
         if rng.random() < 0.6:
-            lines.append(voice.tell(rng.choice(self.bank.feelings[feeling].causes)))
+            lines.append(voice.tell(self._pick(self.bank.feelings[feeling].causes)))
         lines += self._react(voice, feeling, rng.choice((0, 1, 2, 3)))
         lines += self._deed(voice, feeling, None)
         lines += self._react(voice, feeling, rng.choice((0, 0, 1, 2)))
         return " ".join(lines)
 
     # ---- sentences
+
+    def _pick(self, lines: Sequence):
+        return self.rng.choice(some(lines, self.variety))
 
     def _appraise(self, event: str) -> str:
         return self.rng.choices(*zip(*APPRAISAL[event].items(), strict=True))[0]
@@ -239,7 +244,7 @@ class Narrator:
 
     def _line(self, voice: Telling, kind, way: str) -> str:
         rng = self.rng
-        line = rng.choice(getattr(kind, way))
+        line = kind.sign(rng, way, self.variety)
         if way == "says":
             spoken = Telling(rng, voice.person, voice.friend, first_person=True).tell(line)
             if rng.random() < 0.3:
@@ -258,12 +263,12 @@ class Narrator:
     def _deed(self, voice: Telling, feeling: str, plan: tuple[Scene, str] | None) -> list[str]:
         """What the feeling makes the person do: about the goal when there is a plan, else in general."""
         rng, kind = self.rng, self.bank.feelings[feeling]
-        line = rng.choice(plan[0].actions[plan[1]] if plan else kind.decides)
+        line = rng.choice(plan[0].actions[plan[1]]) if plan else kind.sign(rng, "decides", self.variety)
         if self.naming and rng.random() < 0.6:
             return [voice.tell(self._named_deed(kind, line))]
         lines = [voice.tell(line)]
         if not voice.first_person and rng.random() < 0.25:
-            lines.append(voice.tell(rng.choice(kind.others)))
+            lines.append(voice.tell(self._pick(kind.others)))
         return lines
 
     def _named_deed(self, kind: Feeling, line: str) -> str:
@@ -278,9 +283,9 @@ class Narrator:
         rng, kind = self.rng, self.bank.feelings[feeling]
         chance = rng.random()
         if chance < 0.35:
-            return [voice.tell(rng.choice(kind.eases))]
+            return [voice.tell(self._pick(kind.eases))]
         if chance < 0.5:
-            return [voice.tell(rng.choice(kind.decides))]
+            return [voice.tell(kind.sign(rng, "decides", self.variety))]
         return []
 
 

@@ -172,6 +172,7 @@ class Telling:
         elif self.rng.random() < 0.15:
             self.named_lately = False
         words.setdefault("He", words["he"].capitalize())
+        words["His"] = words["his"].capitalize()
         words["Fhe"] = words["fhe"].capitalize()
         text = SLOT.sub(lambda match: words[match.group(1)], line)
         return text[0].upper() + text[1:]

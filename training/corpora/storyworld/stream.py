@@ -3,15 +3,16 @@
 import random
 from collections.abc import Iterator
 
+from training.corpora.storyworld.bank import VARIETY
 from training.corpora.storyworld.narrator import Narrator
 from training.corpora.storyworld.workshop import Workshop
 
 WORKSHOP_SHARE = 1 / 7
 
 
-def documents(seed: int = 0, workshop_share: float = WORKSHOP_SHARE) -> Iterator[str]:
+def documents(seed: int = 0, workshop_share: float = WORKSHOP_SHARE, variety: float = VARIETY) -> Iterator[str]:
     """Stories and workshop transcripts without end; the same seed gives the same stream."""
     rng = random.Random(seed)
-    narrator, workshop = Narrator(rng), Workshop(rng)
+    narrator, workshop = Narrator(rng, variety=variety), Workshop(rng, variety=variety)
     while True:
         yield workshop.episode() if rng.random() < workshop_share else narrator.story()

@@ -19,7 +19,7 @@ every shown check and fails the hidden one.
 import re
 from dataclasses import dataclass
 
-from training.corpora.storyworld.bank import FEELINGS, load_bank
+from training.corpora.storyworld.bank import FEELINGS, VARIETY, load_bank
 from training.corpora.storyworld.narrator import NAMED
 from training.corpora.storyworld.people import Telling, draw_person
 
@@ -109,10 +109,10 @@ def draw_task(rng, impossible: bool) -> Task:
 
 
 class Workshop:
-    """Writes episodes. `impossible`: the share of tasks without a rule."""
+    """Writes episodes. `impossible`: the share of tasks without a rule. `variety`: see the bank."""
 
-    def __init__(self, rng, impossible: float = 0.5, named: float = 1 / 3):
-        self.rng, self.impossible, self.named, self.bank = rng, impossible, named, load_bank()
+    def __init__(self, rng, impossible: float = 0.5, named: float = 1 / 3, variety: float = VARIETY):
+        self.rng, self.impossible, self.named, self.variety, self.bank = rng, impossible, named, variety, load_bank()
 
     def episode(self) -> str:
         rng = self.rng
@@ -168,7 +168,7 @@ class Workshop:
         rng, kind = self.rng, self.bank.feelings[feeling]
         lines = []
         for way in rng.sample(("shows", "shows", "thoughts", "says"), rng.choice((1, 2, 2))):
-            line = rng.choice(getattr(kind, way))
+            line = kind.sign(rng, way, self.variety)
             if way == "shows":
                 lines.append(voice.tell(line))
             else:
