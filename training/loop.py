@@ -73,7 +73,7 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
     journal = journal or Journal(folder, spec.wandb, spec.wandb_project, dataclasses.asdict(spec), after_step=step)
     unread = islice(training_windows, shuffle.batches_taken, None)
     batches = shuffled_rows(
-        harvest(model, spec.hook_name, unread), spec.buffer_rows, spec.batch_rows, spec.seed, shuffle
+        harvest(model, spec.hook_name, unread), spec.buffer_rows, spec.batch_rows, spec.seed, shuffle, spec.repeats
     )
     bar = tqdm(total=spec.steps * spec.batch_rows, initial=step * spec.batch_rows, desc="train", unit="tok",
                unit_scale=True, disable=not progress)  # fmt: skip

@@ -36,7 +36,9 @@ class TrainSpec:
     k: int = 32
     """Latents that fire a token: at most (topk) or on average (batch_topk)."""
     tokens: int = 2_000_000
-    """How many activations to train on, one a token."""
+    """How many activations to train on, one a token; repeated ones count again."""
+    repeats: int = 1
+    """How often each activation is learned from, at different times: reading it costs a forward pass."""
     seed: int = 0
 
     lr: float | None = None
@@ -94,7 +96,15 @@ class TrainSpec:
     wandb_project: str = "emotion-saes"
 
     def __post_init__(self) -> None:
-        at_least_one = ("tokens", "batch_rows", "window_batch", "scale_batches", "held_out_tokens", "journal_every")
+        at_least_one = (
+            "tokens",
+            "repeats",
+            "batch_rows",
+            "window_batch",
+            "scale_batches",
+            "held_out_tokens",
+            "journal_every",
+        )
         for name in at_least_one:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

@@ -40,8 +40,11 @@ def shuffled_rows(
     batch_rows: int,
     seed: int = 0,
     state: ShuffleState | None = None,
+    repeats: int = 1,
 ) -> Iterator[Float[Tensor, "row d_in"]]:
     """All rows of ``batches`` as float32, ``batch_rows`` at a time, in an order that depends on ``seed`` alone.
+
+    Each row comes ``repeats`` times: where reading a row costs more than learning from it, that is time well spent.
 
     The buffer is filled to ``buffer_rows``, shuffled, and given out down to half; then it is filled and shuffled again.
     So neighbours in a text part ways, and a row waits for several refills or none. The last batch may be smaller.
@@ -52,7 +55,7 @@ def shuffled_rows(
     batches = iter(batches)
     while True:
         if state.before_refill == 0:
-            ended = _refill(state, batches, buffer_rows, batch_rows, seed)
+            ended = _refill(state, batches, buffer_rows, batch_rows, seed, repeats)
             if ended and (state.rows is None or not len(state.rows)):
                 return
         assert state.rows is not None
@@ -62,7 +65,7 @@ def shuffled_rows(
         yield batch
 
 
-def _refill(state: ShuffleState, batches: Iterator, buffer_rows: int, batch_rows: int, seed: int) -> bool:
+def _refill(state: ShuffleState, batches: Iterator, buffer_rows: int, batch_rows: int, seed: int, repeats: int) -> bool:
     """Fill the buffer up and shuffle it; True where the stream has ended."""
     parts = [] if state.rows is None else [state.rows]
     held = sum(len(part) for part in parts)
@@ -74,8 +77,8 @@ def _refill(state: ShuffleState, batches: Iterator, buffer_rows: int, batch_rows
             break
         state.batches_taken += 1
         rows = batch.rows() if isinstance(batch, ActivationBatch) else batch
-        parts.append(rows.float())
-        held += len(rows)
+        parts += [rows.float()] * repeats
+        held += len(rows) * repeats
     if not parts:
         return ended
     rows = torch.cat(parts)

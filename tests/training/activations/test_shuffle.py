@@ -45,3 +45,11 @@ def test_short_and_empty_streams():
     assert list(shuffled_rows([], 64, 8)) == []
     with pytest.raises(ValueError, match="buffer of at least 16"):
         next(shuffled_rows(numbered(), 15, 8))
+
+
+def test_repeated_rows_come_as_often_and_apart():
+    order = torch.cat(list(shuffled_rows(numbered(), 128, 8, seed=1, repeats=2))).flatten()
+    once = torch.cat(list(shuffled_rows(numbered(), 64, 8, seed=1))).flatten()
+    assert torch.equal(order.sort().values, once.repeat(2).sort().values)
+    places = [(order == value).nonzero().flatten() for value in once.unique()]
+    assert sum(int(place[1] - place[0]) < 4 for place in places) < len(places) / 4
