@@ -29,9 +29,9 @@ ACTIONS = (
 PLAINLY = 0.6
 """How often a feeling shows in one of its plain signs."""
 
-VARIETY = 0.25
-"""The share of the rich lines (and of the scenes) that stories are drawn from: a model that reads few tokens learns a
-smaller world better. 1 is all of them."""
+VARIETY = 1.0
+"""The share of the rich lines (and of the scenes) that stories are drawn from. A model that reads few tokens learns a
+smaller world sooner, but then knows feelings by little else than that world's lines."""
 
 SLOT = re.compile(r"\{(\w+)\}")
 CHOICE = re.compile(r"\[([^\[\]]*)\]")
@@ -43,6 +43,8 @@ class Feeling:
     words: tuple[str, ...]
     """Adjectives that name it ("was afraid")."""
     causes: tuple[str, ...]
+    tellings: tuple[str, ...]
+    """What happened and what the person did then, in two to four sentences that never name the feeling."""
     shows: tuple[str, ...]
     thoughts: tuple[str, ...]
     says: tuple[str, ...]
@@ -98,6 +100,7 @@ def load_bank() -> Bank:
     feelings = {}
     for name in FEELINGS:
         fields = {key: tuple(lines) for key, lines in _read(root / "feelings" / f"{name}.toml").items()}
+        fields["tellings"] = tuple((root / "tellings" / f"{name}.txt").read_text(encoding="utf-8").splitlines())
         plain = {f"plain_{key}": tuple(lines) for key, lines in signs[name].items()}
         feelings[name] = Feeling(name=name, voices=tuple(voices[name]), **plain, **fields)
     scenes = []

@@ -65,6 +65,8 @@ NAMED_DEED = (
     "{He} was {word}, and {deed}", "{Name} was {word}, and {deed}", "{He} was {word} and so {deed}",
     "Because {he} was {word}, {deed}", "{He} was {word}. {Deed}",
 )  # fmt: skip
+TOLD = 0.6
+"""How often what wakes a feeling is a whole telling (what happened, and what the person did), and not a bare cause."""
 DENIED = ("{He} was not {word} at all.", "{He} did not feel {word} this time.", "{He} was no longer {word}.")
 
 
@@ -106,13 +108,13 @@ class Narrator:
         else:
             if rng.random() < 0.25:
                 lines.append(voice.tell(self._pick(self.bank.plain["openings"])))
-            lines.append(voice.tell(self._pick(kind.causes)))
+            lines.append(voice.tell(self._event(feeling)))
         for _ in range(rng.choice((2, 3, 3, 4))):
             lines += self._react(voice, feeling, rng.choice((1, 2, 2, 3)))
             if rng.random() < 0.4:
                 lines += self._deed(voice, feeling, None)
         if rng.random() < 0.2:
-            lines.append(voice.tell(self._pick(kind.causes)))
+            lines.append(voice.tell(self._event(feeling)))
             lines += self._react(voice, feeling, 2)
         lines += self._close(voice, feeling, None)
         return " ".join(lines)
@@ -133,7 +135,7 @@ class Narrator:
         for turn in range(turns):
             if rng.random() < 0.4:  # the world breaks in
                 feeling = rng.choice(FEELINGS)
-                lines.append(voice.tell(self._pick(self.bank.feelings[feeling].causes)))
+                lines.append(voice.tell(self._event(feeling)))
                 mind.feel(feeling)
             else:
                 event = rng.choice(("step", "setback", "setback", "win" if turn == turns - 1 else "setback", "loss"
@@ -162,7 +164,7 @@ class Narrator:
             lines.append(voice.tell(self._pick(self.bank.plain["happenings"])))
         for _ in range(rng.choice((1, 1, 2))):
             feeling = rng.choice(FEELINGS)
-            lines.append(voice.tell(self._pick(self.bank.feelings[feeling].causes)))
+            lines.append(voice.tell(self._event(feeling)))
             mind.feel(feeling)
             feeling = mind.drawn(rng)
             if rng.random() < 0.08:
@@ -179,7 +181,7 @@ class Narrator:
         for telling in (voice, voice.seen_from_friend()):
             feeling = rng.choice(FEELINGS)
             telling.person.mind.feel(feeling)
-            lines.append(telling.tell(self._pick(self.bank.feelings[feeling].causes)))
+            lines.append(telling.tell(self._event(feeling)))
             lines += self._react(telling, feeling, rng.choice((1, 2)))
             lines += self._deed(telling, feeling, None)
         return " ".join(lines)
@@ -211,7 +213,7 @@ class Narrator:
         voice.person.mind.feel(feeling)
         lines = []
         if rng.random() < 0.6:
-            lines.append(voice.tell(self._pick(self.bank.feelings[feeling].causes)))
+            lines.append(voice.tell(self._event(feeling)))
         lines += self._react(voice, feeling, rng.choice((0, 1, 2, 3)))
         lines += self._deed(voice, feeling, None)
         lines += self._react(voice, feeling, rng.choice((0, 0, 1, 2)))
@@ -221,6 +223,11 @@ class Narrator:
 
     def _pick(self, lines: Sequence):
         return self.rng.choice(some(lines, self.variety))
+
+    def _event(self, feeling: str) -> str:
+        """What wakes the feeling."""
+        kind = self.bank.feelings[feeling]
+        return self._pick(kind.tellings if self.rng.random() < TOLD else kind.causes)
 
     def _appraise(self, event: str) -> str:
         return self.rng.choices(*zip(*APPRAISAL[event].items(), strict=True))[0]
