@@ -33,7 +33,7 @@ DEFAULT_RULES = Rules()
 
 def label(
     checkpoint: str | Path,
-    concepts: str | Path = "emotions",
+    concepts: str | Path | ConceptSet = "emotions",
     model: str | LanguageModel | None = None,
     out: str | Path | None = None,
     *,
@@ -50,7 +50,7 @@ def label(
     input that cannot be used.
     """
     dictionary, site, _ = open_dictionary(str(checkpoint), sae_lens_release)
-    concept_set = load_concepts(concepts, open_sealed)
+    concept_set = concepts if isinstance(concepts, ConceptSet) else load_concepts(concepts, open_sealed)
     if model is None or isinstance(model, (str, Path)):
         model = open_model(str(model or site.model), device)
     dictionary = dictionary.to(model.device) if isinstance(dictionary, torch.nn.Module) else dictionary
