@@ -24,6 +24,8 @@ STAGES = ("train", "label", "validate", "workshop", "report")
 FACTS = ("explained_variance", "l0", "dead", "ce_recovered")
 N_IMPOSSIBLE, N_POSSIBLE = 60, 40
 """Episodes of the workshop in each arm."""
+CONTROL_ARMS = 1
+"""Random directions that the workshop pushes along as far as it pushes `desperate`, down and up."""
 
 
 def demo(
@@ -61,7 +63,7 @@ def demo(
         "train": {**decisive, "model_hash": _weights_hash(find_folder(model))},
         "label": {"concepts": concept_set.hash},
         "validate": {"doses": doses, "controls": controls},
-        "workshop": {"n_impossible": N_IMPOSSIBLE, "n_possible": N_POSSIBLE},
+        "workshop": {"n_impossible": N_IMPOSSIBLE, "n_possible": N_POSSIBLE, "controls": CONTROL_ARMS},
         "report": {},
     }
     stages = Stages(out, plan, fresh)
@@ -78,11 +80,12 @@ def demo(
     def validating() -> None:
         study = Study.open(study_folder)
         if any(one.status != "rejected" for one in study.labels()):
-            validate(study, None, doses, controls, language_model, seed, progress)
+            validate(study, None, doses, controls, language_model, seed, progress, concept_set=concept_set)
 
     def working() -> None:
         if set(CLAMPED) <= set(concept_set.concepts):
-            workshop(Study.open(study_folder), language_model, N_IMPOSSIBLE, N_POSSIBLE, seed=seed, progress=progress)
+            workshop(Study.open(study_folder), language_model, N_IMPOSSIBLE, N_POSSIBLE, controls=CONTROL_ARMS, seed=seed,
+                     progress=progress)  # fmt: skip
 
     def reporting() -> None:
         study, quality = Study.open(study_folder), _quality(sae)
@@ -112,6 +115,7 @@ def summarise(study: Study, quality: dict[str, Any], seconds: dict[str, float]) 
         **counts,
         "workshop": {
             "cheat_rate": {name: _known(arm.cheat_rate) for name, arm in arms.items()},
+            "cheat_interval": {name: [arm.cheat_low, arm.cheat_high] for name, arm in arms.items()},
             "invalid": {name: _known(arm.invalid_rate) for name, arm in arms.items()},
             "solve_rate": {name: _known(arm.solve_rate) for name, arm in arms.items()},
             "n": min((arm.n_impossible for arm in arms.values()), default=0),
@@ -123,7 +127,11 @@ def summarise(study: Study, quality: dict[str, Any], seconds: dict[str, float]) 
 def ending(summary: dict[str, Any], out: str | Path) -> str:
     """The short table at the end."""
     sae, labels, clamps, work = (summary[part] for part in ("sae", "labels", "clamps", "workshop"))
-    rates = ", ".join(f"{name.replace('_', ' ')} {_percent(rate)}" for name, rate in work["cheat_rate"].items())
+    rates = ", ".join(
+        f"{name.replace('_', ' ')} {_percent(rate)} [{_percent(low)}, {_percent(high)}]"
+        for name, rate in work["cheat_rate"].items()
+        for low, high in [work["cheat_interval"][name]]
+    )
     rows = [
         (
             "SAE",
@@ -144,7 +152,7 @@ def ending(summary: dict[str, Any], out: str | Path) -> str:
         (
             "clamps",
             f"{clamps['validated']} of {clamps['tested']} validated; controls {clamps['control_validated']} of "
-            f"{clamps['control_tested']}; difference of means {clamps['diff_means_validated']}",
+            f"{clamps['control_tested']} (in {clamps['concepts_with_a_control']} concepts); difference of means {clamps['diff_means_validated']} of {clamps['diff_means_tested']}",
         ),
         ("cheating", f"{rates or 'not run'} (n = {work['n']} impossible tasks an arm)"),
         ("seconds", ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in summary["seconds"].items())),

@@ -30,6 +30,8 @@ ARMS = {
     "desperate_up": "desperate\nup",
     "calm_down": "calm\ndown",
     "calm_up": "calm\nup",
+    "control_0_down": "random\ndown",
+    "control_0_up": "random\nup",
 }
 
 

@@ -55,10 +55,17 @@ class Firings:
         np.maximum.at(out, self.latent, self.value)
         return out
 
-    def scale(self, latent: int, level: float = 0.95) -> float:
-        """One dose unit of a latent: this quantile of its active values; 0 where it never fires."""
-        values = self.value[self.latent == latent]
-        return float(np.quantile(values, level)) if len(values) else 0.0
+    def scales(self, level: float = 0.95) -> np.ndarray:
+        """[latent] one dose unit of each: this quantile of its active values; 0 where it never fires."""
+        order = np.lexsort((self.value, self.latent))
+        value, count = self.value[order], np.bincount(self.latent, minlength=self.d_sae)
+        first, fires = np.cumsum(count) - count, count > 0
+        place = (count[fires] - 1) * level
+        low = first[fires] + np.floor(place).astype(int)
+        high = np.minimum(low + 1, first[fires] + count[fires] - 1)
+        out = np.zeros(self.d_sae)
+        out[fires] = value[low] + (place - np.floor(place)) * (value[high] - value[low])
+        return out
 
     def of_texts(self, texts: np.ndarray) -> "Firings":
         """The record of some texts, renumbered in the order given."""

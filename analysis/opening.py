@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 
 from analysis.study import Study
+from saes.checkpoint import sae_hash
 from saes.dictionary import Dictionary
-from saes.opening import open_dictionary
+from saes.opening import find_sae, open_dictionary
 from training.language_models.language_model import LanguageModel
 from training.language_models.opening import open_model
 
@@ -16,9 +17,36 @@ def open_subject(
 ) -> tuple[LanguageModel, Dictionary, str]:
     """The model (the study's own unless another is given), the dictionary on the model's device, and the hook name."""
     if dictionary is None:
-        dictionary = open_dictionary(study.info.sae_folder)[0]
+        dictionary = dictionary_of(study)
     if model is None or isinstance(model, (str, Path)):
         model = open_model(str(model or study.info.model), device)
     if isinstance(dictionary, torch.nn.Module):
         dictionary = dictionary.to(model.device)
     return model, dictionary, study.info.settings["hook_name"]
+
+
+def dictionary_of(study: Study) -> Dictionary:
+    """The SAE that the study labelled. Raises FileNotFoundError where it is gone, ValueError where it is another now."""
+    release = study.info.settings.get("sae_lens_release")
+    if release:
+        return open_dictionary(study.info.sae_folder, release)[0]
+    folder = sae_folder(study)
+    if study.info.sae_hash and sae_hash(folder) != study.info.sae_hash:
+        raise ValueError(f"{folder} is not the SAE that {study.folder} labelled: label it again")
+    return open_dictionary(folder)[0]
+
+
+def sae_folder(study: Study) -> Path:
+    """The folder around the study, where it is an SAE's; else where study.json says; else beside the study."""
+    said = study.info.sae_folder
+    for candidate in (
+        study.folder.parent,
+        *((Path(said), Path("checkpoints") / said) if said else ()),
+        study.folder.parent / "sae",
+    ):
+        if (candidate / "cfg.json").exists():
+            return candidate
+    try:
+        return find_sae(said or "(no path in study.json)")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"the SAE of {study.folder} is not at {said}, nor beside the study") from None

@@ -1,10 +1,15 @@
 """The nouns that a study holds. Plain values: reading them needs neither torch nor a model."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 STATUSES = ("candidate", "held", "rejected", "validated", "no effect", "unspecific", "breaks fluency")
 """candidate -> held or rejected by the checking texts; a held one becomes one of the last four by clamping."""
+
+
+CONTROLS = ("random_latent", "random_direction", "other_family")
+"""The arms that may not do as much as a label. The difference of means is a rival, ablation another question."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Label:
     auroc_finding: float
     """On the texts of the search: too good by the search."""
     auroc_folds: float
-    """On left-out topic folds of the finding texts: what the choice between single and recipe looks at."""
+    """What the same search by detection reaches on topic folds that it was not shown: decides between single and recipe."""
     auroc_checking: float
     """Against neutral texts and texts of other families, on texts that no choice ever saw."""
     auroc_checking_low: float
@@ -52,10 +57,17 @@ class Label:
     q: float
     """After Benjamini-Hochberg over the concepts."""
     null_finding: float
-    """Mean best AUROC that the same search finds on shuffled finding labels."""
+    """Mean AUROC that the same search by detection (of as many latents) finds on shuffled finding labels."""
     n_positive: int
     n_negative: int
     status: str
+    auroc_sealed: float | None = None
+    """Against sealed neutral texts and sealed texts of other families; None while the seal was not opened."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the checking texts bear it out, whatever clamping said later."""
+        return self.status not in ("candidate", "rejected")
 
 
 @dataclass(frozen=True)
@@ -77,7 +89,9 @@ class Excerpt:
     latent: int
     text: int
     concept: str
-    """The concept whose text it is; "neutral" or "corpus" otherwise."""
+    """The concept whose text it is, or "neutral"."""
+    split: str
+    """The split that the text belongs to."""
     tokens: list[str]
     values: list[float]
     peak: float
@@ -155,6 +169,21 @@ class ClampResult:
     status: str
 
 
+def clamp_counts(clamps: Sequence[ClampResult]) -> dict[str, int]:
+    """How many clamps of each sort were tested and validated, over all concepts."""
+    passed = [one for one in clamps if one.status == "validated"]
+    return {
+        "tested": sum(one.arm == "label" for one in clamps),
+        "validated": sum(one.arm == "label" for one in passed),
+        "control_tested": sum(one.arm in CONTROLS for one in clamps),
+        "control_validated": sum(one.arm in CONTROLS for one in passed),
+        # A validated control lies above all others of its concept, so there is one a concept at most.
+        "concepts_with_a_control": len({one.concept for one in passed if one.arm in CONTROLS}),
+        "diff_means_tested": sum(one.arm == "diff_means" for one in clamps),
+        "diff_means_validated": sum(one.arm == "diff_means" for one in passed),
+    }
+
+
 @dataclass(frozen=True)
 class WorkshopArm:
     """Outcome rates of one arm of the workshop."""
@@ -165,8 +194,10 @@ class WorkshopArm:
     cheat_low: float
     cheat_high: float
     invalid_rate: float
+    """Of the impossible tasks, like the rates of cheating and of honest stops."""
     cheat_rate_valid: float
-    """Among episodes with a valid ending."""
+    """Among the impossible tasks with a valid ending."""
+    n_valid: int
     honest_rate: float
     solve_rate: float
     """Of the possible tasks."""

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from analysis.records import Baseline, ClampResult, Excerpt, FeatureCard, Label, StudyInfo, Trial, WorkshopArm
 
-SCHEMA = 1
+SCHEMA = 2
 TABLES: dict[str, type] = {
     "labels": Label,
     "baselines": Baseline,
@@ -30,10 +30,12 @@ class Study:
 
     @classmethod
     def create(cls, folder: str | Path, info: StudyInfo) -> "Study":
-        """A new study, or the old folder with a new study.json; tables are written one by one afterwards."""
+        """A new study; what an earlier one left in the folder goes, tables are written one by one afterwards."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        _write_whole(folder / "study.json", json.dumps(info.as_dict(), indent=2).encode() + b"\n")
+        for table in TABLES:
+            (folder / f"{table}.parquet").unlink(missing_ok=True)
+        write_whole(folder / "study.json", json.dumps(info.as_dict(), indent=2).encode() + b"\n")
         return cls(folder, info)
 
     @classmethod
@@ -69,7 +71,7 @@ class Study:
 
     def update_info(self, **changes: Any) -> None:
         self.info = StudyInfo(**{**self.info.as_dict(), **changes})
-        _write_whole(self.folder / "study.json", json.dumps(self.info.as_dict(), indent=2).encode() + b"\n")
+        write_whole(self.folder / "study.json", json.dumps(self.info.as_dict(), indent=2).encode() + b"\n")
 
     def write(self, table: str, rows: Iterable[Any]) -> None:
         """Replaces a table as a whole; the old one survives if anything fails."""
@@ -83,7 +85,7 @@ class Study:
         columns = {name: [row[name] for row in rows] for name in names}
         sink = pa.BufferOutputStream()
         pq.write_table(pa.table(columns, schema=schema), sink)
-        _write_whole(self.folder / f"{table}.parquet", sink.getvalue().to_pybytes())
+        write_whole(self.folder / f"{table}.parquet", sink.getvalue().to_pybytes())
 
     def read(self, table: str, kind: type[Row] | None = None) -> list[Row]:
         """A table's rows as records; empty when it was not made yet."""
@@ -125,7 +127,7 @@ def _arrow_type(hint: Any):
     return _arrow_type(inner[0])
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Writes beside and renames, so that a full disk or a kill leaves the old file."""
     temporary = path.with_name(path.name + ".part")
     try:

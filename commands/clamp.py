@@ -14,7 +14,7 @@ from typing import Any
 
 from analysis.study import Study
 from commands.answer import Answer
-from commands.places import DEFAULT, checkpoint_of, find_folder, is_checkpoint, is_study
+from commands.places import DEFAULT, find_folder, is_checkpoint, is_study
 
 EXAMPLE = 'saes clamp --prompt "The door opened and" --clamp afraid=+4 --tokens 40'
 DEFAULTS = {"tokens": 60, "temperature": 0.7, "top_p": 0.95, "positions": "all"}
@@ -44,11 +44,15 @@ class Clamp:
     """In activation units, one a latent."""
     unit: str
     asked: float
+    evidence: str = ""
+    """What the label's status is, and on how much."""
 
     def __str__(self) -> str:
         parts = ", ".join(f"{latent} to {value:.4g}" for latent, value in zip(self.latents, self.values, strict=True))
         if self.unit == "dose":
-            return f"{self.name} = {self.asked:+g} dose units (latent {parts} in activation units)"
+            return (
+                f"{self.name} = {self.asked:+g} dose units (latent {parts} in activation units); label {self.evidence}"
+            )
         return f"latent {parts} in activation units"
 
 
@@ -56,16 +60,21 @@ def run(arguments: argparse.Namespace) -> Answer:
     asked = _asked(arguments)
     checkpoint, study = _opened(arguments.where)
     clamps = [resolve(name, value, study) for name, value in asked["clamps"]]
+    from analysis.opening import dictionary_of
     from saes.intervention import Edit, Intervention
     from saes.opening import open_dictionary
+    from saes.site import Site
     from training.language_models.opening import open_model
 
-    dictionary, site, _ = open_dictionary(checkpoint)
+    if study:
+        dictionary, site = dictionary_of(study), Site.parse(study.info.site)
+    else:
+        dictionary, site, _ = open_dictionary(checkpoint)
     for clamp in clamps:
         for latent in clamp.latents:
             if not 0 <= latent < dictionary.d_sae:
                 raise ValueError(f"there is no latent {latent}: this SAE has 0 to {dictionary.d_sae - 1}")
-    model = open_model(arguments.model or site.model, arguments.device)
+    model = open_model(arguments.model or (study.info.model if study else site.model), arguments.device)
     if model.width(site.hook_name) != dictionary.d_in:
         found = model.width(site.hook_name)
         raise ValueError(
@@ -110,7 +119,8 @@ def resolve(name: str, value: float, study: Study | None) -> Clamp:
         raise ValueError(f"{name!r} is a name, but no study says what it means: give a latent's number, or a study")
     label = study.label(name)
     values = [value * scale * weight for scale, weight in zip(label.scales, label.weights, strict=True)]
-    return Clamp(name, label.latents, values, "dose", value)
+    evidence = f"{label.status}, checking AUROC {label.auroc_checking:.2f} (n = {label.n_positive})"
+    return Clamp(name, label.latents, values, "dose", value, evidence)
 
 
 def side_by_side(prompt: str, baseline: str, clamped: str, width: int | None = None) -> str:
@@ -169,10 +179,10 @@ def _read(path: str) -> dict[str, Any]:
 
 
 def _opened(where: str) -> tuple[Path, Study | None]:
-    """The SAE's folder and the study that names its latents."""
+    """The folder that was given, and the study that names its SAE's latents."""
     folder = find_folder(where)
     if is_study(folder):
         study = Study.open(folder)
-        return checkpoint_of(folder, study.info.sae_folder), study
+        return folder, study
     inside = folder / "study"
     return folder, Study.open(inside) if is_checkpoint(folder) and is_study(inside) else None

@@ -59,7 +59,7 @@ def table(labels: list[Label]) -> str:
             f"{one.concept:<12}{one.kind:<8}{latents:<24}{interval:<22}{one.auroc_all:<7.2f}{one.auroc_implicit:<10.2f}"
             f"{one.q:<8.3f}{one.status}"
         )
-    held = [one for one in labels if one.status not in ("rejected", "candidate")]
+    held = [one for one in labels if one.is_held]
     distinct = len({latent for one in held for latent in one.latents})
     return "\n".join([*lines, f"{len(held)} of {len(labels)} concepts held, by {distinct} distinct latents"])
 
@@ -80,6 +80,9 @@ def shown(one: Label) -> dict[str, Any]:
         "auroc_all",
         "auroc_checking_low",
         "auroc_checking_high",
+        "auroc_contrast",
+        "auroc_sealed",
+        "effect_finding",
     )
     everything = asdict(one)
     return {name: everything[name] for name in names}

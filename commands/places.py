@@ -33,21 +33,5 @@ def find_study(name: str | Path) -> Path:
     return folder / "study" if is_checkpoint(folder) and is_study(folder / "study") else folder
 
 
-def checkpoint_of(study_folder: Path, said: str) -> Path:
-    """The SAE's folder of a study: where study.json says, or, where both were moved together, beside or around it."""
-    for candidate in (
-        Path(said),
-        Path("checkpoints") / said,
-        study_folder.parent / "sae",
-        study_folder.parent,
-        BUNDLED / said,
-    ):
-        if said and is_checkpoint(candidate):
-            return candidate
-    raise FileNotFoundError(
-        f"the SAE of {study_folder} is not at {said or '(no path in study.json)'}, nor beside the study"
-    )
-
-
 def is_bundled(folder: Path) -> bool:
     return BUNDLED.resolve() in folder.resolve().parents

@@ -8,14 +8,13 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
-from analysis.records import ClampResult
+from analysis.records import ClampResult, clamp_counts
 from analysis.study import Study
 from commands.answer import Answer
-from commands.places import DEFAULT, checkpoint_of, find_study
+from commands.places import DEFAULT, find_study
 from commands.spec_flags import listed
 
 EXAMPLE = "saes validate checkpoints/my-study --concepts calm,desperate"
-CONTROLS = ("random_latent", "random_direction", "other_family")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--concepts", metavar="A,B,C", help="default: all that are held")
     group.add_argument("--doses", metavar="X,Y,Z", help="in units of each latent's own active scale")
     group.add_argument("--controls", type=int, default=6, metavar="N", help="matched controls per label (default 6)")
+    group.add_argument(
+        "--judge-texts",
+        metavar="FILE",
+        help="jsonl with a concept and a text a line, for concepts that storyworld lacks",
+    )
     group.add_argument("--model", metavar="NAME_OR_DIR", help="default: the one that the study names")
 
 
@@ -35,9 +39,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     doses = listed(arguments.doses, float) if arguments.doses else None
     if arguments.controls < 1:
         raise ValueError("a clamp without controls proves nothing: --controls must be at least 1")
-    checkpoint = checkpoint_of(study.folder, study.info.sae_folder)
     from analysis.clamping.validate import validate
-    from saes.opening import open_dictionary
 
     study = validate(
         study,
@@ -46,7 +48,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         arguments.controls,
         arguments.model,
         arguments.seed or 0,
-        dictionary=open_dictionary(checkpoint)[0],
+        judge_texts=arguments.judge_texts,
         device=arguments.device,
     )
     clamps = study.read("clamps", ClampResult)
@@ -68,19 +70,14 @@ def table(clamps: list[ClampResult]) -> str:
     counts = shown(clamps)["counts"]
     lines.append(
         f"{counts['validated']} of {counts['tested']} labels validated; {counts['control_validated']} of "
-        f"{counts['control_tested']} controls; difference of means: {counts['diff_means_validated']}"
+        f"{counts['control_tested']} controls; difference of means: {counts['diff_means_validated']} of {counts['diff_means_tested']}"
     )
     return "\n".join(lines)
 
 
 def shown(clamps: list[ClampResult]) -> dict[str, Any]:
     """What scripts get: each label's clamp, and how many of each arm passed."""
-    passed = [one for one in clamps if one.status == "validated"]
-    counts = {
-        "tested": sum(one.arm == "label" for one in clamps),
-        "validated": sum(one.arm == "label" for one in passed),
-        "control_tested": sum(one.arm in CONTROLS for one in clamps),
-        "control_validated": sum(one.arm in CONTROLS for one in passed),
-        "diff_means_validated": sum(one.arm == "diff_means" for one in passed),
+    return {
+        "clamps": {one.concept: asdict(one) for one in clamps if one.arm == "label"},
+        "counts": clamp_counts(clamps),
     }
-    return {"clamps": {one.concept: asdict(one) for one in clamps if one.arm == "label"}, "counts": counts}

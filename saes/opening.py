@@ -20,10 +20,12 @@ def open_dictionary(
         from saes.sae_lens_bridge import load_release
 
         return load_release(sae_lens_release, str(name_or_path))
-    return load_sae(_folder(Path(name_or_path)))
+    return load_sae(find_sae(name_or_path))
 
 
-def _folder(path: Path) -> Path:
+def find_sae(name_or_path: str | Path) -> Path:
+    """The folder that a name or a path means; FileNotFoundError says where it was looked for."""
+    path = Path(name_or_path)
     shelves = [Path("."), Path("checkpoints"), Path(__file__).parents[1] / "checkpoints"]
     for candidate in (shelf / path for shelf in shelves):
         if candidate.exists():

@@ -16,8 +16,6 @@ from saes.intervention import DirectionPush, Edit, Intervention
 
 DOSES = (1.0, 2.0, 4.0, 8.0)
 """In units of the label's own active scale."""
-CONTROLS = ("random_latent", "random_direction", "other_family")
-"""What may not do as much as the label. The difference of means is a rival, not a control."""
 NEAREST = 5
 """A random latent is drawn from this many times as many of the latents nearest in log density."""
 

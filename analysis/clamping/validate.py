@@ -67,9 +67,12 @@ def validate(
         "new_tokens": new_tokens,
         "rule": asdict(rule),
         "judge_texts": str(judge_texts or "storyworld"),
+        "model": model.name,
+        "sae_hash": study.info.sae_hash,
     }
     trials, clamps = _finished(study, settings)
-    judged = {"judge_accuracy": judge.accuracy, "judge_accuracy_checking": judge.accuracy_on(checking)}
+    judged = {"judge_accuracy": judge.accuracy, "judge_accuracy_checking": judge.accuracy_on(checking),
+              "judge_concepts": len(judge.concepts), "judge_n_checking": len(checking)}  # fmt: skip
     study.write("clamps", clamps)  # first of the three: nothing of a run with other settings may pass for finished
     study.write("trials", trials)
     study.write("labels", _reopened(study, {clamp.concept for clamp in clamps}))
@@ -119,7 +122,8 @@ def _wanted(study: Study, concepts: Sequence[str] | None) -> list[Label]:
 
 
 def _concept_set(study: Study, given: ConceptSet | str | Path | None) -> ConceptSet:
-    found = given if isinstance(given, ConceptSet) else load_concepts(given or study.info.concept_set)
+    source = given or study.info.settings.get("concepts", study.info.concept_set)
+    found = source if isinstance(source, ConceptSet) else load_concepts(source)
     if found.hash != study.info.concept_hash:
         raise ValueError(
             f"the concept set {found.name} is not the one that {study.folder} was labelled with: label it again"

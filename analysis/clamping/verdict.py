@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from analysis.clamping.plan import CONTROLS, Arm
-from analysis.records import ClampResult, Trial
+from analysis.clamping.plan import Arm
+from analysis.records import CONTROLS, ClampResult, Trial
 
 
 @dataclass(frozen=True)
@@ -30,22 +30,6 @@ class VerdictRule:
     level: float = 0.95
     draws: int = 2000
     """Of the bootstrap over prompts."""
-
-
-@dataclass(frozen=True)
-class ControlRate:
-    """How often the rule calls a control validated: what the rule is worth."""
-
-    tested: int
-    validated: int
-    concepts: int
-    concepts_with_one: int
-    """Since a validated control lies above all others of its concept, there is at most one a concept: this share is the
-    harder figure."""
-
-    @property
-    def rate(self) -> float:
-        return self.validated / self.tested if self.tested else float("nan")
 
 
 def bootstrap_mean(
@@ -109,14 +93,6 @@ def judge_arms(
             )
         )  # fmt: skip
     return results
-
-
-def control_rate(clamps: Sequence[ClampResult]) -> ControlRate:
-    """The share of control arms, over all concepts, that the rule calls validated."""
-    controls = [clamp for clamp in clamps if clamp.arm in CONTROLS]
-    passed = [clamp for clamp in controls if clamp.status == "validated"]
-    concepts = {clamp.concept for clamp in controls}
-    return ControlRate(len(controls), len(passed), len(concepts), len({clamp.concept for clamp in passed}))
 
 
 def _mean_cost(costs: Sequence[float]) -> float:

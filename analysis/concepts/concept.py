@@ -7,7 +7,6 @@ asked for; a release opens them once.
 
 import hashlib
 import json
-from collections import Counter
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -85,10 +84,10 @@ def load_concepts(source: str | Path = "emotions", open_sealed: bool = False, st
     neutral_path = folder / f"{NEUTRAL}.jsonl"
     if not neutral_path.exists():
         raise ValueError(f"{folder} has no {NEUTRAL}.jsonl: texts without any concept are needed to compare with")
-    neutral = _texts(_lines(neutral_path), neutral_path, seen, first=1)
+    neutral = _texts(_lines(neutral_path), neutral_path, seen)
     sealed_neutral = folder / "sealed" / neutral_path.name
     if open_sealed and sealed_neutral.exists():
-        neutral |= _texts(_lines(sealed_neutral), sealed_neutral, seen, first=1)
+        neutral |= _texts(_lines(sealed_neutral), sealed_neutral, seen)
     for split in ("finding", "checking", "prompt"):
         if not neutral.get(split):
             raise ValueError(f"{neutral_path} has no {split} texts")
@@ -96,23 +95,23 @@ def load_concepts(source: str | Path = "emotions", open_sealed: bool = False, st
     for concept in concepts.values():
         families.setdefault(concept.family, []).append(concept.name)
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.jsonl")):
+    for path in sorted(folder.glob("*.jsonl")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return ConceptSet(folder.name, concepts, neutral, digest.hexdigest()[:16], source_line, open_sealed, families)
 
 
 def _concept(path: Path, ratings: dict, seen: dict[str, str], open_sealed: bool, strict: bool) -> Concept:
     lines = _lines(path)
-    head = lines[0] if lines else {}
+    head = lines[0][1] if lines else {}
     for key in ("concept", "family", "definition", "readout_words"):
         if not head.get(key):
             raise ValueError(f"{path}:1: the head lacks {key!r}")
     if head["concept"] != path.stem:
         raise ValueError(f"{path}:1: the head says {head['concept']!r}, the file is called {path.stem!r}")
-    texts = _texts(lines[1:], path, seen, first=2)
+    texts = _texts(lines[1:], path, seen)
     sealed = path.parent / "sealed" / path.name
     if open_sealed and sealed.exists():
-        texts.update(_texts(_lines(sealed), sealed, seen, first=1))
+        texts.update(_texts(_lines(sealed), sealed, seen))
     if strict:
         for split, least in LEAST.items():
             if (split != "sealed" or open_sealed) and len(texts.get(split, ())) < least:
@@ -129,16 +128,16 @@ def _concept(path: Path, ratings: dict, seen: dict[str, str], open_sealed: bool,
     return Concept(path.stem, head["family"], head["definition"], names, tuple(words), texts, valence, arousal)
 
 
-def _texts(lines: list[dict], path: Path, seen: dict[str, str], first: int) -> dict[str, tuple[Text, ...]]:
+def _texts(lines: list[tuple[int, dict]], path: Path, seen: dict[str, str]) -> dict[str, tuple[Text, ...]]:
     texts: dict[str, list[Text]] = {}
-    for number, line in enumerate(lines, start=first):
+    for number, line in lines:
         where = f"{path}:{number}"
         if "split" not in line or not str(line.get("text", "")).strip():
             raise ValueError(f"{where}: a line needs a split and a text")
         if line["split"] not in (*SPLITS, "sealed"):
             raise ValueError(f"{where}: unknown split {line['split']!r}: one of {', '.join((*SPLITS, 'sealed'))}")
         for shingle in _shingles(line["text"]):
-            if seen.setdefault(shingle, where).rsplit(":", 1)[0] and seen[shingle] != where:
+            if seen.setdefault(shingle, where) != where:
                 raise ValueError(f"{where}: nearly the same as {seen[shingle]} (both say {shingle!r})")
         texts.setdefault(line["split"], []).append(
             Text(line["text"], line.get("topic", ""), line.get("person", ""), line.get("form", ""))
@@ -146,7 +145,8 @@ def _texts(lines: list[dict], path: Path, seen: dict[str, str], first: int) -> d
     return {split: tuple(found) for split, found in texts.items()}
 
 
-def _lines(path: Path) -> list[dict]:
+def _lines(path: Path) -> list[tuple[int, dict]]:
+    """The objects of a jsonl file, each with the number of its line."""
     lines = []
     for number, raw in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if not raw.strip():
@@ -157,7 +157,7 @@ def _lines(path: Path) -> list[dict]:
             raise ValueError(f"{path}:{number}: not JSON ({error.msg})") from error
         if not isinstance(line, dict):
             raise ValueError(f"{path}:{number}: a line must be a JSON object")
-        lines.append(line)
+        lines.append((number, line))
     return lines
 
 
@@ -183,10 +183,3 @@ def _shingles(text: str, length: int = 10) -> list[str]:
     if len(words) <= length:
         return [" ".join(words)]
     return [" ".join(words[start : start + length]) for start in range(len(words) - length + 1)]
-
-
-def topics(concept_set: ConceptSet) -> Counter:
-    """How often each topic stands in the set: a topic that gives a concept away would stand out."""
-    return Counter(
-        text.topic for concept in concept_set.concepts.values() for split in concept.texts.values() for text in split
-    )

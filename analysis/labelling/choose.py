@@ -1,11 +1,12 @@
 """The frozen choice of a label for each concept, and its check on texts that no choice ever saw.
 
-Everything that is chosen (latent, pooling, recipe) is chosen on finding texts: by detection first, and among latents that
-detect nearly as well by output effect. Checking, implicit and contrast texts are used once, on the frozen choice.
+Everything that is chosen (latent, pooling, recipe, dose unit) is chosen on finding texts: by detection first, and among
+latents that detect nearly as well by output effect. Checking, implicit and contrast texts are used once, on the frozen choice.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -30,20 +31,20 @@ class Rules:
     """What the search may do and what a label must show; fixed before the checking texts are looked at."""
 
     candidates: int = 10
-    """Latents per concept that are looked at for output effect, the best detectors on finding texts."""
+    """Latents per concept from which the single one is taken, the best detectors on finding texts."""
     slack: float = 0.05
     """Among candidates this close (in AUROC) to the best detector, the one with the largest output effect is taken."""
     recipe_size: int = 4
     recipe_pool: int = 20
-    """Best detectors from which a recipe's further latents are taken."""
+    """Best detectors from which a recipe's further latents are taken: those of them whose output effect is above 0."""
     recipe_gain: float = 0.005
-    """What a further latent must add to the AUROC over left-out topic folds."""
+    """A recipe is as small as it can be while its AUROC on left-out topic folds lies within this of the best size's."""
     folds: int = 4
     least_auroc: float = 0.80
     """A held label's AUROC on checking texts, against neutral texts and texts of other families."""
     most_q: float = 0.05
     shuffles: int = 20
-    """How often the search is repeated on shuffled labels for the null beside it."""
+    """How often the search (by detection) is repeated on shuffled finding labels for the null beside it."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Choice:
     auroc_finding: float
     auroc_folds: float
     effect: float
+    null: float
 
     @property
     def weights(self) -> list[float]:
@@ -90,88 +92,118 @@ def choose_labels(
     `concepts` maps each name to the names of its family. q-values are computed over the chosen labels, and over all
     single and over all recipe labels for those.
     """
+    scales = pools.firings.of_texts(np.flatnonzero(table.split == "finding")).scales()
     labels: list[Label] = []
     for concept in concepts:
-        single, recipe, null = search(pools, table, concept, rng, rules, effect)
+        single, recipe = search(pools, scales, table, concept, rng, rules, effect)
         better = recipe if recipe.auroc_folds > single.auroc_folds and len(recipe.latents) > 1 else single
-        labels += [check(pools, table, concept, choice, choice is better, null, rng) for choice in (single, recipe)]
+        labels += [check(pools, table, concept, choice, choice is better, rng) for choice in (single, recipe)]
         progress(concept)
     return decide(labels, rules)
 
 
 def search(
-    pools: Pools, table: TextTable, concept: str, rng: np.random.Generator, rules: Rules, effect: Effect | None
-) -> tuple[Choice, Choice, float]:
-    """The best single latent and the best recipe on finding texts, and what the same search finds on shuffled labels."""
+    pools: Pools, scales: np.ndarray, table: TextTable, concept: str, rng: np.random.Generator, rules: Rules,
+    effect: Effect | None,
+) -> tuple[Choice, Choice]:  # fmt: skip
+    """The best single latent and the best recipe on finding texts; `scales` [latent] are dose units there.
+
+    How many latents the recipe has is decided by topic folds: a recipe of each size is searched for without a fold's
+    texts and scored on them. The same folds say what a search like this is worth (`auroc_folds`).
+    """
     texts = np.concatenate([table.positives(concept, "finding"), table.negatives(concept, "finding")])
     positive = np.arange(len(texts)) < len(table.positives(concept, "finding"))
     fold = topic_folds(table.topic[texts], rules.folds, rng)
     pooled = {pooling: matrix.tocsr()[texts].tocsc() for pooling, matrix in pools.by_pooling.items()}
-    ranks = {pooling: column_ranks(matrix) for pooling, matrix in pooled.items()}
-    scores = {pooling: auroc_of_ranks(ranks[pooling], positive[None])[0] for pooling in POOLINGS}
-    shuffled = np.stack([rng.permutation(positive) for _ in range(rules.shuffles)])
-    null = float(
-        np.mean(np.max([auroc_of_ranks(ranks[pooling], shuffled).max(axis=1) for pooling in POOLINGS], axis=0))
-    )
+    ranked = Ranked(pooled, rules)
+    curve = _over_folds(pooled, scales, positive, fold, rules)
+    size = 1 + next(place for place, score in enumerate(curve) if score >= max(curve) - rules.recipe_gain)
 
-    both = np.stack([scores[pooling] for pooling in POOLINGS])
-    ranked = [
-        (POOLINGS[row], int(latent))
-        for row, latent in zip(*np.unravel_index(np.argsort(-both, axis=None), both.shape), strict=True)
-    ]
-    candidates: list[tuple[str, int]] = []
-    for pooling, latent in ranked:  # a latent comes in with its better pooling only
-        if latent not in [other for _, other in candidates]:
-            candidates.append((pooling, latent))
-        if len(candidates) == max(rules.candidates, rules.recipe_pool):
-            break
-    scale = {latent: pools.firings.scale(latent) for _, latent in candidates}
-    best = scores[candidates[0][0]][candidates[0][1]]
-    near = [one for one in candidates[: rules.candidates] if scores[one[0]][one[1]] >= best - rules.slack]
-    effects = {latent: effect(concept, [latent], [scale[latent]]) if effect else 0.0 for _, latent in near}
-    pooling, latent = max(near, key=lambda one: (effects[one[1]], scores[one[0]][one[1]]))
-    single = Choice("single", [latent], [scale[latent]], pooling, float(scores[pooling][latent]),
-                    _over_folds(pooled[pooling][:, [latent]].toarray().ravel(), positive, fold), effects[latent])  # fmt: skip
-    recipe = _grow(single, candidates, pooled, scale, positive, fold, rules)
-    if effect and len(recipe.latents) > 1:
+    candidates = ranked.best(positive)
+    scale = {latent: float(scales[latent]) for _, latent, _ in candidates}
+    near = [one for one in candidates[: rules.candidates] if one[2] >= candidates[0][2] - rules.slack]
+    effects = {latent: effect(concept, [latent], [scale[latent]]) if effect else 0.0 for _, latent, _ in candidates}
+    pooling, latent, score = max(near, key=lambda one: (effects[one[1]], one[2]))
+    nulls = [_null(ranked, pooled, scales, rng.permutation(positive), size) for _ in range(rules.shuffles)]
+    null_single, null_recipe = np.mean(nulls, axis=0)
+    single = Choice("single", [latent], [scale[latent]], pooling, score, curve[0], effects[latent], float(null_single))
+    pool = [latent for _, latent, _ in candidates if not effect or effects[latent] > 0]
+    latents, found = grow(pooled[pooling], latent, pool, scales, positive, size)
+    recipe = replace(
+        single, kind="recipe", latents=latents, scales=[float(scales[one]) for one in latents], auroc_finding=found[-1],
+        auroc_folds=curve[len(latents) - 1], null=float(null_recipe),
+    )  # fmt: skip
+    if effect and len(latents) > 1:
         recipe = replace(recipe, effect=effect(concept, recipe.latents, recipe.scales))
-    return single, recipe, null
+    return single, recipe
 
 
-def _grow(single: Choice, candidates, pooled, scale, positive, fold, rules: Rules) -> Choice:
-    """Adds latents one by one as long as left-out topic folds gain."""
-    chosen = replace(single, kind="recipe")
-    matrix = pooled[single.pooling]
-    column = {latent: matrix[:, [latent]].toarray().ravel() / max(scale[latent], 1e-12)
-              for _, latent in candidates[: rules.recipe_pool]}  # fmt: skip
-    column[single.latents[0]] = matrix[:, single.latents].toarray().ravel() / max(single.scales[0], 1e-12)
-    total = column[single.latents[0]]
-    while len(chosen.latents) < rules.recipe_size:
-        left = [latent for latent in column if latent not in chosen.latents]
-        if not left:
-            break
-        latent = max(left, key=lambda one: auroc(total + column[one], positive))
-        over_folds = _over_folds(total + column[latent], positive, fold)
-        if over_folds < chosen.auroc_folds + rules.recipe_gain:
-            break
-        total = total + column[latent]
-        chosen = replace(
-            chosen, latents=[*chosen.latents, latent], scales=[*chosen.scales, scale[latent]],
-            auroc_finding=auroc(total, positive), auroc_folds=over_folds,
-        )  # fmt: skip
-    return chosen
+class Ranked:
+    """Every latent ranked over some texts, once for each pooling: AUROCs of many labellings are then one product each."""
+
+    def __init__(self, pooled: dict[str, Any], rules: Rules):
+        self.rules = rules
+        self.ranks = {pooling: column_ranks(matrix) for pooling, matrix in pooled.items()}
+
+    def best(self, positive: np.ndarray) -> list[tuple[str, int, float]]:
+        """The best detectors as (pooling, latent, AUROC), best first; a latent comes in with its better pooling only."""
+        scores = np.stack([auroc_of_ranks(ranks, positive[None])[0] for ranks in self.ranks.values()])
+        row = scores.argmax(axis=0)
+        highest = scores.max(axis=0)
+        order = np.argsort(-highest, kind="stable")[: max(self.rules.candidates, self.rules.recipe_pool)]
+        names = list(self.ranks)
+        return [(names[row[latent]], int(latent), float(highest[latent])) for latent in order]
 
 
-def _over_folds(values: np.ndarray, positive: np.ndarray, fold: np.ndarray) -> float:
-    """Mean AUROC within each topic fold that holds texts of both kinds."""
-    scores = [auroc(values[fold == one], positive[fold == one]) for one in np.unique(fold)
-              if positive[fold == one].any() and not positive[fold == one].all()]  # fmt: skip
-    return float(np.mean(scores)) if scores else auroc(values, positive)
+def grow(
+    matrix, first: int, pool: Sequence[int], scales: np.ndarray, positive: np.ndarray, size: int
+) -> tuple[list[int], list[float]]:
+    """Up to `size` latents, each the one that adds most to the AUROC of the sum in dose units; and the AUROCs so far.
+
+    `matrix` is the pooled firings `[text, latent]` of the texts of `positive`.
+    """
+    column = {one: matrix[:, [one]].toarray().ravel() / max(scales[one], 1e-12) for one in {first, *pool}}
+    latents, total = [first], column[first]
+    scores = [auroc(total, positive)]
+    while len(latents) < size and (left := [one for one in pool if one not in latents]):
+        added = {one: auroc(total + column[one], positive) for one in left}
+        latents.append(max(left, key=added.__getitem__))
+        total = total + column[latents[-1]]
+        scores.append(added[latents[-1]])
+    return latents, scores
+
+
+def _over_folds(pooled: dict, scales: np.ndarray, positive: np.ndarray, fold: np.ndarray, rules: Rules) -> list[float]:
+    """AUROC of recipes of 1, 2, ... latents on left-out topic folds, each searched for (by detection) on the rest alone."""
+    curves = []
+    for one in np.unique(fold):
+        out, rest = fold == one, fold != one
+        if not positive[out].any() or positive[out].all() or not positive[rest].any() or positive[rest].all():
+            continue
+        ranked = Ranked({pooling: matrix.tocsr()[rest].tocsc() for pooling, matrix in pooled.items()}, rules)
+        candidates = ranked.best(positive[rest])
+        pooling, first, _ = candidates[0]
+        pool = [latent for _, latent, _ in candidates]
+        matrix = pooled[pooling].tocsr()
+        latents, _ = grow(matrix[rest].tocsc(), first, pool, scales, positive[rest], rules.recipe_size)
+        sums = np.cumsum(matrix[out][:, latents].toarray() / np.maximum(scales[latents], 1e-12), axis=1)
+        curves.append([auroc(values, positive[out]) for values in sums.T])
+    if not curves:
+        return [0.5]
+    sizes = min(map(len, curves))
+    return [float(np.mean([curve[size] for curve in curves])) for size in range(sizes)]
+
+
+def _null(ranked: Ranked, pooled: dict, scales: np.ndarray, shuffled: np.ndarray, size: int) -> tuple[float, float]:
+    """AUROC on shuffled labels of the single latent, and of the recipe of this size, that detection alone finds for them."""
+    candidates = ranked.best(shuffled)
+    pooling, first, _ = candidates[0]
+    _, scores = grow(pooled[pooling], first, [latent for _, latent, _ in candidates], scales, shuffled, size)
+    return scores[0], scores[-1]
 
 
 def check(
-    pools: Pools, table: TextTable, concept: str, choice: Choice, chosen: bool, null: float, rng: np.random.Generator,
-    split: str = "checking",
+    pools: Pools, table: TextTable, concept: str, choice: Choice, chosen: bool, rng: np.random.Generator,
 ) -> Label:  # fmt: skip
     """The evidence on held-out texts for a frozen choice; p only, the verdict needs all concepts (`decide`)."""
 
@@ -183,6 +215,7 @@ def check(
             return None
         return auroc(np.concatenate([values(own), values(others)]), np.arange(len(own) + len(others)) < len(own))
 
+    split = "checking"
     own, others = table.positives(concept, split), table.negatives(concept, split)
     all_values = np.concatenate([values(own), values(others)])
     positive = np.arange(len(all_values)) < len(own)
@@ -199,7 +232,7 @@ def check(
         auroc_family=against(own, table.siblings(concept, split)), runner_up=runner_up,
         auroc_runner_up=against(own, table.positives(runner_up, split)) or 0.0, auroc_implicit=implicit,
         auroc_contrast=against(own, table.positives(concept, "contrast")), lexical_share=0.0, effect_finding=choice.effect,
-        p=permutation_p(all_values, positive, rng), q=1.0, null_finding=null, n_positive=len(own), n_negative=len(others),
+        p=permutation_p(all_values, positive, rng), q=1.0, null_finding=choice.null, n_positive=len(own), n_negative=len(others),
         status="candidate",
     )  # fmt: skip
 
@@ -226,10 +259,10 @@ def decide(labels: list[Label], rules: Rules) -> list[Label]:
     ]
 
 
-def lexical_share(firings: Firings, label: Label, texts: np.ndarray, naming: list[np.ndarray]) -> float:
+def lexical_share(firings: Firings, label: Label, texts: np.ndarray, naming: Mapping[int, np.ndarray]) -> float:
     """Of the label's firing on these texts, the share on tokens of words that name the concept, from 0 to 1.
 
-    `naming` [text] -> bool array over tokens.
+    `naming`: text -> bool array over tokens.
     """
     inside = np.isin(firings.latent, label.latents) & np.isin(firings.text, texts)
     scale = dict(zip(label.latents, label.scales, strict=True))
@@ -244,9 +277,10 @@ def lexical_share(firings: Firings, label: Label, texts: np.ndarray, naming: lis
 def naming_tokens(strings: list[str], names: Sequence[str]) -> np.ndarray:
     """Which tokens belong to a word that begins with one of `names`: bool over tokens."""
     words: list[str] = []
-    owner = []
+    owner, last = [], ""
     for string in strings:
-        starts = not string[:1].isalpha() or not words
+        starts = not words or not string[:1].isalpha() or not last[-1:].isalpha()
+        last = string
         if starts and string.strip():
             words.append("")
         if not words:

@@ -25,7 +25,7 @@ def top_excerpts(
         values = np.zeros(len(strings[text]))
         here = mine[firings.text[mine] == text]
         values[firings.token[here]] = firings.value[here]
-        excerpts.append(Excerpt(latent, text, str(table.concept[text]), strings[text][start:stop],
+        excerpts.append(Excerpt(latent, text, str(table.concept[text]), str(table.split[text]), strings[text][start:stop],
                                 [round(float(value), 4) for value in values[start:stop]], float(firings.value[firing])))  # fmt: skip
         if len(excerpts) == count:
             break

@@ -1,6 +1,7 @@
 """The labelling journey: a checkpoint and a concept set -> a study with labels, cards, excerpts and baselines."""
 
 import datetime
+import io
 import shlex
 import subprocess
 import sys
@@ -12,19 +13,20 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from analysis.concepts.concept import ConceptSet, load_concepts
+from analysis.concepts.concept import ConceptSet, bundled, load_concepts
 from analysis.labelling.baselines import baseline, difference_of_means, label_as_baseline, probe_scores
 from analysis.labelling.choose import Pools, Rules, choose_labels, lexical_share, naming_tokens
 from analysis.labelling.directions import nearest_latents, promoted_tokens
 from analysis.labelling.effects import OutputEffect
 from analysis.labelling.excerpts import top_excerpts
+from analysis.labelling.scores import auroc
 from analysis.labelling.split import TextTable, text_table
 from analysis.observe import Observation, observe
 from analysis.records import FeatureCard, Label, StudyInfo
-from analysis.study import SCHEMA, Study
+from analysis.study import SCHEMA, Study, write_whole
 from saes.autoencoder import SparseAutoencoder
 from saes.checkpoint import sae_hash
-from saes.opening import open_dictionary
+from saes.opening import find_sae, open_dictionary
 from training.language_models.language_model import LanguageModel
 from training.language_models.opening import open_model
 
@@ -51,11 +53,17 @@ def label(
     """
     dictionary, site, _ = open_dictionary(str(checkpoint), sae_lens_release)
     concept_set = concepts if isinstance(concepts, ConceptSet) else load_concepts(concepts, open_sealed)
+    if len(concept_set.concepts) < 2:
+        raise ValueError(f"{concept_set.name} holds one concept: a label is compared with other concepts, so give two")
+    for name, concept in concept_set.concepts.items():
+        if not concept.of("implicit"):
+            raise ValueError(f"{concept_set.name}: {name} has no implicit texts, on which its label is scored, too")
     if model is None or isinstance(model, (str, Path)):
         model = open_model(str(model or site.model), device)
     dictionary = dictionary.to(model.device) if isinstance(dictionary, torch.nn.Module) else dictionary
     out = Path(out) if out else Path(checkpoint) / "study"
     table = text_table(concept_set)
+    finding = table.split == "finding"
     rng = np.random.default_rng(seed)
 
     seen = observe(model, dictionary, site.hook_name, table.texts)
@@ -65,6 +73,8 @@ def label(
     with tqdm(total=len(families), desc="label", unit="concept", disable=not progress) as bar:
         labels = choose_labels(pools, table, families, rng, rules, effect, lambda concept: bar.update())
     labels = [_with_lexical_share(one, seen, table, concept_set) for one in labels]
+    if open_sealed:
+        labels = _with_sealed_scores(labels, model, dictionary, site.hook_name, concept_set)
 
     means = np.stack([difference_of_means(seen.means, table, name) for name in families])
     baselines = [
@@ -73,36 +83,71 @@ def label(
     ]
     baselines += [baseline("probe", probe_scores(seen.means, table, name, seed), table, name) for name in families]
     if isinstance(dictionary, SparseAutoencoder):
-        untrained = observe(model, _untrained(dictionary, seen, seed), site.hook_name, table.texts)
+        untrained = observe(model, _untrained(dictionary, seen.means[finding], seed), site.hook_name, table.texts)
         chance = choose_labels(Pools(untrained.firings), table, families, rng, replace(rules, recipe_size=1))
         baselines += [label_as_baseline("random_sae", one) for one in chance if one.kind == "single"]
 
     latents = sorted({latent for one in labels for latent in one.latents})
-    study = Study.create(out, _info(model, site, checkpoint, concept_set, seed, rules, seen.mean_length, open_sealed))
-    study.write("labels", labels)
-    study.write("baselines", baselines)
-    study.write("cards", _cards(model, dictionary, seen, labels, latents, concept_set))
-    study.write(
-        "excerpts",
-        [excerpt for latent in latents for excerpt in top_excerpts(seen.firings, seen.strings, table, latent)],
-    )
-    np.savez(out / "diff_means.npz", **dict(zip(families, means, strict=True)))
+    cards = _cards(model, dictionary, seen, labels, latents, concept_set)
+    excerpts = [one for latent in latents for one in top_excerpts(seen.firings, seen.strings, table, latent)]
+    settings = {"seed": seed, "rules": rules.__dict__, "hook_name": site.hook_name, "concepts": _source(concepts),
+                "sae_lens_release": sae_lens_release, "mean_activation_length": seen.mean_length}  # fmt: skip
+    study = Study.create(out, _info(model, site, checkpoint, concept_set, settings, open_sealed))
+    for name, rows in (("labels", labels), ("baselines", baselines), ("cards", cards), ("excerpts", excerpts)):
+        study.write(name, rows)
+    directions = io.BytesIO()
+    np.savez(directions, **dict(zip(families, means, strict=True)))
+    write_whole(study.folder / "diff_means.npz", directions.getvalue())
+    if open_sealed:
+        _log_opening(study)
     return study
+
+
+def _source(concepts: str | Path | ConceptSet) -> str:
+    """How the concept set is found again: a bundled name, or the folder's whole path."""
+    if isinstance(concepts, ConceptSet):
+        return concepts.name
+    return str(concepts) if bundled(str(concepts)).is_dir() else str(Path(concepts).resolve())
+
+
+def _with_sealed_scores(labels: list[Label], model, dictionary, hook_name: str, concept_set: ConceptSet) -> list[Label]:
+    """The frozen choices on the sealed texts: what a release reports once."""
+    table = text_table(concept_set, ("sealed",))
+    pools = Pools(observe(model, dictionary, hook_name, table.texts).firings)
+    scored = []
+    for one in labels:
+        own, others = table.positives(one.concept, "sealed"), table.negatives(one.concept, "sealed")
+        values = pools.score(one.pooling, one.latents, one.scales, np.concatenate([own, others]))
+        scored.append(replace(one, auroc_sealed=auroc(values, np.arange(len(values)) < len(own))))
+    return scored
+
+
+def _log_opening(study: Study) -> None:
+    """Says in benchmarks/RESULTS.md (in a checkout), else in the study, that the sealed texts were opened."""
+    held = [one for one in study.labels() if one.is_held and one.auroc_sealed is not None]
+    middle = f"{np.median([one.auroc_sealed for one in held]):.2f}" if held else "-"
+    line = (
+        f"\n- {study.info.created[:10]} sealed texts opened at {study.info.commit or study.info.version}: SAE "
+        f"{study.info.sae_hash[:12]}, {len(held)} held labels, median sealed AUROC {middle}\n"
+    )
+    results = Path(__file__).parents[2] / "benchmarks" / "RESULTS.md"
+    with (results if results.exists() else study.folder / "sealed_openings.md").open("a") as file:
+        file.write(line)
 
 
 def _with_lexical_share(one: Label, seen: Observation, table: TextTable, concept_set: ConceptSet) -> Label:
     texts = table.positives(one.concept, "checking")
     names = concept_set.concepts[one.concept].names
-    naming: list[np.ndarray] = [naming_tokens(strings, names) for strings in seen.strings] if len(texts) else []
+    naming = {int(text): naming_tokens(seen.strings[text], names) for text in texts}
     return replace(one, lexical_share=lexical_share(seen.firings, one, texts, naming))
 
 
-def _untrained(sae: SparseAutoencoder, seen: Observation, seed: int) -> SparseAutoencoder:
-    """An SAE of the same shape and sparsity with random directions, centred at the mean activation."""
+def _untrained(sae: SparseAutoencoder, means: np.ndarray, seed: int) -> SparseAutoencoder:
+    """An SAE of the same shape and sparsity with random directions, centred at the mean of these texts' activations."""
     config = replace(sae.config, sparsity="topk") if sae.config.k else sae.config
     random = SparseAutoencoder(config, seed=seed).to(sae.W_dec.device)
     with torch.no_grad():
-        random.b_dec.copy_(torch.from_numpy(seen.means.mean(axis=0)))
+        random.b_dec.copy_(torch.from_numpy(means.mean(axis=0)))
     return random
 
 
@@ -128,25 +173,28 @@ def _cards(
     return cards
 
 
-def _info(
-    model, site, checkpoint, concept_set: ConceptSet, seed: int, rules: Rules, mean_length: float, opened: bool
-) -> StudyInfo:
+def _info(model, site, checkpoint, concept_set: ConceptSet, settings: dict, opened: bool) -> StudyInfo:
+    folder = None if settings["sae_lens_release"] else find_sae(checkpoint)
     return StudyInfo(
         schema=SCHEMA, model=model.name, site=str(site), sae_folder=str(checkpoint),
-        sae_hash=sae_hash(checkpoint) if Path(checkpoint).is_dir() else "", concept_set=concept_set.name,
+        sae_hash=sae_hash(folder) if folder else "", concept_set=concept_set.name,
         concept_hash=concept_set.hash, command=shlex.join(sys.argv), commit=_commit(), version=_version(),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        settings={"seed": seed, "rules": rules.__dict__, "hook_name": site.hook_name, "mean_activation_length": mean_length},
-        opened_sealed=opened,
+        settings=settings, opened_sealed=opened,
     )  # fmt: skip
 
 
 def _commit() -> str:
     """The commit of the checkout that this code runs from; empty for an installed package."""
-    here = Path(__file__).parent
-    found = subprocess.run(
-        ["git", "-C", str(here), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return ""
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+        )
+    except OSError:  # no git on this machine
+        return ""
     return found.stdout.strip()
 
 

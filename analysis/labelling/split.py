@@ -1,13 +1,14 @@
 """The concept texts as one flat list, and which of them are compared with which."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from analysis.concepts.concept import NEUTRAL, ConceptSet
 
-READ = ("finding", "checking", "implicit", "contrast", "sealed")
-"""The splits whose texts are read through the model; prompts are for clamping."""
+READ = ("finding", "checking", "implicit", "contrast")
+"""The splits whose texts are read through the model; prompts are for clamping, sealed texts for a release."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +41,17 @@ class TextTable:
         return np.flatnonzero((self.family == family) & (self.concept != concept) & (self.split == split))
 
 
-def text_table(concept_set: ConceptSet) -> TextTable:
+def text_table(concept_set: ConceptSet, splits: Sequence[str] = READ) -> TextTable:
+    """The set's texts of these splits."""
     rows = [
         (text.text, name, concept.family, split, text.topic)
         for name, concept in concept_set.concepts.items()
-        for split in READ
+        for split in splits
         for text in concept.of(split)
     ]
     rows += [
         (text.text, NEUTRAL, NEUTRAL, split, text.topic)
-        for split in ("finding", "checking", "sealed")
-        if split != "sealed" or concept_set.opened_sealed
+        for split in splits
         for text in concept_set.neutral.get(split, ())
     ]
     texts, concepts, families, splits, topics = zip(*rows, strict=True)

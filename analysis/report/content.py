@@ -8,11 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from analysis.records import Baseline, ClampResult, Excerpt, FeatureCard, Label, Trial, WorkshopArm
+from analysis.records import (
+    CONTROLS,
+    Baseline,
+    ClampResult,
+    Excerpt,
+    FeatureCard,
+    Label,
+    Trial,
+    WorkshopArm,
+    clamp_counts,
+)
 from analysis.study import Study
 
-CONTROLS = ("random_latent", "random_direction", "other_family")
-"""The arms that count as controls; the difference of means is a rival, and ablation another question."""
 ARMS = {
     "label": "label",
     "diff_means": "difference of means",
@@ -83,7 +91,7 @@ class Mark:
     """AUROC on checking texts."""
     status: str
     found: tuple[float, float] | None
-    """Mean rating of the concepts on whose texts the label's latents fire most."""
+    """Mean rating of the concepts on whose texts (none of them a finding text) the label's latents fire most."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +170,7 @@ def concept_facts(study: Study, cards: Sequence[FeatureCard]) -> dict[str, Conce
         card.concepts[0]: ConceptFacts(valence=card.valence, arousal=card.arousal) for card in cards if card.concepts
     }
     try:
-        found = load_concepts(study.info.concept_set, strict=False)
+        found = load_concepts(study.info.settings.get("concepts", study.info.concept_set), strict=False)
     except (ValueError, FileNotFoundError):
         return facts
     return facts | {
@@ -179,39 +187,32 @@ def headline(labels: Sequence[Label], baselines: Sequence[Baseline], clamps: Seq
     chosen = [label for label in labels if label.chosen]
 
     def held(kind: str) -> set[str]:
-        return {label.concept for label in labels if label.kind == kind and is_held(label)}
+        return {label.concept for label in labels if label.kind == kind and label.is_held}
 
     def middle(values: Iterable[float]) -> float | None:
         values = list(values)
         return median(values) if values else None
 
-    passed = [one for one in clamps if one.status == "validated"]
     return {
         "labels": {
             "concepts": len({label.concept for label in labels}),
             "candidates": len(labels),
             "held_single": len(held("single")),
             "held_recipe": len(held("recipe")),
-            "distinct_latents": len({latent for label in chosen if is_held(label) for latent in label.latents}),
+            "distinct_latents": len({latent for label in chosen if label.is_held for latent in label.latents}),
             "auroc_checking_median": middle(label.auroc_checking for label in chosen),
             "implicit_auroc_median": middle(label.auroc_implicit for label in chosen),
+            "auroc_all_median": middle(label.auroc_all for label in chosen),
+            "sealed_auroc_median": middle(label.auroc_sealed for label in chosen if label.auroc_sealed is not None),
+            "single_auroc_median": middle(label.auroc_checking for label in labels if label.kind == "single"),
             **{
-                f"{method}_auroc_median": middle(one.auroc_checking for one in baselines if one.method == method)
+                f"{method}_{name}_median": middle(getattr(one, score) for one in baselines if one.method == method)
                 for method in METHODS
+                for name, score in (("auroc", "auroc_checking"), ("all", "auroc_all"), ("implicit", "auroc_implicit"))
             },
         },
-        "clamps": {
-            "tested": sum(one.arm == "label" for one in clamps),
-            "validated": sum(one.arm == "label" for one in passed),
-            "control_tested": sum(one.arm in CONTROLS for one in clamps),
-            "control_validated": sum(one.arm in CONTROLS for one in passed),
-            "diff_means_validated": sum(one.arm == "diff_means" for one in passed),
-        },
+        "clamps": clamp_counts(clamps),
     }
-
-
-def is_held(label: Label) -> bool:
-    return label.status not in ("candidate", "rejected")
 
 
 def why(label: Label, clamps: Sequence[ClampResult], rules: dict[str, Any]) -> str:
@@ -296,7 +297,8 @@ def _mark(row: LabelRow, excerpts: dict[int, list[Excerpt]], about: dict[str, Co
         (one.peak, facts.valence, facts.arousal)
         for latent in row.label.latents
         for one in excerpts.get(latent, [])
-        if (facts := about.get(one.concept))
+        if one.split != "finding"  # on those the latent was chosen for its concept
+        and (facts := about.get(one.concept))
         and facts.valence is not None
         and facts.arousal is not None
         and one.peak > 0

@@ -5,8 +5,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from analysis.records import CONTROLS
 from analysis.report import svg
-from analysis.report.content import ARMS, CONTROLS, STATUS_ABOUT, content
+from analysis.report.content import ARMS, STATUS_ABOUT, content
 from analysis.study import Study
 
 

@@ -16,6 +16,8 @@ WORKSHOP_ARMS = {
     "desperate_up": "desperate up",
     "calm_down": "calm down",
     "calm_up": "calm up",
+    "control_0_down": "random direction down",
+    "control_0_up": "random direction up",
 }
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.clamping.plan import CONTROLS
 from analysis.clamping.validate import validate
 from analysis.concepts.concept import Concept, ConceptSet, Text
 from analysis.labelling.label import label
+from analysis.records import CONTROLS
 from saes.autoencoder import SAEConfig, SparseAutoencoder
 from saes.checkpoint import save_sae
 from saes.site import Site
@@ -69,9 +69,13 @@ def test_all_planted_concepts_are_validated_and_no_decoy_is(seed, tmp_path):
         for name in CONCEPTS
     }  # fmt: skip
     neutral = {split: texts(rng, split) for split in ("finding", "checking", "prompt")}
-    concept_set = ConceptSet("planted", concepts, neutral, "planted", families={c.family: [n] for n, c in concepts.items()})
+    concept_set = ConceptSet(
+        "planted", concepts, neutral, "planted", families={c.family: [n] for n, c in concepts.items()}
+    )
     judge_texts = tmp_path / "judge.jsonl"
-    rows = [{"concept": name, "text": text.text} for name in CONCEPTS for _ in range(3) for text in texts(rng, "", name)]
+    rows = [
+        {"concept": name, "text": text.text} for name in CONCEPTS for _ in range(3) for text in texts(rng, "", name)
+    ]
     judge_texts.write_text("\n".join(map(json.dumps, rows)) + "\n")
 
     order = torch.from_numpy(rng.permutation(D_IN))  # latent i reads and writes coordinate order[i]

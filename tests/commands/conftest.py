@@ -112,7 +112,7 @@ def write_study(folder: Path, sae: Path, model: Path) -> Path:
     study.write(
         "cards", [FeatureCard(3, ["afraid"], 0.02, 5.0, 2.0, [0.0, 5.0], [7], [" run"], [" sit"], [4], [0.3], 2.2, 5.5)]
     )
-    study.write("excerpts", [Excerpt(3, 0, "afraid", ["She", " ran"], [0.0, 5.0], 5.0)])
+    study.write("excerpts", [Excerpt(3, 0, "afraid", "checking", ["She", " ran"], [0.0, 5.0], 5.0)])
     return folder
 
 

@@ -82,6 +82,8 @@ def test_rivals_and_ablations_are_no_controls():
         "validated": 1,
         "control_tested": 1,
         "control_validated": 1,
+        "concepts_with_a_control": 1,
+        "diff_means_tested": 1,
         "diff_means_validated": 1,
     }
     assert "1 of 1 labels validated" in validate.table(clamps)

@@ -155,6 +155,7 @@ def test_invalid_endings_are_no_cheats_and_no_honest_stops():
         0.5,
         0.5,
     )
+    assert row.n_valid == 2
 
 
 def test_wilson_against_known_values():

@@ -12,6 +12,7 @@ from analysis.study import SCHEMA, Study
 from saes.dictionary import Directions
 from tests.analysis.word_model import CONCEPTS, D_IN, FILLER, HOOK, WORDS, WordModel
 
+
 def texts(rng, count, concept=None):
     made = []
     for number in range(count):

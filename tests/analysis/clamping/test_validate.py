@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 
 import analysis.clamping.validate as journey
-from analysis.clamping.plan import CONTROLS
 from analysis.clamping.validate import validate
-from analysis.clamping.verdict import control_rate
+from analysis.records import CONTROLS, clamp_counts
 
 DECOYS = {"moodg": 20, "moodh": 21}
 """Concepts whose label is a latent that raises no word."""
@@ -35,8 +34,11 @@ def test_planted_labels_are_validated_and_decoys_and_controls_are_not(world, lab
     status = {label.concept: label.status for label in study.labels()}
     assert status == {label.concept: "no effect" if label.concept in DECOYS else "validated" for label in labels}
     clamps = study.read("clamps")
-    assert control_rate(clamps).tested == len(labels) * 9
-    assert control_rate(clamps).rate <= 0.05  # a random direction of 160 coordinates does hold a little of a concept
+    counts = clamp_counts(clamps)
+    assert counts["control_tested"] == len(labels) * 9
+    assert (
+        counts["control_validated"] <= 0.05 * len(labels) * 9
+    )  # a random direction of 160 coordinates does hold a little of a concept
     assert all(clamp.judge < 0.15 for clamp in clamps if clamp.arm in CONTROLS)
     rivals = [clamp for clamp in clamps if clamp.arm == "diff_means" and clamp.concept not in DECOYS]
     assert all(clamp.status == "validated" for clamp in rivals)

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.clamping.plan import CONTROLS, Arm
-from analysis.clamping.verdict import VerdictRule, bootstrap_mean, choose_dose, control_rate, judge_arms, verdict
-from analysis.records import Trial
+from analysis.clamping.plan import Arm
+from analysis.clamping.verdict import VerdictRule, bootstrap_mean, choose_dose, judge_arms, verdict
+from analysis.records import CONTROLS, Trial, clamp_counts
 from saes.intervention import Intervention
 
 RULE = VerdictRule()
@@ -44,8 +44,8 @@ def test_planted_effects_are_validated_and_decoys_are_not(seed):
     assert battery(seed, STRONG)[0].status == "validated"
     decoy = battery(seed)
     assert decoy[0].status == "no effect"
-    assert control_rate(decoy).validated == 0
-    assert control_rate(decoy).tested == 18
+    counts = clamp_counts(decoy)
+    assert (counts["control_validated"], counts["control_tested"]) == (0, 18)
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def test_a_control_is_judged_by_the_same_rule_with_itself_left_out():
     assert results["afraid"].control_judge_max == results["other_family1"].judge
     others = [one.judge for one in results.values() if one.arm in CONTROLS and one.arm_id != "other_family1"]
     assert results["other_family1"].control_judge_max == max(others)
-    rate = control_rate(list(results.values()))
-    assert (rate.validated, rate.concepts_with_one, rate.rate) == (1, 1, 1 / 18)
+    counts = clamp_counts(list(results.values()))
+    assert (counts["control_validated"], counts["concepts_with_a_control"]) == (1, 1)
     both = {one.arm_id: one for one in battery(0, {}, other_family1=STRONG, random_latent1={**STRONG, "judge": 0.4})}
     assert both["other_family1"].status == "unspecific"
     assert both["random_latent1"].status == "validated"

@@ -137,7 +137,7 @@ def filled(folder) -> Study:
     study.write(
         "excerpts",
         [
-            Excerpt(latents[name][0], 3, name, ["Mia", " was", HOSTILE, " now"], [0.0, 1.0, 8.5, 2.0], 8.5)
+            Excerpt(latents[name][0], 3, name, "checking", ["Mia", " was", HOSTILE, " now"], [0.0, 1.0, 8.5, 2.0], 8.5)
             for name in CONCEPTS
         ],
     )
@@ -198,7 +198,7 @@ def filled(folder) -> Study:
     study.write(
         "workshop",
         [
-            WorkshopArm(arm, 4.0, rate, rate - 0.1, rate + 0.1, 0.1, rate + 0.02, 0.3, 0.8, 0.01, 80, 40)
+            WorkshopArm(arm, 4.0, rate, rate - 0.1, rate + 0.1, 0.1, rate + 0.02, 72, 0.3, 0.8, 0.01, 80, 40)
             for arm, rate in rates.items()
         ],
     )
@@ -282,7 +282,7 @@ def test_a_study_without_clamps_renders(study):
 
 
 def test_missing_numbers_become_dashes(study):
-    study.write("workshop", [WorkshopArm("none", 0.0, *[float("nan")] * 8, 0, 0)])
+    study.write("workshop", [WorkshopArm("none", 0.0, *[float("nan")] * 5, 0, *[float("nan")] * 3, 0, 0)])
     assert "nan" not in render(study).lower().replace("finance", "")
 
 

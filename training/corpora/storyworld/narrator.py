@@ -100,7 +100,6 @@ class Narrator:
         """One feeling that lasts the whole story, in all that is done, said, thought and noticed; at times it eases."""
         rng = self.rng
         feeling = rng.choice(FEELINGS)
-        kind = self.bank.feelings[feeling]
         voice.person.mind.feel(feeling)
         lines = []
         if self.naming and rng.random() < 0.6:

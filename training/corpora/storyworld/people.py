@@ -163,7 +163,11 @@ class Telling:
         words = {**self.person.pronouns, "Name": self.person.name, "Friend": self.friend.name}
         words.update({f"f{key}": value for key, value in self.friend.pronouns.items()})
         if self.first_person:
-            line = line.replace("of {Name}'s", "of mine").replace("{Name}'s", "my").replace("{Name} and {Friend}", "{Friend} and I")
+            line = (
+                line.replace("of {Name}'s", "of mine")
+                .replace("{Name}'s", "my")
+                .replace("{Name} and {Friend}", "{Friend} and I")
+            )
             words.update(FIRST_PERSON)
         elif "{Name}" in line:
             self.named_lately = True
