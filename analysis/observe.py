@@ -8,6 +8,7 @@ import torch
 
 from analysis.firings import Firings
 from saes.dictionary import Dictionary
+from training.activations.harvest import not_finite_error
 from training.language_models.language_model import LanguageModel
 
 BATCH = 64
@@ -28,7 +29,10 @@ class Observation:
 def observe(
     model: LanguageModel, dictionary: Dictionary, hook_name: str, texts: Sequence[str], max_tokens: int | None = None
 ) -> Observation:
-    """Reads every text (each alone in its window) at `hook_name`. Raises ValueError when the widths do not fit."""
+    """Reads every text (each alone in its window) at `hook_name`.
+
+    Raises ValueError when the widths do not fit, and for NaN or infinity, with the token's place.
+    """
     if model.width(hook_name) != dictionary.d_in:
         raise ValueError(
             f"expected d_in {dictionary.d_in}, but {model.name} has {model.width(hook_name)} at {hook_name}"
@@ -36,13 +40,13 @@ def observe(
     parts: list[tuple[np.ndarray, ...]] = []
     means, n_tokens, strings, length, rows = [], [], [], 0.0, 0
     for start in range(0, len(texts), BATCH):
-        tokens = model.tokenise(texts[start : start + BATCH], max_tokens)
+        tokens = model.tokenise(texts[start : start + BATCH], max_tokens).to(model.device)
         x = model.activations(tokens, [hook_name])[hook_name]
+        wrong = tokens.keep & ~x.isfinite().all(dim=-1)
+        if bool(wrong.any()):
+            raise not_finite_error(model, hook_name, tokens, wrong, first_text=start)
         where = tokens.keep.nonzero()
         kept = x[tokens.keep]
-        if not bool(kept.isfinite().all()):
-            bad = where[(~kept.isfinite().all(dim=-1)).nonzero()[0, 0]].tolist()
-            raise ValueError(f"activations at {hook_name} are not finite: text {start + bad[0]}, token {bad[1]}")
         code = dictionary.encode_sparse(kept)
         firing = code.values > 0
         row = firing.nonzero()[:, 0]

@@ -37,7 +37,7 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 0 done, 2 wrong input, 1 our failure, 130 stopped by Ctrl-C."""
+    """Runs one command and returns its exit code: 0 done, 2 wrong input or a full disk, 1 our failure, 130 Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())
@@ -126,9 +126,8 @@ def _verdict(error: Exception) -> tuple[int, str]:
     """Exit code and the one line: whose mistake it was, and what would do."""
     said = " ".join(str(error).split())
     if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in said:
-        name = getattr(error, "filename", None)
-        place = f" ({name})" if name else ""
-        return FAILED, f"the disk is full{place}; files from before are whole: free some space and run the same again"
+        place = getattr(error, "filename", None) or said
+        return WRONG_INPUT, f"the disk is full ({place}); files from before are whole: free some space and run it again"
     if isinstance(error, USER_ERRORS):
         return WRONG_INPUT, said or type(error).__name__
     if isinstance(error, ImportError):

@@ -241,7 +241,8 @@ def _replace_files(folder: Path, contents: dict[str, bytes]) -> None:
         for name, path in written.items():
             os.replace(path, folder / name)
     except OSError as error:
-        raise OSError(error.errno, f"could not save to {folder}, which keeps what it held: {error.strerror}") from error
+        said = f"could not save to {folder}, which keeps what it held: {error.strerror}"
+        raise OSError(error.errno, said, str(folder)) from error
     finally:
         for path in written.values():
             with contextlib.suppress(FileNotFoundError):

@@ -16,9 +16,9 @@ DOORS = {
     "datasets": {"training/corpora/corpus.py"},
     "wandb": {"training/journal.py"},
     "matplotlib": {"analysis/figures.py"},
-    "pyarrow": {"analysis/study.py", "training/corpora/corpus.py"},
+    "pyarrow": {"analysis/study.py"},
 }
-"""Where each outside package may be imported; a corpus may be .parquet files, so the texts have a door of their own."""
+"""Where each outside package may be imported."""
 
 
 def sources() -> list[Path]:

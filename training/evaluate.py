@@ -9,7 +9,7 @@ from saes import quality
 from saes.dictionary import Dictionary
 from training.activations.harvest import harvested
 from training.language_models.language_model import LanguageModel, Tokens
-from training.patched_loss import patched_loss, reconstructed, recovered
+from training.patched_loss import NOTHING_PREDICTED, losses_of, reconstructed, recovered
 
 
 @torch.no_grad()
@@ -19,7 +19,8 @@ def evaluate(
     """The quality of ``dictionary`` at ``hook_name``.
 
     explained_variance, l0 (latents that fire a token) and dead (share of latents that fired at no token) over ``rows``
-    activations; ce, ce_patched, ce_ablated and ce_recovered (see patched_loss) over ``tokens`` predicted tokens.
+    activations; ce, ce_patched, ce_ablated and ce_recovered (see patched_loss) over ``tokens`` predicted tokens, judged
+    once over all of them: a last window of one token alone could not be.
     """
     width = model.width(hook_name)
     if dictionary.d_in != width:
@@ -40,12 +41,15 @@ def evaluate(
         counts += (quality.density(code, dictionary.d_sae) * len(x)).cpu()
         fired += float((code.values > 0).sum())
         rows += len(x)
-        loss = patched_loss(model, dictionary, hook_name, tokens)
-        for name in losses:
-            losses[name] += loss[name] * loss["tokens"]
-        tokens_seen += int(loss["tokens"])
+        loss = losses_of(model, dictionary, hook_name, tokens)
+        if loss is not None:
+            for name in losses:
+                losses[name] += loss[name] * loss["tokens"]
+            tokens_seen += int(loss["tokens"])
     if not rows:
         raise ValueError("no activations to measure the quality on: is the corpus empty?")
+    if not tokens_seen:
+        raise ValueError(NOTHING_PREDICTED)
     variance = squares - float(total.square().sum()) / rows
     ces = {name: value / tokens_seen for name, value in losses.items()}
     return {

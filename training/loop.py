@@ -60,6 +60,7 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
         first_rows = [batch.rows().float() for batch in _first_batches(spec, model)]
         scale = measure_scale(first_rows)
         sae.start_at_mean(torch.cat(first_rows) * scale)
+        del first_rows  # not to be held through the whole run
         shuffle = ShuffleState()
         _begin_folder(spec, folder)
     else:
@@ -81,6 +82,8 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
     began_at = step
 
     def save() -> None:
+        if not all(weight.isfinite().all() for weight in sae.parameters()):  # a loss is from before its step
+            raise ValueError(f"weights are NaN or infinite at step {step}: a lower lr may do")
         seconds = seconds_before + time.monotonic() - began
         whole = {"spec": spec.to_json(), "step": step, "seconds": seconds, "scale": scale, "sae": sae.state_dict(),
                  "training_step": step_once.state_dict(), "shuffle": shuffle.state_dict()}  # fmt: skip
@@ -99,12 +102,13 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
                     journal.write(step, tokens=step * spec.batch_rows, lr=lr, **entry, tokens_per_second=round(rate))
                     bar.set_postfix(ev=f"{entry['explained_variance']:.3f}", l0=f"{entry['l0']:.0f}",
                                     dead=f"{entry['dead']:.0%}")  # fmt: skip
-                if stop():
-                    save()
-                    raise KeyboardInterrupt(f"stopped at step {step} of {spec.steps}; {folder} can be resumed")
-                if time.monotonic() - saved > spec.save_seconds:
+                stopping = stop()
+                if stopping or time.monotonic() - saved > spec.save_seconds:
+                    _entry(metrics, step)  # nothing that went NaN since the journal's last line may be saved
                     save()
                     saved = time.monotonic()
+                if stopping:
+                    raise KeyboardInterrupt(f"stopped at step {step} of {spec.steps}; {folder} can be resumed")
         finished = fold_scale(sae, scale)
         if spec.sparsity == "batch_topk":
             finished = freeze_threshold(finished)

@@ -8,16 +8,28 @@ from saes.dictionary import Dictionary
 from training.activations.harvest import within_reach
 from training.language_models.language_model import LanguageModel, Tokens
 
+NOTHING_PREDICTED = "no token to predict: the texts are empty or of one token each"
 ROWS_AT_ONCE = 1024
 
 
-@torch.no_grad()
 def patched_loss(model: LanguageModel, dictionary: Dictionary, hook_name: str, tokens: Tokens) -> dict[str, float]:
-    """Cross-entropies in nats a predicted token, and the share that the dictionary recovers.
+    """The losses_of, and the share that the dictionary recovers.
+
+    ce_recovered = (ce_ablated - ce_patched) / (ce_ablated - ce), which SAELens calls ce_loss_score.
+    """
+    losses = losses_of(model, dictionary, hook_name, tokens)
+    if losses is None:
+        raise ValueError(NOTHING_PREDICTED)
+    return losses | {"ce_recovered": recovered(losses["ce"], losses["ce_patched"], losses["ce_ablated"])}
+
+
+@torch.no_grad()
+def losses_of(model: LanguageModel, dictionary: Dictionary, hook_name: str, tokens: Tokens) -> dict[str, float] | None:
+    """Cross-entropies in nats a predicted token; None where no token is predicted, as in a window of one token.
 
     ce: of the model as it is; ce_patched: with reconstructions at ``hook_name``; ce_ablated: with zeros there;
-    ce_recovered = (ce_ablated - ce_patched) / (ce_ablated - ce), which SAELens calls ce_loss_score; tokens: how many
-    were predicted. Padding, special tokens and attention sinks, which no SAE is trained on, are never touched.
+    tokens: how many were predicted. Padding, special tokens and attention sinks, which no SAE is trained on, are never
+    touched, so that in a window of nothing else all three are the same.
     """
 
     def patched(x: Tensor, *, keep: Tensor | None = None) -> Tensor:
@@ -33,18 +45,12 @@ def patched_loss(model: LanguageModel, dictionary: Dictionary, hook_name: str, t
     predicted = tokens.real[:, 1:]
     count = int(predicted.sum())
     if not count:
-        raise ValueError("no token to predict: the texts are empty or of one token each")
+        return None
     ce, ce_patched, ce_ablated = (
         -float(model.log_probs(tokens, hooks)[:, 1:][predicted].double().mean())
         for hooks in ({}, {hook_name: patched}, {hook_name: ablated})
     )
-    return {
-        "ce": ce,
-        "ce_patched": ce_patched,
-        "ce_ablated": ce_ablated,
-        "ce_recovered": recovered(ce, ce_patched, ce_ablated),
-        "tokens": count,
-    }
+    return {"ce": ce, "ce_patched": ce_patched, "ce_ablated": ce_ablated, "tokens": count}
 
 
 @torch.no_grad()

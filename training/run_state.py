@@ -18,7 +18,17 @@ RUN_STATE = "run_state"
 def save_run_state(folder: str | Path, state: dict[str, Any]) -> None:
     """Write ``state`` whole or not at all: after a full disk, the one before is still there."""
     path = Path(folder) / RUN_STATE
-    replace_file(path, lambda part: torch.save(state, part))
+
+    def write(part: Path) -> None:
+        with part.open("wb") as file:
+            try:
+                torch.save(state, file)
+            except RuntimeError as error:  # PyTorch closes its zip after a failed write, and complains of that instead
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise
+
+    replace_file(path, write)
 
 
 def load_run_state(folder: str | Path) -> dict[str, Any] | None:
@@ -39,15 +49,17 @@ def remove_run_state(folder: str | Path) -> None:
 
 
 def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
-    """``write`` a file beside ``path``, then move it there in one go."""
+    """``write`` a file beside ``path``, then move it there in one go; an OSError keeps its number and names ``path``."""
     part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(part)
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
-    except (OSError, RuntimeError) as error:  # torch.save says a full disk with a RuntimeError
-        raise OSError(f"could not write {path}, which stays as it was: {error}") from error
+    except OSError as error:
+        raise OSError(
+            error.errno, f"could not write {path}, which stays as it was: {error.strerror or error}", str(path)
+        ) from error
     finally:
         with contextlib.suppress(FileNotFoundError):
             part.unlink()

@@ -24,8 +24,8 @@ class TrainSpec:
     """Hub name or folder of the language model, or the name of one under checkpoints."""
     hook_name: str = "blocks.2.hook_resid_post"
     """Where its activations are read."""
-    corpus: str = "storyworld"
-    """What it reads there: see training.corpora.corpus.texts."""
+    corpus: str = "storyworld:1"
+    """What it reads: a folder, a file, storyworld:SEED or a data set's name. The bundled model has read storyworld:0."""
     out: str = ""
     """The folder to make; empty is a name made of model, hook name and SAE, under ./checkpoints."""
 

@@ -1,7 +1,9 @@
 """A run end to end at the smallest size, and the promise that a stopped one becomes the same SAE."""
 
+import errno
 import json
 import os
+import resource
 import signal
 
 import pytest
@@ -13,6 +15,7 @@ from training.evaluate import evaluate
 from training.journal import Journal, read_journal
 from training.language_models.language_model import Tokens
 from training.loop import _held_out, train
+from training.run_state import load_run_state
 from training.spec import TrainSpec
 
 
@@ -129,10 +132,35 @@ def test_a_full_disk_keeps_the_state_before(spec, tmp_path, monkeypatch):
         run_state.load_run_state(tmp_path)
 
 
+def test_what_the_system_says_while_a_state_is_written_is_said(tmp_path):
+    """A file that may not grow stands for a disk that fills up: PyTorch's writer would speak of its zip instead."""
+    from training import run_state
+
+    run_state.save_run_state(tmp_path, {"step": 1})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, before[1]))
+    try:
+        with pytest.raises(OSError, match="run_state, which stays as it was: File too large") as caught:
+            run_state.save_run_state(tmp_path, {"big": torch.zeros(10**6), "step": 2})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.errno == errno.EFBIG
+    assert caught.value.filename == str(tmp_path / "run_state")
+    assert run_state.load_run_state(tmp_path) == {"step": 1}
+
+
 def test_a_loss_that_is_no_number_stops_the_run(spec):
     with pytest.raises(ValueError, match=r"lower lr|NaN"):
         train(spec.with_fields(lr=1e30), progress=False)
     assert not (spec.folder / "cfg.json").exists()
+
+
+@pytest.mark.parametrize("lr", [1e30, 1e39])  # the loss is none at once, or only after the weights are none
+def test_a_state_gone_nan_is_not_saved_over_a_good_one(spec, lr):
+    with pytest.raises(ValueError, match="NaN or infinite at step"):
+        train(spec.with_fields(lr=lr, journal_every=1000, save_seconds=0), progress=False)
+    state = load_run_state(spec.folder)
+    assert state is None or all(weight.isfinite().all() for weight in state["sae"].values())
 
 
 def test_held_out_windows_hold_what_was_asked(spec, llama):

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from saes.autoencoder import SAEConfig, SparseAutoencoder
+from training.corpora.corpus import windows
 from training.evaluate import evaluate
+from training.language_models import tokenising
 from training.patched_loss import patched_loss
 
 SITE = "blocks.1.hook_resid_post"
@@ -54,3 +56,32 @@ def test_evaluate_gives_every_part(llama):
     assert parts["dead"] == 1
     with pytest.raises(ValueError, match="expected d_in 16, got 32"):
         evaluate(llama, perfect(16), SITE, batches)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_last_window_with_nothing_to_judge_is_no_obstacle(models, family):
+    """Two windows and one end token more: alone after a beginning token (llama), or alone altogether (gpt2)."""
+    model = models[family]
+    text = next(text for text in (TEXTS[1] + "!" * more for more in (0, 1)) if _length(model, text) % 2 == 0)
+    room = _length(model, text) // 2
+    batches = list(windows([text], model, room + len(tokenising.bos(model.tokenizer))))
+    assert [batch.ids.shape[0] for batch in batches] == [2, 1]
+    assert not batches[1].keep.any()
+    quality = evaluate(model, perfect(32), SITE, batches)
+    assert quality["ce_recovered"] == pytest.approx(1, abs=1e-3)
+    assert quality["tokens"] == 2 * (batches[0].ids.shape[1] - 1) + batches[1].ids.shape[1] - 1
+    with pytest.raises(ValueError, match=r"no token to predict|nothing, so there is no loss"):
+        patched_loss(model, perfect(32), SITE, batches[1])
+
+
+def test_windows_of_one_token_alone_cannot_be_evaluated(llama):
+    tokens = llama.tokenise(["a", "b"], add_bos=False)
+    assert tokens.ids.shape[1] == 1
+    for judge in (lambda: patched_loss(llama, perfect(32), SITE, tokens),
+                  lambda: evaluate(llama, perfect(32), SITE, [tokens])):  # fmt: skip
+        with pytest.raises(ValueError, match="no token to predict"):
+            judge()
+
+
+def _length(model, text):
+    return len(tokenising.plain_ids(model.tokenizer, [text])[0])

@@ -30,7 +30,7 @@ def harvested(model: LanguageModel, hook_name: str, tokens: Tokens, number: int 
     lengths = vectors.float().norm(dim=-1)
     wrong = tokens.keep & ~lengths.isfinite()
     if bool(wrong.any()):
-        raise ValueError(_named(model, hook_name, tokens, wrong, number))
+        raise not_finite_error(model, hook_name, tokens, wrong, f" in batch {number}")
     return ActivationBatch(tokens, vectors, within_reach(lengths, tokens.keep))
 
 
@@ -43,10 +43,19 @@ def within_reach(
     return keep & (lengths <= SINK_FACTOR * lengths[keep].median())
 
 
-def _named(model: LanguageModel, hook_name: str, tokens: Tokens, wrong: Tensor, number: int) -> str:
+def not_finite_error(
+    model: LanguageModel,
+    hook_name: str,
+    tokens: Tokens,
+    wrong: Bool[Tensor, "window token"],
+    batch: str = "",
+    first_text: int = 0,
+) -> ValueError:
+    """The error that names the first token whose activation is ``wrong``; its texts are counted from ``first_text``."""
     text, token = (int(place) for place in wrong.nonzero()[0])
     word = model.strings(tokens.ids[text, token : token + 1].cpu())[0]
-    return (
-        f"the activation at {hook_name} is NaN or infinite at token {token} ({word!r}) of text {text} in batch {number}"
-        f" ({int(wrong.sum())} such there): {model.name} cannot be read in {str(model.dtype).removeprefix('torch.')}"
+    return ValueError(
+        f"the activation at {hook_name} is NaN or infinite at token {token} ({word!r}) of text {first_text + text}"
+        f"{batch} ({int(wrong.sum())} such there): {model.name} cannot be read in "
+        f"{str(model.dtype).removeprefix('torch.')}"
     )

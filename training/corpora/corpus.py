@@ -31,8 +31,9 @@ def texts(
     """The documents of ``source``, in order, at most ``limit`` of them, none empty.
 
     ``source`` is a folder of .txt, .txt.xz, .jsonl and .parquet files (read in the order of their names), one such
-    file, "storyworld" or "storyworld:SEED" (generated without end), or a data set's name for `datasets`, "name" or
-    "name:configuration", of which ``split`` (default train) is read. ``column`` is the field that holds the text.
+    file, "storyworld:SEED" (generated without end; "storyworld" alone is seed 0, the text that the bundled model was
+    trained on), or a data set's name for `datasets`, "name" or "name:configuration", of which ``split`` (default train)
+    is read. ``column`` is the field that holds the text.
 
     A source that does not exist is an error at once; one without any text is an error when that is known.
     """

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from torch import nn
+
 from saes.dictionary import Dictionary
 from saes.intervention import DirectionPush, Intervention, RowInterventions
 from training.language_models.language_model import LanguageModel
@@ -22,8 +24,9 @@ def clamped(
 ) -> Iterator[Any]:
     """Keeps ``intervention`` in place on ``model``: a Hugging Face model, or one of our LanguageModels.
 
-    ``hook_name`` may be left out where the dictionary knows its site, as one loaded from a checkpoint does. Padding and
-    special tokens are left alone; a model's own ``generate`` is followed token by token.
+    ``hook_name`` may be left out where the dictionary knows its site, as one loaded from a checkpoint does; the
+    dictionary moves to the model's device. Padding and special tokens are left alone; a model's own ``generate`` is
+    followed token by token.
     """
     site = getattr(dictionary, "site", None)
     hook_name = hook_name or (site.hook_name if site is not None else None)
@@ -42,5 +45,7 @@ def clamped(
         raise ValueError(
             f"expected d_in {dictionary.d_in}, got {width} at {hook_name}: the dictionary is of another model"
         )
+    if isinstance(dictionary, nn.Module):
+        dictionary = dictionary.to(held.device)
     with held.hooked({hook_name: intervention.hook(dictionary)}):  # type: ignore[arg-type]  # None where none is needed
         yield model

@@ -4,7 +4,7 @@ Used only to train small models (`pretrain.py`); a trained one is saved as a Hug
 like any other. A test holds that both give the same logits.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -42,9 +42,6 @@ class LlamaShape:
             "mlp_bias": False,
             "hidden_act": "silu",
         }
-
-    def settings(self) -> dict:
-        return asdict(self)
 
 
 class Attention(nn.Module):

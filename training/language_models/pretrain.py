@@ -7,9 +7,9 @@ learned on the same mixture. Stopped at any time, the same command goes on where
 seed and the step alone.
 """
 
+import io
 import json
 import math
-import os
 import random
 import time
 from collections.abc import Iterator
@@ -19,14 +19,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from tqdm import tqdm
 
+from saes.kernels.choose import multiplies_bfloat16
 from training.corpora.corpus import texts
 from training.corpora.storyworld.bank import VARIETY
 from training.corpora.storyworld.stream import documents
+from training.journal import Journal
 from training.language_models.llama import Llama, LlamaShape
 from training.language_models.muon import Muon
+from training.run_state import asked_to_stop, replace_file
 
 END = "<|endoftext|>"
 """Stands between documents, and before a text that begins one."""
@@ -78,6 +81,42 @@ class PretrainSpec:
     sample_documents: int = 20_000
     """Storyworld documents from which the tokenizer learns its vocabulary."""
 
+    def __post_init__(self) -> None:
+        for name in ("tokens", "n_layers", "n_heads", "d_mlp", "batch_windows", "sample_documents"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.context < 2:
+            raise ValueError(f"context must be at least 2, a token and the one after it, got {self.context}")
+        if self.d_model < 1 or self.d_model % (2 * self.n_heads):
+            raise ValueError(
+                f"d_model must be n_heads ({self.n_heads}) times an even number, for the rotary embedding: got "
+                f"{self.d_model}"
+            )
+        if not 257 <= self.vocab_size <= 65536:
+            raise ValueError(
+                f"vocab_size must lie between 257 (the bytes and the end sign) and 65536, got {self.vocab_size}"
+            )
+        for name in ("storyworld_share", "variety", "warmup", "cooldown"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a share, between 0 and 1, got {getattr(self, name)}")
+        if not self.variety:
+            raise ValueError("variety must be above 0: storyworld cannot tell of nothing")
+        self._check_corpus()
+
+    def _check_corpus(self) -> None:
+        entries, weights = self.corpus, self.corpus_weights
+        if weights and len(weights) != len(entries):
+            raise ValueError(f"{len(entries)} corpus entries but {len(weights)} corpus_weights: give one for each")
+        if weights and not (min(weights) >= 0 and sum(weights) > 0):
+            raise ValueError(f"corpus_weights must not be negative, nor all 0, got {weights}")
+        for entry in entries:
+            if entries.count(entry) > 1:
+                raise ValueError(f"the corpus names {entry} more than once: give it a weight instead")
+            if entry.partition(":")[0] == "storyworld":  # without end, so it could never be encoded whole
+                raise ValueError(
+                    "storyworld is mixed in by storyworld_share; a folder of that name is given as ./storyworld"
+                )
+
     @property
     def steps(self) -> int:
         return max(1, self.tokens // (self.batch_windows * self.context))
@@ -94,10 +133,16 @@ class PretrainSpec:
 
 
 def pretrain(spec: PretrainSpec, device: str = "cpu", progress: bool = True) -> Path:
-    """Trains the model, saves it as a Hugging Face folder with a model card, and returns the folder."""
+    """Trains the model, saves it as a Hugging Face folder with a model card, and returns the folder.
+
+    Ctrl-C and SIGTERM save the run's state before a KeyboardInterrupt leaves; the same spec goes on from there.
+    """
     out = Path(spec.out)
     state_folder = out / "run"
-    state_folder.mkdir(parents=True, exist_ok=True)
+    if not state_folder.exists():
+        for entry in spec.corpus:
+            next(texts(entry))  # one that cannot be read is an error before there is a folder
+        state_folder.mkdir(parents=True)
     _same_spec(spec, state_folder / "spec.json")
     tokenizer = _tokenizer(spec, state_folder)
     sources = Sources(spec, tokenizer, state_folder)
@@ -106,36 +151,44 @@ def pretrain(spec: PretrainSpec, device: str = "cpu", progress: bool = True) -> 
     model = Llama(spec.shape).to(device)
     optimiser = Optimiser(model, spec)
     loss_of = _maybe_compiled(model, spec)
-    journal = Journal(state_folder / "journal.jsonl")
+    kind = torch.device(device).type
+    bfloat16 = kind != "cpu" or multiplies_bfloat16()
     step, seconds = _resume(model, optimiser, state_folder)
+    journal = Journal(state_folder, after_step=step)
     bar = tqdm(total=spec.steps * spec.batch_windows * spec.context, unit="tok", unit_scale=True, disable=not progress,
                initial=step * spec.batch_windows * spec.context, desc="pretrain")  # fmt: skip
     started = saved = time.monotonic()
-    while step < spec.steps:
-        batch = torch.from_numpy(sources.batch(step)).to(device)
-        with torch.autocast(device, torch.bfloat16, enabled=fast_bfloat16(device)):
-            loss = loss_of(batch)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step(spec.share_of_lr(step))
-        step += 1
-        bar.update(batch.numel())
-        if step % 20 == 0 or step == spec.steps:
-            journal.write(
-                step=step, tokens=step * batch.numel(), loss=loss.item(), lr=spec.lr * spec.share_of_lr(step - 1)
-            )
-            bar.set_postfix(loss=f"{loss.item():.3f}")
-        if time.monotonic() - saved > spec.save_seconds or step == spec.steps:
-            _save_state(model, optimiser, step, seconds + time.monotonic() - started, state_folder)
-            save_hugging_face(model, state_folder / "tokenizer.json", out)
-            saved = time.monotonic()
-    bar.close()
+    with asked_to_stop() as stop, bar:
+        while step < spec.steps:
+            batch = torch.from_numpy(sources.batch(step)).to(device)
+            with torch.autocast(kind, torch.bfloat16, enabled=bfloat16):
+                loss = loss_of(batch)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step(spec.share_of_lr(step))
+            step += 1
+            bar.update(batch.numel())
+            if step % 20 == 0 or step == spec.steps:
+                journal.write(
+                    step=step, tokens=step * batch.numel(), loss=loss.item(), lr=spec.lr * spec.share_of_lr(step - 1)
+                )
+                bar.set_postfix(loss=f"{loss.item():.3f}")
+            stopping = stop()
+            if stopping or time.monotonic() - saved > spec.save_seconds or step == spec.steps:
+                if not all(weight.isfinite().all() for weight in model.parameters()):  # not to replace a good state
+                    raise ValueError(f"weights are NaN or infinite at step {step}: a lower lr or hidden_lr may do")
+                _save_state(model, optimiser, step, seconds + time.monotonic() - started, state_folder)
+                save_hugging_face(model, state_folder / "tokenizer.json", out)
+                saved = time.monotonic()
+            if stopping:
+                raise KeyboardInterrupt(
+                    f"stopped at step {step} of {spec.steps}; {out} can be gone on with by the same command"
+                )
     seconds += time.monotonic() - started
     held_out = {name: held_out_loss(model, windows) for name, windows in sources.held_out().items()}
     journal.write(step=step, held_out=held_out)
     save_hugging_face(model, state_folder / "tokenizer.json", out)
-    card = model_card(spec, model, sources, held_out, seconds, samples(out))
-    (out / "README.md").write_text(card)
+    _write(out / "README.md", model_card(spec, model, sources, held_out, seconds, samples(out), kind))
     return out
 
 
@@ -160,13 +213,13 @@ class Sources:
         }
         self.weights = [share]
         weights = spec.corpus_weights or (1.0,) * len(spec.corpus)
-        if len(weights) != len(spec.corpus):
-            raise ValueError(f"{len(spec.corpus)} corpus entries but {len(weights)} corpus_weights: give one for each")
+        names = ["storyworld", *(Path(entry).name for entry in spec.corpus)]
         for number, (entry, weight) in enumerate(zip(spec.corpus, weights, strict=True)):
             array = _encoded(_until(texts(entry), tokenizer), None, folder / f"corpus{number}.npy")
             if len(array) < 4 * spec.context:
                 raise ValueError(f"{entry} holds only {len(array)} tokens: too few for windows of {spec.context}")
-            self.arrays[Path(entry).name] = array
+            name = Path(entry).name
+            self.arrays[name if names.count(name) == 1 else entry] = array
             self.weights.append((1 - share) * weight / sum(weights))
 
     def batch(self, step: int) -> np.ndarray:
@@ -225,7 +278,9 @@ def _encoded(pieces: Iterator[list[int]], needed: int | None, path: Path | None)
             break
     array = np.concatenate(parts) if parts else np.zeros(0, np.uint16)
     if path is not None:
-        np.save(path, array)
+        packed = io.BytesIO()  # numpy writes to a file itself, and then a full disk has no error number
+        np.save(packed, array)
+        replace_file(path, lambda part: part.write_bytes(packed.getbuffer()))
     return array
 
 
@@ -262,29 +317,11 @@ def _tokenizer(spec: PretrainSpec, folder: Path):
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{END} $A", special_tokens=[(END, tokenizer.token_to_id(END))]
     )
-    tokenizer.save(str(path))
+    _write(path, tokenizer.to_str(pretty=True))
     return tokenizer
 
 
 # ---- the run
-
-
-class Journal:
-    """One JSON object a line."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def write(self, **entry) -> None:
-        with self.path.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
-
-
-def fast_bfloat16(device: str) -> bool:
-    """Whether bfloat16 products are fast here: any recent GPU, a CPU only with instructions for them."""
-    if device != "cpu":
-        return True
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 class Optimiser:
@@ -352,14 +389,13 @@ def _same_spec(spec: PretrainSpec, path: Path) -> None:
                 f"{path.parent.parent} holds a run with other settings ({', '.join(changed)}): name another out"
             )
     else:
-        path.write_text(json.dumps(settings, indent=2) + "\n")
+        _write(path, json.dumps(settings, indent=2) + "\n")
 
 
 def _save_state(model: Llama, optimiser: Optimiser, step: int, seconds: float, folder: Path) -> None:
     tensors = {f"model.{name}": weight.detach() for name, weight in model.named_parameters()} | optimiser.tensors()
-    temporary = folder / "state.safetensors.part"
-    save_file(tensors, temporary, {"step": str(step), "seconds": str(seconds)})
-    os.replace(temporary, folder / "state.safetensors")
+    packed = save(tensors, {"step": str(step), "seconds": str(seconds)})
+    replace_file(folder / "state.safetensors", lambda part: part.write_bytes(packed))
 
 
 def _resume(model: Llama, optimiser: Optimiser, folder: Path) -> tuple[int, float]:
@@ -394,8 +430,6 @@ def held_out_loss(model: Llama, windows: np.ndarray) -> float:
 
 def save_hugging_face(model: Llama, tokenizer: Path, out: Path) -> None:
     """config.json, model.safetensors (bfloat16), tokenizer.json: a folder that AutoModelForCausalLM opens."""
-    import shutil
-
     end = _end_id(tokenizer)
     config = {
         "architectures": ["LlamaForCausalLM"],
@@ -407,16 +441,20 @@ def save_hugging_face(model: Llama, tokenizer: Path, out: Path) -> None:
         "dtype": "bfloat16",
     }
     weights = {name: weight.detach().to(torch.bfloat16).contiguous().cpu() for name, weight in model.named_parameters()}
-    temporary = out / "model.safetensors.part"
-    save_file(weights, temporary, {"format": "pt"})
-    os.replace(temporary, out / "model.safetensors")
-    (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    shutil.copyfile(tokenizer, out / "tokenizer.json")
+    packed = save(weights, {"format": "pt"})
+    replace_file(out / "model.safetensors", lambda part: part.write_bytes(packed))
+    _write(out / "config.json", json.dumps(config, indent=2) + "\n")
+    replace_file(out / "tokenizer.json", lambda part: part.write_bytes(tokenizer.read_bytes()))
     about = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": END, "eos_token": END, "pad_token": END,
              "model_max_length": model.shape.context, "clean_up_tokenization_spaces": False}  # fmt: skip
-    (out / "tokenizer_config.json").write_text(json.dumps(about, indent=2) + "\n")
+    _write(out / "tokenizer_config.json", json.dumps(about, indent=2) + "\n")
     generation = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end}
-    (out / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
+    _write(out / "generation_config.json", json.dumps(generation, indent=2) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    """The file whole, or as it was."""
+    replace_file(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def _end_id(tokenizer: Path) -> int:
@@ -435,9 +473,12 @@ def samples(folder: Path, tokens: int = 80) -> list[str]:
 
 
 def model_card(
-    spec: PretrainSpec, model: Llama, sources: Sources, held_out: dict, seconds: float, texts_: list[str]
+    spec: PretrainSpec, model: Llama, sources: Sources, held_out: dict, seconds: float, texts_: list[str], kind: str
 ) -> str:
-    """The README.md of the folder: data, tokens, recipe, hardware, loss, samples."""
+    """The README.md of the folder: data, tokens, recipe, hardware, loss, samples.
+
+    ``kind`` is what it was trained on: cpu or cuda.
+    """
     count = sum(weight.numel() for weight in model.parameters())
     shares = "\n".join(
         f"| {name} | {share:.1%} | {len(sources.arrays[name]):,} | {held_out[name]:.3f} ({math.exp(held_out[name]):.1f}) |"
@@ -447,10 +488,11 @@ def model_card(
         f"{key}={value}" for key, value in asdict(spec).items() if key not in ("out", "corpus", "data_note")
     )
     quoted = "\n\n".join("> " + text.replace("\n", "\n> ") for text in texts_)
+    hardware = f"on the CPU with {torch.get_num_threads()} threads" if kind == "cpu" else f"on {kind}"
     return CARD.format(
         data_note=spec.data_note,
         parameters=f"{count:,}", tokens=f"{spec.steps * spec.batch_windows * spec.context:,}", shares=shares, settings=settings,
-        hours=f"{seconds / 3600:.1f}", threads=torch.get_num_threads(), samples=quoted, layers=spec.n_layers, d_model=spec.d_model,
+        hours=f"{seconds / 3600:.1f}", hardware=hardware, samples=quoted, layers=spec.n_layers, d_model=spec.d_model,
         vocab=spec.vocab_size, context=spec.context, torch=torch.__version__.split("+")[0],
     )  # fmt: skip
 
@@ -472,7 +514,7 @@ trying interpretability tools, and for nothing else: it knows no facts, and it r
 
 Storyworld is written by this project (Apache-2.0). {data_note}
 
-Trained on {tokens} tokens in {hours} hours (CPU or GPU as found, {threads} CPU threads, torch {torch}).
+Trained on {tokens} tokens in {hours} hours {hardware} (torch {torch}).
 Settings: {settings}
 
 ## Ten samples, not selected (temperature 0.7, top-p 0.95, seed 0)

@@ -40,6 +40,7 @@ def test_reads_parquet_through_datasets(tmp_path):
 def test_storyworld_is_endless_and_seeded():
     assert list(islice(texts("storyworld:3"), 3)) == list(islice(texts("storyworld:3"), 3))
     assert list(islice(texts("storyworld"), 3)) != list(islice(texts("storyworld:3"), 3))
+    assert list(islice(texts("storyworld"), 3)) == list(islice(texts("storyworld:0"), 3))
     with pytest.raises(ValueError, match="storyworld:7"):
         texts("storyworld:x")
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from saes.autoencoder import SAEConfig, SparseAutoencoder
 from saes.dictionary import Directions
 from saes.intervention import DirectionPush, Edit, Intervention
 from training.language_models.clamped import clamped
@@ -64,6 +65,18 @@ def test_ours_can_be_given_and_directions_need_no_dictionary(llama):
         inside = llama.logits(tokens)
     assert torch.equal(inside, llama.logits(tokens, {SITE: push.hook()}))
     assert not torch.equal(inside, llama.logits(tokens))
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="there is no GPU here"))])  # fmt: skip
+def test_an_sae_moves_to_the_model(model_folders, device):
+    model = AutoModelForCausalLM.from_pretrained(model_folders["llama"]).eval().to(device)
+    sae, ids = SparseAutoencoder(SAEConfig(32, 8, "relu")), torch.arange(1, 6, device=device)[None]
+    before = model(ids).logits
+    with clamped(model, Intervention((Edit((2,), 30.0),)), sae, SITE):
+        during = model(ids).logits
+    assert not torch.equal(during, before)
+    assert sae.W_dec.device == ids.device
 
 
 def test_mistakes_are_named(plain, dictionary):
