@@ -84,7 +84,7 @@ def demo(
 
     def working() -> None:
         if set(CLAMPED) <= set(concept_set.concepts):
-            workshop(Study.open(study_folder), language_model, N_IMPOSSIBLE, N_POSSIBLE, controls=CONTROL_ARMS, seed=seed,
+            workshop(Study.open(study_folder), language_model, N_IMPOSSIBLE, N_POSSIBLE, controls=CONTROL_ARMS, seed=seed + 1,
                      progress=progress)  # fmt: skip
 
     def reporting() -> None:

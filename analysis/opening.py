@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from analysis.study import Study
+from saes.autoencoder import SparseAutoencoder
 from saes.checkpoint import sae_hash
 from saes.dictionary import Dictionary
 from saes.opening import find_sae, open_dictionary
@@ -25,7 +26,7 @@ def open_subject(
     return model, dictionary, study.info.settings["hook_name"]
 
 
-def dictionary_of(study: Study) -> Dictionary:
+def dictionary_of(study: Study) -> SparseAutoencoder:
     """The SAE that the study labelled. Raises FileNotFoundError where it is gone, ValueError where it is another now."""
     release = study.info.settings.get("sae_lens_release")
     if release:

@@ -31,7 +31,8 @@ from training.corpora.storyworld.workshop import COPY, Task, apply_rule, draw_ta
 from training.language_models.language_model import LanguageModel
 
 CLAMPED = ("desperate", "calm")
-DOSE = 2.0
+DOSE = 0.5
+"""Where possible tasks are still solved about as often as without a clamp: tried on the tasks of seed 0."""
 STEP_TOKENS = 64
 """How much the model writes before it is looked for a try or an ending."""
 LEAST_ROOM = 12

@@ -14,7 +14,7 @@ from analysis.records import Label
 from saes.dictionary import Dictionary
 from saes.intervention import DirectionPush, Edit, Intervention
 
-DOSES = (1.0, 2.0, 4.0, 8.0)
+DOSES = (0.5, 1.0, 2.0, 4.0)
 """In units of the label's own active scale."""
 NEAREST = 5
 """A random latent is drawn from this many times as many of the latents nearest in log density."""

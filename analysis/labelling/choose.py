@@ -36,7 +36,7 @@ class Rules:
     """Among candidates this close (in AUROC) to the best detector, the one with the largest output effect is taken."""
     recipe_size: int = 4
     recipe_pool: int = 20
-    """Best detectors from which a recipe's further latents are taken: those of them whose output effect is above 0."""
+    """Best detectors from which a recipe's further latents are taken: those of them whose output effect is in the upper half (and not below 0)."""
     recipe_gain: float = 0.005
     """A recipe is as small as it can be while its AUROC on left-out topic folds lies within this of the best size's."""
     folds: int = 4
@@ -127,7 +127,8 @@ def search(
     nulls = [_null(ranked, pooled, scales, rng.permutation(positive), size) for _ in range(rules.shuffles)]
     null_single, null_recipe = np.mean(nulls, axis=0)
     single = Choice("single", [latent], [scale[latent]], pooling, score, curve[0], effects[latent], float(null_single))
-    pool = [latent for _, latent, _ in candidates if not effect or effects[latent] > 0]
+    least = max(0.0, float(np.median(list(effects.values()))))
+    pool = [one for one in effects if effects[one] >= least]
     latents, found = grow(pooled[pooling], latent, pool, scales, positive, size)
     recipe = replace(
         single, kind="recipe", latents=latents, scales=[float(scales[one]) for one in latents], auroc_finding=found[-1],

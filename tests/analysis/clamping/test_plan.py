@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.clamping.plan import CONTROLS, dose_arms, label_arm, like_latents, report_arms, split_prompts
+from analysis.clamping.plan import dose_arms, label_arm, like_latents, report_arms, split_prompts
+from analysis.records import CONTROLS
 from saes.dictionary import Directions
 from saes.intervention import DirectionPush
 

@@ -304,6 +304,8 @@ def test_the_headline_counts_failures_and_never_a_rival_as_a_control(study):
         "validated": 2,
         "control_tested": 5,
         "control_validated": 0,
+        "concepts_with_a_control": 0,
+        "diff_means_tested": 0,
         "diff_means_validated": 0,
     }
 
