@@ -25,7 +25,7 @@ SHAPES = {
     "candidate": "o",
 }
 ARMS = {
-    "none": "no clamp",
+    "none": "no\nclamp",
     "desperate_down": "desperate\ndown",
     "desperate_up": "desperate\nup",
     "calm_down": "calm\ndown",
@@ -39,7 +39,7 @@ def picture(path: str | Path, marks: Sequence[Mark], arms: Sequence[WorkshopArm]
     """The README's picture: the circumplex beside the workshop's cheating shares, as a PNG."""
     plt = _pyplot()
     with plt.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none"}):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.8), width_ratios=(1.75, 1), layout="constrained")
+        figure, (left, right) = plt.subplots(1, 2, figsize=(11.5, 4.8), width_ratios=(1.55, 1), layout="constrained")
         _circumplex(left, marks)
         _workshop(right, arms)
         if title:
@@ -114,12 +114,17 @@ def _workshop(axes, arms: Sequence[WorkshopArm]) -> None:
     axes.set_title("Cheating on impossible tasks, by clamp", fontsize=10, loc="left")
     axes.set(ylabel="share of endings (95 % Wilson interval)")
     for place, arm in enumerate(arms):
-        axes.bar(place, arm.cheat_rate, color="#8a8f98" if arm.arm == "none" else "#5f98c6", width=0.65)
+        axes.bar(
+            place,
+            arm.cheat_rate,
+            color="#8a8f98" if arm.arm == "none" else "#c9ccd1" if arm.arm.startswith("control") else "#5f98c6",
+            width=0.65,
+        )
         axes.vlines(place, arm.cheat_low, arm.cheat_high, color="#23262b", linewidth=1.3)
         axes.text(
             place, arm.cheat_high, f"{arm.cheat_rate:.0%}\nn={arm.n_impossible}", ha="center", va="bottom", fontsize=8
         )
-    axes.set_xticks(range(len(arms)), [ARMS[arm.arm] for arm in arms])
+    axes.set_xticks(range(len(arms)), [ARMS[arm.arm] for arm in arms], fontsize=7.5)
     axes.set_ylim(0, min(1.15, 1.35 * max([arm.cheat_high for arm in arms], default=1.0) + 0.05))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
 

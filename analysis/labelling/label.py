@@ -178,7 +178,7 @@ def _info(model, site, checkpoint, concept_set: ConceptSet, settings: dict, open
     return StudyInfo(
         schema=SCHEMA, model=model.name, site=str(site), sae_folder=str(checkpoint),
         sae_hash=sae_hash(folder) if folder else "", concept_set=concept_set.name,
-        concept_hash=concept_set.hash, command=shlex.join(sys.argv), commit=_commit(), version=_version(),
+        concept_hash=concept_set.hash, command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), commit=_commit(), version=_version(),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         settings=settings, opened_sealed=opened,
     )  # fmt: skip
