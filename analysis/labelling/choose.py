@@ -6,17 +6,15 @@ latents that detect nearly as well by output effect. Checking, implicit and cont
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from analysis.firings import POOLINGS, Firings
 from analysis.labelling.scores import (
+    Ordered,
     auroc,
-    auroc_of_ranks,
     benjamini_hochberg,
     bootstrap_auroc,
-    column_ranks,
     permutation_p,
 )
 from analysis.labelling.split import TextTable, topic_folds
@@ -92,46 +90,115 @@ def choose_labels(
     `concepts` maps each name to the names of its family. q-values are computed over the chosen labels, and over all
     single and over all recipe labels for those.
     """
-    scales = pools.firings.of_texts(np.flatnonzero(table.split == "finding")).scales()
+    finding = Finding(pools, table, rules)
     labels: list[Label] = []
     for concept in concepts:
-        single, recipe = search(pools, scales, table, concept, rng, rules, effect)
+        single, recipe = search(finding, table, concept, rng, rules, effect)
         better = recipe if recipe.auroc_folds > single.auroc_folds and len(recipe.latents) > 1 else single
         labels += [check(pools, table, concept, choice, choice is better, rng) for choice in (single, recipe)]
         progress(concept)
     return decide(labels, rules)
 
 
+class Finding:
+    """The firings on finding texts, made ready for many searches: texts are counted within them."""
+
+    def __init__(self, pools: Pools, table: TextTable, rules: Rules):
+        self.rules = rules
+        self.texts = np.flatnonzero(table.split == "finding")
+        self.scales = pools.firings.of_texts(self.texts).scales()
+        """[latent] a dose unit."""
+        self.pooled = {pooling: matrix.tocsr()[self.texts].tocsc() for pooling, matrix in pools.by_pooling.items()}
+        self.ordered = {pooling: Ordered(matrix) for pooling, matrix in self.pooled.items()}
+
+    def best(self, texts: np.ndarray, positive: np.ndarray) -> list[tuple[str, int, float]]:
+        """The best detectors as (pooling, latent, AUROC), best first; a latent comes in with its better pooling only."""
+        own, others = (self._marked(texts[mine]) for mine in (positive, ~positive))
+        scores = np.stack([ordered.aurocs(own, others) for ordered in self.ordered.values()])
+        row, highest = scores.argmax(axis=0), scores.max(axis=0)
+        order = np.argsort(-highest, kind="stable")[: max(self.rules.candidates, self.rules.recipe_pool)]
+        names = list(self.ordered)
+        return [(names[row[latent]], int(latent), float(highest[latent])) for latent in order]
+
+    def columns(self, pooling: str, latents: Sequence[int], texts: np.ndarray) -> np.ndarray:
+        """[text, latent] pooled values in dose units."""
+        dense = self.pooled[pooling][:, list(latents)].toarray()[texts]
+        return dense / np.maximum(self.scales[list(latents)], 1e-12)
+
+    def grow(
+        self, pooling: str, first: int, pool: Sequence[int], texts: np.ndarray, positive: np.ndarray, size: int
+    ) -> tuple[list[int], list[float]]:
+        """Up to `size` latents, each the one that adds most to the AUROC of their sum; and the AUROCs so far."""
+        names = list(dict.fromkeys([first, *pool]))
+        column = dict(zip(names, self.columns(pooling, names, texts).T, strict=True))
+        latents, total = [first], column[first]
+        scores = [auroc(total, positive)]
+        while len(latents) < size and (left := [one for one in pool if one not in latents]):
+            added = {one: auroc(total + column[one], positive) for one in left}
+            latents.append(max(left, key=added.__getitem__))
+            total = total + column[latents[-1]]
+            scores.append(added[latents[-1]])
+        return latents, scores
+
+    def over_folds(self, texts: np.ndarray, positive: np.ndarray, fold: np.ndarray) -> list[float]:
+        """AUROC of recipes of 1, 2, ... latents on left-out topic folds, each searched for by detection on the rest."""
+        curves = []
+        for one in np.unique(fold):
+            out, rest = fold == one, fold != one
+            if not positive[out].any() or positive[out].all() or not positive[rest].any() or positive[rest].all():
+                continue
+            candidates = self.best(texts[rest], positive[rest])
+            pooling, first, _ = candidates[0]
+            pool = [latent for _, latent, _ in candidates]
+            latents, _ = self.grow(pooling, first, pool, texts[rest], positive[rest], self.rules.recipe_size)
+            sums = np.cumsum(self.columns(pooling, latents, texts[out]), axis=1)
+            curves.append([auroc(values, positive[out]) for values in sums.T])
+        if not curves:
+            return [0.5]
+        return [float(np.mean([curve[size] for curve in curves])) for size in range(min(map(len, curves)))]
+
+    def null(self, texts: np.ndarray, shuffled: np.ndarray, size: int) -> tuple[float, float]:
+        """AUROC on shuffled labels of the latent, and of the recipe of this size, that detection alone finds for them."""
+        candidates = self.best(texts, shuffled)
+        pooling, first, _ = candidates[0]
+        _, scores = self.grow(pooling, first, [latent for _, latent, _ in candidates], texts, shuffled, size)
+        return scores[0], scores[-1]
+
+    def _marked(self, texts: np.ndarray) -> np.ndarray:
+        mask = np.zeros(len(self.texts), dtype=bool)
+        mask[texts] = True
+        return mask
+
+
 def search(
-    pools: Pools, scales: np.ndarray, table: TextTable, concept: str, rng: np.random.Generator, rules: Rules,
-    effect: Effect | None,
-) -> tuple[Choice, Choice]:  # fmt: skip
-    """The best single latent and the best recipe on finding texts; `scales` [latent] are dose units there.
+    finding: Finding, table: TextTable, concept: str, rng: np.random.Generator, rules: Rules, effect: Effect | None
+) -> tuple[Choice, Choice]:
+    """The best single latent and the best recipe on finding texts.
 
     How many latents the recipe has is decided by topic folds: a recipe of each size is searched for without a fold's
     texts and scored on them. The same folds say what a search like this is worth (`auroc_folds`).
     """
-    texts = np.concatenate([table.positives(concept, "finding"), table.negatives(concept, "finding")])
-    positive = np.arange(len(texts)) < len(table.positives(concept, "finding"))
-    fold = topic_folds(table.topic[texts], rules.folds, rng)
-    pooled = {pooling: matrix.tocsr()[texts].tocsc() for pooling, matrix in pools.by_pooling.items()}
-    ranked = Ranked(pooled, rules)
-    curve = _over_folds(pooled, scales, positive, fold, rules)
+    own, others = table.positives(concept, "finding"), table.negatives(concept, "finding")
+    texts = np.searchsorted(finding.texts, np.concatenate([own, others]))
+    positive = np.arange(len(texts)) < len(own)
+    fold = topic_folds(table.topic[finding.texts[texts]], rules.folds, rng)
+    curve = finding.over_folds(texts, positive, fold)
     size = 1 + next(place for place, score in enumerate(curve) if score >= max(curve) - rules.recipe_gain)
 
-    candidates = ranked.best(positive)
-    scale = {latent: float(scales[latent]) for _, latent, _ in candidates}
+    candidates = finding.best(texts, positive)
+    scale = {latent: float(finding.scales[latent]) for _, latent, _ in candidates}
     near = [one for one in candidates[: rules.candidates] if one[2] >= candidates[0][2] - rules.slack]
     effects = {latent: effect(concept, [latent], [scale[latent]]) if effect else 0.0 for _, latent, _ in candidates}
     pooling, latent, score = max(near, key=lambda one: (effects[one[1]], one[2]))
-    nulls = [_null(ranked, pooled, scales, rng.permutation(positive), size) for _ in range(rules.shuffles)]
-    null_single, null_recipe = np.mean(nulls, axis=0)
+    null_single, null_recipe = np.mean(
+        [finding.null(texts, rng.permutation(positive), size) for _ in range(rules.shuffles)], axis=0
+    )
     single = Choice("single", [latent], [scale[latent]], pooling, score, curve[0], effects[latent], float(null_single))
     least = max(0.0, float(np.median(list(effects.values()))))
     pool = [one for one in effects if effects[one] >= least]
-    latents, found = grow(pooled[pooling], latent, pool, scales, positive, size)
+    latents, found = finding.grow(pooling, latent, pool, texts, positive, size)
     recipe = replace(
-        single, kind="recipe", latents=latents, scales=[float(scales[one]) for one in latents], auroc_finding=found[-1],
+        single, kind="recipe", latents=latents, scales=[scale[one] for one in latents], auroc_finding=found[-1],
         auroc_folds=curve[len(latents) - 1], null=float(null_recipe),
     )  # fmt: skip
     if effect and len(latents) > 1:
@@ -139,77 +206,15 @@ def search(
     return single, recipe
 
 
-class Ranked:
-    """Every latent ranked over some texts, once for each pooling: AUROCs of many labellings are then one product each."""
-
-    def __init__(self, pooled: dict[str, Any], rules: Rules):
-        self.rules = rules
-        self.ranks = {pooling: column_ranks(matrix) for pooling, matrix in pooled.items()}
-
-    def best(self, positive: np.ndarray) -> list[tuple[str, int, float]]:
-        """The best detectors as (pooling, latent, AUROC), best first; a latent comes in with its better pooling only."""
-        scores = np.stack([auroc_of_ranks(ranks, positive[None])[0] for ranks in self.ranks.values()])
-        row = scores.argmax(axis=0)
-        highest = scores.max(axis=0)
-        order = np.argsort(-highest, kind="stable")[: max(self.rules.candidates, self.rules.recipe_pool)]
-        names = list(self.ranks)
-        return [(names[row[latent]], int(latent), float(highest[latent])) for latent in order]
-
-
-def grow(
-    matrix, first: int, pool: Sequence[int], scales: np.ndarray, positive: np.ndarray, size: int
-) -> tuple[list[int], list[float]]:
-    """Up to `size` latents, each the one that adds most to the AUROC of the sum in dose units; and the AUROCs so far.
-
-    `matrix` is the pooled firings `[text, latent]` of the texts of `positive`.
-    """
-    column = {one: matrix[:, [one]].toarray().ravel() / max(scales[one], 1e-12) for one in {first, *pool}}
-    latents, total = [first], column[first]
-    scores = [auroc(total, positive)]
-    while len(latents) < size and (left := [one for one in pool if one not in latents]):
-        added = {one: auroc(total + column[one], positive) for one in left}
-        latents.append(max(left, key=added.__getitem__))
-        total = total + column[latents[-1]]
-        scores.append(added[latents[-1]])
-    return latents, scores
-
-
-def _over_folds(pooled: dict, scales: np.ndarray, positive: np.ndarray, fold: np.ndarray, rules: Rules) -> list[float]:
-    """AUROC of recipes of 1, 2, ... latents on left-out topic folds, each searched for (by detection) on the rest alone."""
-    curves = []
-    for one in np.unique(fold):
-        out, rest = fold == one, fold != one
-        if not positive[out].any() or positive[out].all() or not positive[rest].any() or positive[rest].all():
-            continue
-        ranked = Ranked({pooling: matrix.tocsr()[rest].tocsc() for pooling, matrix in pooled.items()}, rules)
-        candidates = ranked.best(positive[rest])
-        pooling, first, _ = candidates[0]
-        pool = [latent for _, latent, _ in candidates]
-        matrix = pooled[pooling].tocsr()
-        latents, _ = grow(matrix[rest].tocsc(), first, pool, scales, positive[rest], rules.recipe_size)
-        sums = np.cumsum(matrix[out][:, latents].toarray() / np.maximum(scales[latents], 1e-12), axis=1)
-        curves.append([auroc(values, positive[out]) for values in sums.T])
-    if not curves:
-        return [0.5]
-    sizes = min(map(len, curves))
-    return [float(np.mean([curve[size] for curve in curves])) for size in range(sizes)]
-
-
-def _null(ranked: Ranked, pooled: dict, scales: np.ndarray, shuffled: np.ndarray, size: int) -> tuple[float, float]:
-    """AUROC on shuffled labels of the single latent, and of the recipe of this size, that detection alone finds for them."""
-    candidates = ranked.best(shuffled)
-    pooling, first, _ = candidates[0]
-    _, scores = grow(pooled[pooling], first, [latent for _, latent, _ in candidates], scales, shuffled, size)
-    return scores[0], scores[-1]
-
-
 def check(
     pools: Pools, table: TextTable, concept: str, choice: Choice, chosen: bool, rng: np.random.Generator,
 ) -> Label:  # fmt: skip
     """The evidence on held-out texts for a frozen choice; p only, the verdict needs all concepts (`decide`)."""
 
+    everywhere = pools.score(choice.pooling, choice.latents, choice.scales)
+
     def values(texts: np.ndarray) -> np.ndarray:
-        return pools.score(choice.pooling, choice.latents, choice.scales, texts)
+        return everywhere[texts]
 
     def against(own: np.ndarray, others: np.ndarray) -> float | None:
         if not len(own) or not len(others):

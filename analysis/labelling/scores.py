@@ -17,38 +17,39 @@ def auroc(values: np.ndarray, positive: np.ndarray) -> float:
     return (ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
 
 
-def column_ranks(pooled: sparse.csc_array) -> np.ndarray:
-    """Ranks of every latent's values over texts, `[text, latent]`, ties sharing their mean rank.
+class Ordered:
+    """Firings `[text, latent]` sorted within each latent, once: the AUROCs of all latents for many labellings follow.
 
     Only texts at which a latent fires are sorted; the silent ones tie at the bottom (values are never negative).
     """
-    n_texts, d_sae = pooled.shape
-    pooled = pooled.tocsc()
-    pooled.eliminate_zeros()
-    count = np.diff(pooled.indptr)
-    ranks = np.empty((n_texts, d_sae), dtype=np.float32)
-    ranks[:] = (n_texts - count + 1) / 2  # the mean of ranks 1 .. number of silent texts
-    column = np.repeat(np.arange(d_sae), count)
-    order = np.lexsort((pooled.data, column))
-    place = np.arange(len(order)) - pooled.indptr[column[order]] + 1 + (n_texts - count)[column[order]]
-    value, owner = pooled.data[order], column[order]
-    fresh = np.ones(len(order), dtype=bool)
-    fresh[1:] = (value[1:] != value[:-1]) | (owner[1:] != owner[:-1])
-    group = np.cumsum(fresh) - 1
-    mean_place = np.bincount(group, weights=place) / np.bincount(group) if len(order) else np.zeros(0)
-    ranks[pooled.indices[order], owner] = mean_place[group]
-    return ranks
 
+    def __init__(self, pooled: sparse.csc_array):
+        pooled = pooled.tocsc()
+        pooled.eliminate_zeros()
+        self.d_sae = pooled.shape[1]
+        column = np.repeat(np.arange(self.d_sae), np.diff(pooled.indptr))
+        order = np.lexsort((pooled.data, column))
+        value, owner = pooled.data[order], column[order]
+        fresh = np.ones(len(order), dtype=bool)
+        fresh[1:] = (value[1:] != value[:-1]) | (owner[1:] != owner[:-1])
+        self.text = pooled.indices[order]
+        self.start = np.flatnonzero(fresh)  # of each group of equal values
+        self.latent = owner[self.start]  # of each group
 
-def auroc_of_ranks(ranks: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    """AUROC of every latent for one or many labellings: ranks `[text, latent]`, positive `[..., text]` -> `[..., latent]`.
-
-    Every labelling has the same number of positives.
-    """
-    n_positive = int(positive.reshape(-1, positive.shape[-1])[0].sum())
-    n_negative = positive.shape[-1] - n_positive
-    sums = positive.astype(np.float32) @ ranks
-    return (sums - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
+    def aurocs(self, positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
+        """[latent] AUROC of the positive texts against the negative ones, both `[text]` bool; others do not count."""
+        n_positive, n_negative = int(positive.sum()), int(negative.sum())
+        if not len(self.start):
+            return np.full(self.d_sae, 0.5)
+        above = np.add.reduceat(positive[self.text].astype(float), self.start)
+        level = np.add.reduceat(negative[self.text].astype(float), self.start)
+        firing_positive = np.bincount(self.latent, above, self.d_sae)
+        firing_negative = np.bincount(self.latent, level, self.d_sae)
+        earlier = np.cumsum(firing_negative) - firing_negative  # those of the latents before this one
+        below = np.cumsum(level) - level - earlier[self.latent]
+        silent = n_negative - firing_negative
+        wins = np.bincount(self.latent, above * (silent[self.latent] + below + 0.5 * level), self.d_sae)
+        return (wins + 0.5 * (n_positive - firing_positive) * silent) / (n_positive * n_negative)
 
 
 def permutation_p(values: np.ndarray, positive: np.ndarray, rng: np.random.Generator, draws: int = 20_000) -> float:
