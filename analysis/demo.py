@@ -152,7 +152,7 @@ def ending(summary: dict[str, Any], out: str | Path) -> str:
         (
             "clamps",
             f"{clamps['validated']} of {clamps['tested']} validated; controls {clamps['control_validated']} of "
-            f"{clamps['control_tested']} (in {clamps['concepts_with_a_control']} concepts); difference of means {clamps['diff_means_validated']} of {clamps['diff_means_tested']}",
+            f"{clamps['control_tested']} (concepts with one: {clamps['concepts_with_a_control']}); difference of means {clamps['diff_means_validated']} of {clamps['diff_means_tested']}",
         ),
         ("cheating", f"{rates or 'not run'} (n = {work['n']} impossible tasks an arm)"),
         ("seconds", ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in summary["seconds"].items())),

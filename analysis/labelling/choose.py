@@ -93,7 +93,7 @@ def choose_labels(
     finding = Finding(pools, table, rules)
     labels: list[Label] = []
     for concept in concepts:
-        single, recipe = search(finding, table, concept, rng, rules, effect)
+        single, recipe = search(finding, table, concept, rng, effect)
         better = recipe if recipe.auroc_folds > single.auroc_folds and len(recipe.latents) > 1 else single
         labels += [check(pools, table, concept, choice, choice is better, rng) for choice in (single, recipe)]
         progress(concept)
@@ -171,13 +171,14 @@ class Finding:
 
 
 def search(
-    finding: Finding, table: TextTable, concept: str, rng: np.random.Generator, rules: Rules, effect: Effect | None
+    finding: Finding, table: TextTable, concept: str, rng: np.random.Generator, effect: Effect | None
 ) -> tuple[Choice, Choice]:
     """The best single latent and the best recipe on finding texts.
 
     How many latents the recipe has is decided by topic folds: a recipe of each size is searched for without a fold's
     texts and scored on them. The same folds say what a search like this is worth (`auroc_folds`).
     """
+    rules = finding.rules
     own, others = table.positives(concept, "finding"), table.negatives(concept, "finding")
     texts = np.searchsorted(finding.texts, np.concatenate([own, others]))
     positive = np.arange(len(texts)) < len(own)

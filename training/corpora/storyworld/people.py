@@ -71,11 +71,6 @@ BOYS = [
     "Mark",
 ]
 AGES = ("child", "child", "grown-up", "grown-up", "old")
-TITLES = {
-    "child": ("{0}", "{0}", "{0}", "little {0}", "young {0}"),
-    "grown-up": ("{0}", "{0}", "{0}"),
-    "old": ("old {0}", "{0}", "{0}"),
-}
 
 KIN = {
     "happy": ("joyful",), "joyful": ("happy", "excited"), "excited": ("joyful", "hopeful"), "proud": ("happy",),
