@@ -2,6 +2,7 @@
 
 Leaves cfg.json and sae_weights.safetensors (SAELens' layout), spec.json, quality.json and journal.jsonl. Settings come
 from a recipe's name or a YAML file, then --set, then flags; a later one wins. Ctrl-C saves the run; --resume goes on.
+Many processes train one SAE together: torchrun --nproc-per-node 4 -m commands train ... (see --latent-ranks).
 """
 
 import argparse
@@ -26,11 +27,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_spec_flags(parser.add_argument_group("further fields"), TrainSpec, skip=MAIN)
 
 
-def run(arguments: argparse.Namespace) -> Answer:
-    spec = spec_of(arguments)
-    from training.loop import train
+def run(arguments: argparse.Namespace) -> Answer | None:
+    from training.ranks import one_voice
 
-    folder = train(spec, resume=arguments.resume)
+    with one_voice() as first:
+        spec = spec_of(arguments)
+        from training.loop import train
+
+        folder = train(spec, resume=arguments.resume)
+    if not first:
+        return None
     quality = json.loads((folder / "quality.json").read_text())
     text = (
         f"{folder}: explained variance {quality['explained_variance']:.3f}, L0 {quality['l0']:.1f}, "

@@ -53,6 +53,16 @@ class Journal:
             self.run = None
 
 
+class NoJournal(Journal):
+    """The journal of a process that leaves it to another to keep one."""
+
+    def __init__(self) -> None:
+        self.run = None
+
+    def write(self, step: int, **entry: Any) -> None:
+        pass
+
+
 def read_journal(path: str | Path) -> list[dict[str, Any]]:
     """The entries of a journal; a last line that was cut off in the middle is left out."""
     lines = Path(path).read_text().splitlines(keepends=True)

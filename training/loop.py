@@ -15,17 +15,20 @@ from tqdm import tqdm
 from saes.autoencoder import SparseAutoencoder, freeze_threshold
 from saes.checkpoint import save_sae
 from saes.kernels.choose import choose_step
+from saes.kernels.slices import latents_of, whole_sae
 from saes.kernels.step import StepMetrics
 from saes.scaling import fold_scale, measure_scale
 from saes.site import Site
-from training.activations.harvest import harvest
+from training.activations.batch import ActivationBatch
+from training.activations.shared import shared_harvest
 from training.activations.shuffle import ShuffleState, shuffled_rows
 from training.corpora.corpus import repeated, split_off, texts, windows
 from training.evaluate import evaluate
-from training.journal import Journal
+from training.journal import Journal, NoJournal
 from training.language_models.language_model import LanguageModel, Tokens
 from training.language_models.opening import open_model
 from training.optimiser import learning_rate
+from training.ranks import Ranks, join_ranks, launched, restarted
 from training.run_state import asked_to_stop, load_run_state, remove_run_state, replace_file, save_run_state
 from training.spec import TrainSpec
 
@@ -33,7 +36,7 @@ log = logging.getLogger(__name__)
 
 SPEC, QUALITY = "spec.json", "quality.json"
 
-FREE = {"out", "device", "journal_every", "save_seconds", "wandb", "wandb_project"}
+FREE = {"out", "device", "journal_every", "latent_ranks", "save_seconds", "wandb", "wandb_project"}
 """Fields that a resumed run may change: they do not decide what comes out."""
 
 
@@ -43,57 +46,70 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
 
     Ctrl-C and SIGTERM save the whole state before a KeyboardInterrupt leaves; with ``resume`` the same spec goes
     on from there to the very same SAE. Until the end the folder holds no checkpoint, so none is ever half-written.
+
+    Under torchrun every process calls this with the same spec, and together they train the SAE that one would. A run
+    may be resumed by another number of them.
     """
     folder = spec.folder
-    state = _state_to_go_on_from(spec, folder, resume)
+    ranks, device = join_ranks(spec.latent_ranks, spec.batch_rows, spec.device)
+    state = _state_to_go_on_from(spec, folder, resume or restarted())
+    if not ranks.agree(-1 if state is None else -2 if state == "finished" else state["step"]):
+        raise ValueError(f"the processes see different files in {folder}: all machines must share its file system")
     if state == "finished":
         return folder
 
-    model = open_model(spec.model, spec.device, spec.dtype, spec.through, spec.revision)
+    model = open_model(spec.model, device, spec.dtype, spec.through, spec.revision)
     d_in = model.width(spec.hook_name)
     site = Site(model.name, spec.hook_name, spec.revision, spec.dtype)
     training_windows = _windows(spec, model, held_out=False)
-    sae = SparseAutoencoder(spec.sae_config(d_in), seed=spec.seed).to(model.device)
-    step_once = choose_step(sae, spec.step_settings(), spec.kernels)
+    sae = SparseAutoencoder(spec.sae_config(d_in), seed=spec.seed)
     if state is None:
         step, seconds_before = 0, 0.0
-        first_rows = [batch.rows().float() for batch in _first_batches(spec, model)]
+        first_rows = [batch.rows().float() for batch in _first_batches(spec, model, ranks)]
         scale = measure_scale(first_rows)
         sae.start_at_mean(torch.cat(first_rows) * scale)
         del first_rows  # not to be held through the whole run
         shuffle = ShuffleState()
-        _begin_folder(spec, folder)
+        if ranks.first:
+            _begin_folder(spec, folder)
     else:
         step, seconds_before, scale = state["step"], state["seconds"], state["scale"]
         sae.load_state_dict(state["sae"])
-        step_once.load_state_dict(state["training_step"])
         shuffle = _moved(ShuffleState.from_state_dict(state["shuffle"]), model.device)
-        del state
+    sae = latents_of(sae, ranks.axes).to(model.device)
+    step_once = choose_step(sae, spec.step_settings(), spec.kernels)
+    if state is not None:
+        step_once.load_state_dict(state["training_step"])
+    del state
     log.info("training %s at %s on %d activations, %d to a step", spec.sparsity, site, spec.tokens, spec.batch_rows)
 
+    if not ranks.first:
+        journal = NoJournal()
     journal = journal or Journal(folder, spec.wandb, spec.wandb_project, dataclasses.asdict(spec), after_step=step)
     unread = islice(training_windows, shuffle.batches_taken, None)
-    batches = shuffled_rows(
-        harvest(model, spec.hook_name, unread), spec.buffer_rows, spec.batch_rows, spec.seed, shuffle, spec.repeats
-    )
+    read = shared_harvest(model, spec.hook_name, unread, ranks)
+    batches = shuffled_rows(read, spec.buffer_rows, spec.batch_rows, spec.seed, shuffle, spec.repeats)
     bar = tqdm(total=spec.steps * spec.batch_rows, initial=step * spec.batch_rows, desc="train", unit="tok",
-               unit_scale=True, disable=not progress)  # fmt: skip
+               unit_scale=True, disable=not (progress and ranks.first))  # fmt: skip
     began = saved = time.monotonic()
     began_at = step
 
     def save() -> None:
         if not all(weight.isfinite().all() for weight in sae.parameters()):  # a loss is from before its step
             raise ValueError(f"weights are NaN or infinite at step {step}: a lower lr may do")
+        whole, step_state = whole_sae(sae), step_once.state_dict()  # gathered from all ranks
+        if whole is None:
+            return
         seconds = seconds_before + time.monotonic() - began
-        whole = {"spec": spec.to_json(), "step": step, "seconds": seconds, "scale": scale, "sae": sae.state_dict(),
-                 "training_step": step_once.state_dict(), "shuffle": shuffle.state_dict()}  # fmt: skip
-        save_run_state(folder, whole)
+        everything = {"spec": spec.to_json(), "step": step, "seconds": seconds, "scale": scale,
+                      "sae": whole.state_dict(), "training_step": step_state, "shuffle": shuffle.state_dict()}  # fmt: skip
+        save_run_state(folder, everything)
 
     try:
-        with asked_to_stop() as stop, bar:
+        with asked_to_stop(patient=launched()) as stop, bar:
             while step < spec.steps:
                 lr = learning_rate(step, spec.steps, spec.peak_lr, spec.warmup, spec.decay)
-                metrics = step_once(next(batches) * scale, lr)
+                metrics = step_once(ranks.axes.own(next(batches)) * scale, lr)
                 step += 1
                 bar.update(spec.batch_rows)
                 if step % spec.journal_every == 0 or step == spec.steps:
@@ -102,26 +118,30 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
                     journal.write(step, tokens=step * spec.batch_rows, lr=lr, **entry, tokens_per_second=round(rate))
                     bar.set_postfix(ev=f"{entry['explained_variance']:.3f}", l0=f"{entry['l0']:.0f}",
                                     dead=f"{entry['dead']:.0%}")  # fmt: skip
-                stopping = stop()
-                if stopping or time.monotonic() - saved > spec.save_seconds:
+                stopping, due = ranks.any(stop(), time.monotonic() - saved > spec.save_seconds)
+                if stopping or due:
                     _entry(metrics, step)  # nothing that went NaN since the journal's last line may be saved
                     save()
                     saved = time.monotonic()
                 if stopping:
                     raise KeyboardInterrupt(f"stopped at step {step} of {spec.steps}; {folder} can be resumed")
-        finished = fold_scale(sae, scale)
-        if spec.sparsity == "batch_topk":
-            finished = freeze_threshold(finished)
         save()  # the quality may still be interrupted
-        quality = evaluate(model, finished, spec.hook_name, _held_out(spec, model))
-        seconds = seconds_before + time.monotonic() - began
-        quality |= {"tokens_trained": spec.steps * spec.batch_rows, "seconds": round(seconds, 1)}
-        _write_json(folder / QUALITY, quality)
-        save_sae(fold_scale(sae, scale), folder, site, _metadata(spec, model, scale, quality))
-        journal.write(step, quality=quality)
+        whole = whole_sae(sae)
+        if whole is not None:
+            whole.to(model.device)
+            finished = fold_scale(whole, scale)
+            if spec.sparsity == "batch_topk":
+                finished = freeze_threshold(finished)
+            quality = evaluate(model, finished, spec.hook_name, _held_out(spec, model))
+            seconds = seconds_before + time.monotonic() - began
+            quality |= {"tokens_trained": spec.steps * spec.batch_rows, "seconds": round(seconds, 1)}
+            _write_json(folder / QUALITY, quality)
+            save_sae(fold_scale(whole, scale), folder, site, _metadata(spec, model, scale, quality))
+            journal.write(step, quality=quality)
+            remove_run_state(folder)
     finally:
         journal.close()
-    remove_run_state(folder)
+    ranks.wait()  # so that whoever goes on finds the folder whole
     return folder
 
 
@@ -136,8 +156,9 @@ def _windows(spec: TrainSpec, model: LanguageModel, held_out: bool) -> Iterator[
     return windows(documents() if held_out else repeated(documents), model, context, spec.window_batch)
 
 
-def _first_batches(spec: TrainSpec, model: LanguageModel) -> Iterator[Any]:
-    return harvest(model, spec.hook_name, islice(_windows(spec, model, held_out=False), spec.scale_batches))
+def _first_batches(spec: TrainSpec, model: LanguageModel, ranks: Ranks) -> Iterator[ActivationBatch]:
+    first = islice(_windows(spec, model, held_out=False), spec.scale_batches)
+    return shared_harvest(model, spec.hook_name, first, ranks)
 
 
 def _held_out(spec: TrainSpec, model: LanguageModel) -> Iterator[Tokens]:

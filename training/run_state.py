@@ -66,8 +66,11 @@ def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 @contextmanager
-def asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """A question that says True once SIGINT or SIGTERM came; a second one acts as it would have without us."""
+def asked_to_stop(patient: bool = False) -> Iterator[Callable[[], bool]]:
+    """A question that says True once SIGINT or SIGTERM came; a second one acts as it would have without us.
+
+    A ``patient`` one takes a second for the first again: under torchrun, Ctrl-C comes from the terminal and from there.
+    """
     asked = False
     if threading.current_thread() is not threading.main_thread():  # where Python allows no signal handlers
         yield lambda: False
@@ -78,7 +81,8 @@ def asked_to_stop() -> Iterator[Callable[[], bool]]:
     def note(number: int, frame: Any) -> None:
         nonlocal asked
         asked = True
-        give_back()
+        if not patient:
+            give_back()
 
     def give_back() -> None:
         for kind, handler in before.items():

@@ -53,6 +53,9 @@ class TrainSpec:
     """Activations in the shuffle buffer."""
     kernels: str = "auto"
     """Which kernel computes the step: auto, reference or cpu."""
+    latent_ranks: int = 1
+    """Of torchrun's processes, how many share one copy of the dictionary: each owns a part of the latents. The others
+    share out the rows."""
 
     l1_coefficient: float = 5.0
     """Weight of relu's penalty on values."""
@@ -104,6 +107,7 @@ class TrainSpec:
             "scale_batches",
             "held_out_tokens",
             "journal_every",
+            "latent_ranks",
         )
         for name in at_least_one:
             if getattr(self, name) < 1:
@@ -114,6 +118,8 @@ class TrainSpec:
             raise ValueError(
                 f"buffer_rows must be at least twice batch_rows ({self.batch_rows}), got {self.buffer_rows}"
             )
+        if self.d_sae % self.latent_ranks:
+            raise ValueError(f"latent_ranks must divide d_sae ({self.d_sae}), got {self.latent_ranks}")
         if not (0 <= self.warmup <= 1 and 0 <= self.decay <= 1):
             raise ValueError("warmup and decay are shares of the steps, between 0 and 1")
         if self.lr is not None and not self.lr > 0:

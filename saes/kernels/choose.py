@@ -6,7 +6,9 @@ import torch
 
 from saes.autoencoder import SparseAutoencoder
 from saes.kernels.cpu import SparseStep
+from saes.kernels.parallel import ParallelStep
 from saes.kernels.reference import ReferenceStep
+from saes.kernels.slices import LatentSlice
 from saes.kernels.step import StepSettings, TrainingStep
 
 log = logging.getLogger(__name__)
@@ -15,7 +17,8 @@ KERNELS = ("auto", "reference", "cpu")
 
 
 def choose_step(sae: SparseAutoencoder, settings: StepSettings | None = None, kernels: str = "auto") -> TrainingStep:
-    """The training step for ``sae``: the sparse one for topk and batch_topk on the CPU, else the reference.
+    """The training step for ``sae``: the sparse one for topk and batch_topk on the CPU, else the reference; for one
+    rank's slice of an SAE, the parallel one.
 
     Every kernel computes the same update, so the choice changes the speed alone.
     """
@@ -29,12 +32,20 @@ def choose_step(sae: SparseAutoencoder, settings: StepSettings | None = None, ke
             f"the cpu kernel trains topk and batch_topk in float32 on the CPU, not {sparsity} in {sae.W_dec.dtype} on "
             f"{device}; kernels='auto' chooses one that does"
         )
+    if isinstance(sae, LatentSlice):
+        sparse = suits_cpu and kernels != "reference"
+        log.info("training step: parallel kernel (%s on %s), %s", sparsity, device, "sparse" if sparse else "dense")
+        return ParallelStep(sae, settings, candidates() if sparse else None)
     if kernels == "reference" or not suits_cpu:
         log.info("training step: reference kernel (%s on %s)", sparsity, device)
         return ReferenceStep(sae, settings)
-    candidates = torch.bfloat16 if multiplies_bfloat16() else torch.float32
-    log.info("training step: sparse cpu kernel (%s, candidates in %s)", sparsity, candidates)
-    return SparseStep(sae, settings, candidates)
+    log.info("training step: sparse cpu kernel (%s, candidates in %s)", sparsity, candidates())
+    return SparseStep(sae, settings, candidates())
+
+
+def candidates() -> torch.dtype:
+    """What the sparse sums' encoder product is computed in on this processor."""
+    return torch.bfloat16 if multiplies_bfloat16() else torch.float32
 
 
 def multiplies_bfloat16() -> bool:

@@ -18,6 +18,8 @@ class StepSettings:
     """Adam's decay of the first and second moment."""
     eps: float = 1e-8
     """Adam's guard against division by zero."""
+    clip_norm: float | None = None
+    """How long the gradient of all parameters together may be; a longer one is shortened to it. None: any length."""
     auxk_coefficient: float = 1 / 32
     """Weight of the dead-latent rescue of topk and batch_topk; 0 switches it off."""
     k_aux: int | None = None
@@ -38,6 +40,8 @@ class StepSettings:
     def __post_init__(self):
         if self.auxk_rows < 1 or self.dead_after_rows < 1 or (self.k_aux is not None and self.k_aux < 1):
             raise ValueError("auxk_rows, dead_after_rows and k_aux must be at least 1")
+        if self.clip_norm is not None and self.clip_norm <= 0:
+            raise ValueError(f"clip_norm must be above 0, got {self.clip_norm}")
         if self.bandwidth <= 0 or not 0 < self.threshold_decay <= 1:
             raise ValueError("bandwidth must be above 0 and threshold_decay between 0 and 1")
 
@@ -100,6 +104,8 @@ class Update:
         """One step down the gradients in ``.grad``; ``fired`` says which latents did in the batch of ``rows``."""
         W_dec, gradient = self.sae.W_dec, self.sae.W_dec.grad
         assert gradient is not None
+        if self.settings.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.sae.parameters(), self.settings.clip_norm)
         # Without its part along the row, which renormalising takes back, Adam's moments hold only what can be learned.
         gradient.addcmul_((gradient * W_dec).sum(1, keepdim=True), W_dec, value=-1)
         for group in self.optimiser.param_groups:
