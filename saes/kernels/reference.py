@@ -46,6 +46,9 @@ class ReferenceStep:
     def rows_since_fired(self) -> Tensor:
         return self.update.rows_since_fired
 
+    def settle(self) -> None:
+        """Nothing to do: every step moves every row."""
+
     def state_dict(self) -> dict[str, Any]:
         return self.update.state_dict()
 
