@@ -41,7 +41,7 @@ def test_choice(sparsity, kernels, kind, caplog):
 def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match="not relu"):
         choose_step(SparseAutoencoder(SAEConfig(4, 16, "relu")), kernels="cpu")
-    with pytest.raises(ValueError, match="in torch.float64"):
+    with pytest.raises(ValueError, match=r"in torch\.float64"):
         choose_step(SparseAutoencoder(SAEConfig(4, 16, k=2)).double(), kernels="native")
     with pytest.raises(ValueError, match="unknown kernels"):
         choose_step(SparseAutoencoder(SAEConfig(4, 16, k=2)), kernels="fast")
