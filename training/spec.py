@@ -30,7 +30,7 @@ class TrainSpec:
     """The folder to make; empty is a name made of model, hook name and SAE, under ./checkpoints."""
 
     sparsity: str = "topk"
-    """topk, batch_topk, jump_relu or relu."""
+    """topk, batch_topk, jump_relu, relu or gated."""
     d_sae: int = 4096
     """Number of latents."""
     k: int = 32
@@ -59,7 +59,7 @@ class TrainSpec:
     """Which kernel computes the step: auto, reference or cpu."""
 
     l1_coefficient: float = 5.0
-    """Weight of relu's penalty on values."""
+    """Weight of the penalty on values (relu) or on open gates (gated)."""
     l0_coefficient: float = 1.0
     """Weight of jump_relu's penalty on the number of firing latents."""
     bandwidth: float = 0.05

@@ -27,7 +27,7 @@ class StepSettings:
     dead_after_rows: int = 1_000_000
     """A latent that fired in none of this many rows counts as dead."""
     l1_coefficient: float = 5.0
-    """Weight of relu's penalty on values."""
+    """Weight of the penalty on values, of relu, or on the open gates, of gated."""
     l0_coefficient: float = 1.0
     """Weight of jump_relu's penalty on the number of firing latents."""
     bandwidth: float = 0.05
