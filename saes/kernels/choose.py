@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 KERNELS = ("auto", "reference", "cpu", "native")
 
-SUITS = {"cpu": ("topk", "batch_topk"), "native": ("topk", "batch_topk", "relu", "jump_relu")}
+SUITS = {"cpu": ("topk", "batch_topk"), "native": ("topk", "batch_topk", "relu", "jump_relu", "gated")}
 """The sparsities that the kernels for the CPU know."""
 
 
