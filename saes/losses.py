@@ -1,11 +1,14 @@
 """What training makes small: reconstruction, the sparsity penalties, and the rescue of dead latents."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from saes.sparsity import fires, largest
+
+Sum = Callable[[Float[Tensor, "row d_in"]], Float[Tensor, "row d_in"]]
 
 
 class Loss(NamedTuple):
@@ -32,6 +35,22 @@ def l1(z: Float[Tensor, "row d_sae"], W_dec: Float[Tensor, "d_sae d_in"]) -> Flo
     Circuits Updates April 2024).
     """
     return (z * W_dec.norm(dim=1)).sum(1).mean()
+
+
+def through_gate(
+    x: Float[Tensor, "row d_in"],
+    gate: Float[Tensor, "row d_sae"],
+    W_dec: Float[Tensor, "d_sae d_in"],
+    b_dec: Float[Tensor, " d_in"],
+    over_latents: Sum = lambda part: part,
+) -> Float[Tensor, ""]:
+    """How badly the open gates of a gated SAE alone reconstruct ``x`` (arXiv:2404.16014, equation 8).
+
+    It keeps the gate's directions honest, since the reconstruction itself sends no gradient through it. The decoder only
+    reads here: its gradient is held back, so that it serves the reconstruction alone. Where ``gate`` and ``W_dec`` hold
+    only some of the latents, ``over_latents`` adds up what others make of theirs.
+    """
+    return reconstruction(x, over_latents(gate.relu() @ W_dec.detach()) + b_dec.detach())
 
 
 def l0(pre: Float[Tensor, "row d_sae"], threshold: Float[Tensor, " d_sae"], bandwidth: float) -> Float[Tensor, ""]:

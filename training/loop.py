@@ -14,12 +14,13 @@ from tqdm import tqdm
 
 from saes.autoencoder import SparseAutoencoder, freeze_threshold
 from saes.checkpoint import save_sae
-from saes.kernels.choose import choose_step
+from saes.kernels.choose import choose_step, settled
 from saes.kernels.slices import latents_of, whole_sae
 from saes.kernels.step import StepMetrics
 from saes.scaling import fold_scale, measure_scale
 from saes.site import Site
 from training.activations.batch import ActivationBatch
+from training.activations.lasting import with_lasting
 from training.activations.shared import shared_harvest
 from training.activations.shuffle import ShuffleState, shuffled_rows
 from training.corpora.corpus import repeated, split_off, texts, windows
@@ -75,6 +76,8 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
     else:
         step, seconds_before, scale = state["step"], state["seconds"], state["scale"]
         sae.load_state_dict(state["sae"])
+        if ranks.size > 1:
+            state["training_step"] = settled(sae, spec.step_settings(), state["training_step"])
         shuffle = _moved(ShuffleState.from_state_dict(state["shuffle"]), model.device)
     sae = latents_of(sae, ranks.axes).to(model.device)
     step_once = choose_step(sae, spec.step_settings(), spec.kernels)
@@ -87,8 +90,9 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
         journal = NoJournal()
     journal = journal or Journal(folder, spec.wandb, spec.wandb_project, dataclasses.asdict(spec), after_step=step)
     unread = islice(training_windows, shuffle.batches_taken, None)
-    read = shared_harvest(model, spec.hook_name, unread, ranks)
-    batches = shuffled_rows(read, spec.buffer_rows, spec.batch_rows, spec.seed, shuffle, spec.repeats)
+    harvested = shared_harvest(model, spec.hook_name, unread, ranks)
+    lasting = with_lasting(harvested, spec.lasting_share, spec.lasting_window)
+    batches = shuffled_rows(lasting, spec.buffer_rows, spec.batch_rows, spec.seed, shuffle, spec.repeats)
     bar = tqdm(total=spec.steps * spec.batch_rows, initial=step * spec.batch_rows, desc="train", unit="tok",
                unit_scale=True, disable=not (progress and ranks.first))  # fmt: skip
     began = saved = time.monotonic()
@@ -125,6 +129,7 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
                     saved = time.monotonic()
                 if stopping:
                     raise KeyboardInterrupt(f"stopped at step {step} of {spec.steps}; {folder} can be resumed")
+        step_once.settle()
         save()  # the quality may still be interrupted
         whole = whole_sae(sae)
         if whole is not None:

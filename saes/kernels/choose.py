@@ -1,11 +1,14 @@
 """Which kernel computes the training step: chosen by itself, said in the log, and open to being forced."""
 
 import logging
+from typing import Any
 
 import torch
 
 from saes.autoencoder import SparseAutoencoder
 from saes.kernels.cpu import SparseStep
+from saes.kernels.native import compiled
+from saes.kernels.native_step import NativeStep
 from saes.kernels.parallel import ParallelStep
 from saes.kernels.reference import ReferenceStep
 from saes.kernels.slices import LatentSlice
@@ -13,39 +16,67 @@ from saes.kernels.step import StepSettings, TrainingStep
 
 log = logging.getLogger(__name__)
 
-KERNELS = ("auto", "reference", "cpu")
+KERNELS = ("auto", "reference", "cpu", "native")
+
+SUITS = {"cpu": ("topk", "batch_topk"), "native": ("topk", "batch_topk", "relu", "jump_relu", "gated")}
+"""The sparsities that the kernels for the CPU know."""
 
 
 def choose_step(sae: SparseAutoencoder, settings: StepSettings | None = None, kernels: str = "auto") -> TrainingStep:
-    """The training step for ``sae``: the sparse one for topk and batch_topk on the CPU, else the reference; for one
-    rank's slice of an SAE, the parallel one.
+    """The training step for ``sae``: on the CPU the compiled kernels where there is a compiler, else the same sums in
+    PyTorch; else the reference. For one rank's slice of an SAE the parallel one.
 
-    Every kernel computes the same update, so the choice changes the speed alone.
+    Every kernel computes the same update (native_step.py says how nearly), so the choice changes the speed alone.
     """
     if kernels not in KERNELS:
         raise ValueError(f"unknown kernels {kernels!r}; one of {', '.join(KERNELS)}")
     settings = settings or StepSettings()
     device, sparsity = sae.W_dec.device.type, sae.config.sparsity
-    suits_cpu = device == "cpu" and sparsity in ("topk", "batch_topk") and sae.W_dec.dtype == torch.float32
-    if kernels == "cpu" and not suits_cpu:
+    suits = {
+        name: device == "cpu" and sparsity in known and sae.W_dec.dtype == torch.float32
+        for name, known in SUITS.items()
+    }
+    if kernels in suits and not suits[kernels]:
         raise ValueError(
-            f"the cpu kernel trains topk and batch_topk in float32 on the CPU, not {sparsity} in {sae.W_dec.dtype} on "
-            f"{device}; kernels='auto' chooses one that does"
+            f"the {kernels} kernel trains {', '.join(SUITS[kernels])} in float32 on the CPU, not {sparsity} in "
+            f"{sae.W_dec.dtype} on {device}; kernels='auto' chooses one that does"
         )
+    candidates = torch.bfloat16 if multiplies_bfloat16() else torch.float32
     if isinstance(sae, LatentSlice):
-        sparse = suits_cpu and kernels != "reference"
-        log.info("training step: parallel kernel (%s on %s), %s", sparsity, device, "sparse" if sparse else "dense")
-        return ParallelStep(sae, settings, candidates() if sparse else None)
-    if kernels == "reference" or not suits_cpu:
-        log.info("training step: reference kernel (%s on %s)", sparsity, device)
-        return ReferenceStep(sae, settings)
-    log.info("training step: sparse cpu kernel (%s, candidates in %s)", sparsity, candidates())
-    return SparseStep(sae, settings, candidates())
+        if kernels == "native":
+            raise ValueError("the native kernel trains in one process; among several, leave kernels out")
+        sparse = suits["cpu"] and kernels != "reference"
+        log.info("training step: parallel, %s (%s on %s)", "sparse" if sparse else "dense", sparsity, device)
+        return ParallelStep(sae, settings, candidates if sparse else None)
+    if kernels in ("auto", "native") and suits["native"]:
+        library = compiled()
+        if library is not None:
+            log.info("training step: compiled cpu kernels (%s, candidates in %s)", sparsity, candidates)
+            return NativeStep(sae, settings, library, candidates)
+        if kernels == "native":
+            raise ValueError(
+                "the native kernel needs a C++ compiler that can build it: install one, or leave kernels out"
+            )
+    if kernels in ("auto", "cpu") and suits["cpu"]:
+        log.info("training step: sparse cpu kernel in PyTorch (%s, candidates in %s)", sparsity, candidates)
+        return SparseStep(sae, settings, candidates)
+    log.info("training step: reference kernel (%s on %s)", sparsity, device)
+    return ReferenceStep(sae, settings)
 
 
-def candidates() -> torch.dtype:
-    """What the sparse sums' encoder product is computed in on this processor."""
-    return torch.bfloat16 if multiplies_bfloat16() else torch.float32
+def settled(sae: SparseAutoencoder, settings: StepSettings, state: dict[str, Any]) -> dict[str, Any]:
+    """A step's ``state`` as a kernel that lets no row rest would have it; ``sae`` is brought up to date with it."""
+    if "rest" not in state:
+        return state
+    library = compiled()
+    if library is None:
+        raise ValueError(
+            "this run was saved by the compiled kernels: other kernels go on with it where a C++ compiler is"
+        )
+    step = NativeStep(sae, settings, library)
+    step.load_state_dict(state)
+    step.settle()
+    return step.update.state_dict()
 
 
 def multiplies_bfloat16() -> bool:

@@ -93,6 +93,9 @@ class ParallelStep:
     def rows_since_fired(self) -> Tensor:
         return self.update.rows_since_fired
 
+    def settle(self) -> None:
+        """Nothing to do: every step moves every row."""
+
     def state_dict(self) -> dict[str, Any]:
         """The state of the whole SAE on the first rank, empty on the others; all must ask."""
         return whole_state(self.sae, self.update.state_dict())
@@ -108,7 +111,7 @@ class ParallelStep:
         pre = sae.pre_activations(x)
         z = self._activate(pre)
         x_hat = latent.summed(sae.decode(z) if latent.first else z @ sae.W_dec)
-        loss = loss_of(sae, self.settings, x, pre, z, x_hat, None)
+        loss = loss_of(sae, self.settings, x, pre, z, x_hat, None, latent.summed)
         terms = dict(loss.terms)
         error = (x_hat - x).detach()
         if rescue is not None:

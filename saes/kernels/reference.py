@@ -16,10 +16,10 @@ from saes.quality import explained_variance
 class ReferenceStep:
     """A TrainingStep by autograd."""
 
-    def __init__(self, sae: SparseAutoencoder, settings: StepSettings):
+    def __init__(self, sae: SparseAutoencoder, settings: StepSettings, update: Update | None = None):
         self.sae = sae
         self.settings = settings
-        self.update = Update(sae, settings, fused=False)
+        self.update = update or Update(sae, settings, fused=False)
 
     def __call__(self, x: Float[Tensor, "row d_in"], lr: float) -> StepMetrics:
         sae, dead = self.sae, self.update.dead()
@@ -46,6 +46,9 @@ class ReferenceStep:
     def rows_since_fired(self) -> Tensor:
         return self.update.rows_since_fired
 
+    def settle(self) -> None:
+        """Nothing to do: every step moves every row."""
+
     def state_dict(self) -> dict[str, Any]:
         return self.update.state_dict()
 
@@ -61,12 +64,20 @@ def loss_of(
     z: Float[Tensor, "row d_sae"],
     x_hat: Float[Tensor, "row d_in"],
     dead: Tensor | None,
+    over_latents: losses.Sum = lambda part: part,
 ) -> Loss:
-    """The loss that belongs to the SAE's sparsity: a penalty where values are free, a rescue where they compete."""
+    """The loss that belongs to the SAE's sparsity: a penalty where values are free, a rescue where they compete.
+
+    ``over_latents`` sums partial reconstructions where the SAE is one rank's slice of a whole one.
+    """
     fit = losses.reconstruction(x, x_hat)
     match sae.config.sparsity:
         case "relu":
             return Loss.of(reconstruction=fit, l1=settings.l1_coefficient * losses.l1(z, sae.W_dec))
+        case "gated":
+            sparse = settings.l1_coefficient * losses.l1(pre.relu(), sae.W_dec)
+            gate = losses.through_gate(x, pre, sae.W_dec, sae.b_dec, over_latents)
+            return Loss.of(reconstruction=fit, l1=sparse, gate=gate)
         case "jump_relu":
             fired = losses.l0(pre, sae.threshold, settings.bandwidth)
             return Loss.of(reconstruction=fit, l0=settings.l0_coefficient * fired)

@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from saes.autoencoder import SAEConfig, SparseAutoencoder
 from saes.kernels.axes import Axes
 
-LATENT_DIM = {"W_enc": 1, "W_dec": 0, "b_enc": 0, "threshold": 0, "b_dec": None, "running_threshold": None}
+LATENT_DIM = {
+    "W_enc": 1, "W_dec": 0, "b_enc": 0, "threshold": 0, "b_gate": 0, "r_mag": 0, "b_mag": 0,
+    "b_dec": None, "running_threshold": None,
+}  # fmt: skip
 """Which dimension of each tensor counts latents; None: every rank holds it whole. A new architecture adds its own."""
 
 
@@ -87,7 +90,7 @@ def whole_state(sae: LatentSlice, state: dict[str, Any]) -> dict[str, Any]:
 
 def own_state(sae: LatentSlice, state: dict[str, Any]) -> dict[str, Any]:
     """The part of a whole SAE's state that belongs to this rank's latents."""
-    counts = sae.cut("b_enc", state["rows_since_fired"])  # one a latent, as b_enc
+    counts = sae.cut("W_dec", state["rows_since_fired"])  # a number a latent
     return state | {"optimiser": _moments(sae, state["optimiser"], sae.cut), "rows_since_fired": counts}
 
 

@@ -17,7 +17,7 @@ D_IN, D_SAE, K, ROWS, STEPS = 12, 64, 5, 48, 6
 LEARNS = StepSettings(
     dead_after_rows=60, k_aux=7, auxk_rows=20, clip_norm=2.0, l1_coefficient=0.05, l0_coefficient=0.05, bandwidth=0.5
 )
-SPARSITIES = ("topk", "batch_topk", "relu", "jump_relu")
+SPARSITIES = ("topk", "batch_topk", "relu", "jump_relu", "gated")
 CASES = {
     **{f"{sparsity}/dense": (sparsity, None, {}, {}) for sparsity in SPARSITIES},
     **{f"{sparsity}/sparse": (sparsity, torch.float32, {}, {}) for sparsity in SPARSITIES[:2]},
@@ -48,9 +48,9 @@ def autoencoder(case):
     sae = SparseAutoencoder(SAEConfig(**{"d_in": D_IN, "d_sae": D_SAE, "sparsity": sparsity, "k": K} | changes), seed=2)
     sae.start_at_mean(activations(999))
     with torch.no_grad():
-        sae.b_enc.normal_(std=0.05, generator=torch.Generator().manual_seed(1))
-        sae.b_enc[3::5] -= 50  # dead: unevenly many on each rank
-        sae.b_enc[:20] -= 50
+        sae.bias.normal_(std=0.05, generator=torch.Generator().manual_seed(1))
+        sae.bias[3::5] -= 50  # dead: unevenly many on each rank
+        sae.bias[:20] -= 50
     return sae
 
 
