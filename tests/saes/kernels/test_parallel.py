@@ -9,7 +9,7 @@ import torch
 from saes.autoencoder import SAEConfig, SparseAutoencoder
 from saes.kernels.parallel import ParallelStep
 from saes.kernels.reference import ReferenceStep
-from saes.kernels.slices import LatentSlice, latents_of, whole_sae
+from saes.kernels.slices import latents_of, whole_sae
 from saes.kernels.step import StepSettings
 from tests.processes import on_ranks
 
@@ -141,12 +141,3 @@ def test_the_cases_reach_what_they_are_for(truths):
     assert not torch.allclose(free, truths["topk/dense"][0]["W_dec"], atol=1e-4), (
         "neither clipping nor rescue did anything"
     )
-
-
-def test_one_process_needs_no_slice():
-    from saes.kernels.axes import ALONE
-
-    sae = autoencoder("topk/dense")
-    assert latents_of(sae, ALONE) is sae
-    assert whole_sae(sae) is sae
-    assert not isinstance(sae, LatentSlice)
