@@ -52,7 +52,7 @@ class TrainSpec:
     buffer_rows: int = 65536
     """Activations in the shuffle buffer."""
     kernels: str = "auto"
-    """Which kernel computes the step: auto, reference or cpu."""
+    """Which kernel computes the step: auto, reference, cpu or gpu."""
 
     l1_coefficient: float = 5.0
     """Weight of relu's penalty on values."""
