@@ -19,6 +19,7 @@ from saes.kernels.step import StepMetrics
 from saes.scaling import fold_scale, measure_scale
 from saes.site import Site
 from training.activations.harvest import harvest
+from training.activations.lasting import with_lasting
 from training.activations.shuffle import ShuffleState, shuffled_rows
 from training.corpora.corpus import repeated, split_off, texts, windows
 from training.evaluate import evaluate
@@ -73,9 +74,8 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
 
     journal = journal or Journal(folder, spec.wandb, spec.wandb_project, dataclasses.asdict(spec), after_step=step)
     unread = islice(training_windows, shuffle.batches_taken, None)
-    batches = shuffled_rows(
-        harvest(model, spec.hook_name, unread), spec.buffer_rows, spec.batch_rows, spec.seed, shuffle, spec.repeats
-    )
+    harvested = with_lasting(harvest(model, spec.hook_name, unread), spec.lasting_share, spec.lasting_window)
+    batches = shuffled_rows(harvested, spec.buffer_rows, spec.batch_rows, spec.seed, shuffle, spec.repeats)
     bar = tqdm(total=spec.steps * spec.batch_rows, initial=step * spec.batch_rows, desc="train", unit="tok",
                unit_scale=True, disable=not progress)  # fmt: skip
     began = saved = time.monotonic()

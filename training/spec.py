@@ -30,7 +30,7 @@ class TrainSpec:
     """The folder to make; empty is a name made of model, hook name and SAE, under ./checkpoints."""
 
     sparsity: str = "topk"
-    """topk, batch_topk, jump_relu or relu."""
+    """topk, batch_topk, jump_relu, relu or gated."""
     d_sae: int = 4096
     """Number of latents."""
     k: int = 32
@@ -39,6 +39,10 @@ class TrainSpec:
     """How many activations to train on, one a token; repeated ones count again."""
     repeats: int = 1
     """How often each activation is learned from, at different times: reading it costs a forward pass."""
+    lasting_share: float = 0.0
+    """The share of activations that give way to the mean of their neighbours in the text, so that what lasts is learned."""
+    lasting_window: int = 16
+    """Tokens in such a mean."""
     seed: int = 0
 
     lr: float | None = None
@@ -55,7 +59,7 @@ class TrainSpec:
     """Which kernel computes the step: auto, reference, cpu or gpu."""
 
     l1_coefficient: float = 5.0
-    """Weight of relu's penalty on values."""
+    """Weight of the penalty on values (relu) or on open gates (gated)."""
     l0_coefficient: float = 1.0
     """Weight of jump_relu's penalty on the number of firing latents."""
     bandwidth: float = 0.05
@@ -101,6 +105,7 @@ class TrainSpec:
         at_least_one = (
             "tokens",
             "repeats",
+            "lasting_window",
             "batch_rows",
             "window_batch",
             "scale_batches",
@@ -116,6 +121,8 @@ class TrainSpec:
             raise ValueError(
                 f"buffer_rows must be at least twice batch_rows ({self.batch_rows}), got {self.buffer_rows}"
             )
+        if not 0 <= self.lasting_share <= 1:
+            raise ValueError(f"lasting_share lies between 0 and 1, got {self.lasting_share}")
         if not (0 <= self.warmup <= 1 and 0 <= self.decay <= 1):
             raise ValueError("warmup and decay are shares of the steps, between 0 and 1")
         if self.lr is not None and not self.lr > 0:

@@ -16,10 +16,10 @@ from saes.quality import explained_variance
 class ReferenceStep:
     """A TrainingStep by autograd."""
 
-    def __init__(self, sae: SparseAutoencoder, settings: StepSettings):
+    def __init__(self, sae: SparseAutoencoder, settings: StepSettings, update: Update | None = None):
         self.sae = sae
         self.settings = settings
-        self.update = Update(sae, settings, fused=False)
+        self.update = update or Update(sae, settings, fused=False)
 
     def __call__(self, x: Float[Tensor, "row d_in"], lr: float) -> StepMetrics:
         sae, dead = self.sae, self.update.dead()
@@ -70,6 +70,10 @@ def loss_of(
     match sae.config.sparsity:
         case "relu":
             return Loss.of(reconstruction=fit, l1=settings.l1_coefficient * losses.l1(z, sae.W_dec))
+        case "gated":
+            sparse = settings.l1_coefficient * losses.l1(pre.relu(), sae.W_dec)
+            gate = losses.through_gate(x, pre, sae.W_dec, sae.b_dec)
+            return Loss.of(reconstruction=fit, l1=sparse, gate=gate)
         case "jump_relu":
             fired = losses.l0(pre, sae.threshold, settings.bandwidth)
             return Loss.of(reconstruction=fit, l0=settings.l0_coefficient * fired)

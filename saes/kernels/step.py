@@ -27,7 +27,7 @@ class StepSettings:
     dead_after_rows: int = 1_000_000
     """A latent that fired in none of this many rows counts as dead."""
     l1_coefficient: float = 5.0
-    """Weight of relu's penalty on values."""
+    """Weight of the penalty on values, of relu, or on the open gates, of gated."""
     l0_coefficient: float = 1.0
     """Weight of jump_relu's penalty on the number of firing latents."""
     bandwidth: float = 0.05
@@ -113,13 +113,22 @@ class Update:
             torch.nn.utils.clip_grad_norm_(self.sae.parameters(), self.settings.clip_norm)
         # Without its part along the row, which renormalising takes back, Adam's moments hold only what can be learned.
         gradient.addcmul_((gradient * W_dec).sum(1, keepdim=True), W_dec, value=-1)
+        self.step(lr)
+        W_dec.div_(W_dec.norm(dim=1, keepdim=True).clamp_(min=1e-12))
+        self.count(fired, rows)
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        """Adam on the parameters that have a gradient in ``.grad``, which is used up."""
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         self.optimiser.step()
         self.optimiser.zero_grad()
-        W_dec.div_(W_dec.norm(dim=1, keepdim=True).clamp_(min=1e-12))
         if self.sae.config.sparsity == "jump_relu":
             self.sae.threshold.clamp_(min=0)
+
+    def count(self, fired: Bool[Tensor, " d_sae"], rows: int) -> None:
+        """Note which latents fired in the batch of ``rows``."""
         self.rows_since_fired.add_(rows).masked_fill_(fired, 0)
         self.rows_seen += rows
 
