@@ -56,7 +56,7 @@ class TrainSpec:
     buffer_rows: int = 65536
     """Activations in the shuffle buffer."""
     kernels: str = "auto"
-    """Which kernel computes the step: auto, reference, cpu or gpu."""
+    """Which kernel computes the step: auto, reference, cpu, native or gpu."""
 
     l1_coefficient: float = 5.0
     """Weight of the penalty on values (relu) or on open gates (gated)."""

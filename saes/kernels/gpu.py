@@ -49,8 +49,8 @@ class GpuStep:
     def _step(self, x: Float[Tensor, "row d_in"], lr: float) -> StepMetrics:
         sae, rows = self.sae, len(x)
         x_in = sae.centred(x).contiguous()
-        dead = self.update.dead() if self.settings.auxk_coefficient else None
-        looked_at = 0 if dead is None else min(self.settings.auxk_rows, rows)
+        dead = self.update.dead()
+        looked_at = min(self.settings.auxk_rows, rows) if self.settings.auxk_coefficient and dead is not None else 0
         code, rescue = self._select(x_in, dead, looked_at)
 
         # What is left over: x_hat - x, and below it the same for the rescue's attempt at its rows.
@@ -216,8 +216,7 @@ class GpuStep:
     def _count_rows(self, code: "SlotCode", rows: int) -> None:
         latents = torch.where(code.latents < 0, self.sae.d_sae, code.latents).long()
         fired = torch.zeros(self.sae.d_sae + 1, dtype=torch.bool, device=latents.device).scatter_(0, latents, True)
-        self.update.rows_since_fired.add_(rows).masked_fill_(fired[:-1], 0)
-        self.update.rows_seen += rows
+        self.update.count(fired[:-1], rows)
 
     # ---- Adam's state, kept where torch's Adam keeps it: any kernel goes on from it
 
