@@ -79,7 +79,9 @@ def test_steps_are_the_references(sparsity, clip_norm):
     assert float(last.terms["auxk"]) > 0
 
 
-@pytest.mark.parametrize(("sparsity", "d_in", "d_sae", "k", "rows"), [("topk", 100, 33, 1, 5), ("batch_topk", 3, 70, 2, 9)])
+@pytest.mark.parametrize(
+    ("sparsity", "d_in", "d_sae", "k", "rows"), [("topk", 100, 33, 1, 5), ("batch_topk", 3, 70, 2, 9)]
+)
 def test_odd_sizes(sparsity, d_in, d_sae, k, rows):
     compare(sparsity, 1, rows, StepSettings(**SETTINGS), d_in=d_in, d_sae=d_sae, k=k, apply_b_dec_to_input=False)
 
