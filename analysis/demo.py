@@ -48,8 +48,8 @@ def demo(
     where it can; `fresh` begins again. `settings` are "field=value" changes to the SAE's recipe.
     """
     from analysis.cases.workshop import CLAMPED, workshop
-    from analysis.clamping.validate import validate
-    from analysis.labelling.label import label
+    from analysis.clamping.journey import validate
+    from analysis.labelling.journey import label
     from training.language_models.opening import find_folder, open_model
     from training.loop import FREE, train
     from training.recipes import recipe as recipe_named

@@ -208,9 +208,7 @@ class GpuStep:
         second.mul_(adam.beta2).addcmul_(grad, grad, value=adam.fresh2)
         sae.b_dec.addcdiv_(first, (second.sqrt() / adam.root).add_(adam.eps), value=-adam.rate)
 
-    def _b_dec_grad(
-        self, direct: Float[Tensor, " d_in"], sums: "triton_latents.LatentSums"
-    ) -> Float[Tensor, " d_in"]:
+    def _b_dec_grad(self, direct: Float[Tensor, " d_in"], sums: "triton_latents.LatentSums") -> Float[Tensor, " d_in"]:
         return direct - sums.b_enc_part if self.sae.config.apply_b_dec_to_input else direct
 
     def _count_rows(self, code: "SlotCode", rows: int) -> None:

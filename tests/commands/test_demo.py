@@ -71,8 +71,8 @@ def stubbed(monkeypatch, tmp_path, tiny_model, make_study):
             [WorkshopArm(arm, 2.0, 0.5, 0.4, 0.6, 0.1, 0.5, 18, 0.4, float("nan"), 0.0, 20, 10) for arm in ARMS],
         )
 
-    monkeypatch.setattr("analysis.labelling.label.label", label)
-    monkeypatch.setattr("analysis.clamping.validate.validate", validate)
+    monkeypatch.setattr("analysis.labelling.journey.label", label)
+    monkeypatch.setattr("analysis.clamping.journey.validate", validate)
     monkeypatch.setattr("analysis.cases.workshop.workshop", workshop)
     monkeypatch.setattr("commands.__main__.sys.argv", ["saes"])
     monkeypatch.setattr(journey, "load_concepts", lambda _: FakeConcepts())
