@@ -32,6 +32,10 @@ SMALL = (
 )
 
 
+UNSET = {"out": "x", "context": 64, "sites": "blocks.0.hook_resid_post", "grid": "{k: [8, 16]}", "activations": "x",
+         "shuffle_seed": 1, "aligned_with": "blocks.0.hook_resid_post"}  # fmt: skip
+
+
 def parsed(*words: str) -> argparse.Namespace:
     parser = OneLineParser(prog="saes train")
     train.add_arguments(parser)
@@ -53,7 +57,7 @@ def test_every_field_of_the_spec_is_a_flag():
     words = []
     for name, kind in TrainSpec.__dataclass_fields__.items():
         if name not in ("seed", "device", "corpus_split", "lr", "revision"):
-            value = getattr(TrainSpec(), name) or {"out": "x", "context": 64}[name]
+            value = getattr(TrainSpec(), name) or UNSET[name]
             words += ["--" + name.replace("_", "-"), str(value)]
             assert kind is not None
     found = given(parsed(*words, "--lr", "1e-3"), TrainSpec)
