@@ -13,27 +13,7 @@ from training.evaluate import evaluate
 from training.journal import Journal, read_journal
 from training.loop import train
 from training.run_state import load_run_state
-from training.spec import TrainSpec
 from training.windows import held_out_windows
-
-
-@pytest.fixture
-def corpus(tmp_path):
-    words = ["The cat sat on the mat.", "Nora was proud.", "Rain fell on the barn.", "Tom laughed and ran away."]
-    lines = "\n<|endoftext|>\n".join(f"{words[n % 4]} {words[(n * 7 + 3) % 4]} Then {n}." for n in range(200))
-    path = tmp_path / "corpus.txt"
-    path.write_text(lines)
-    return path
-
-
-@pytest.fixture
-def spec(model_folders, corpus, tmp_path):
-    site = "blocks.1.hook_resid_post"
-    return TrainSpec(
-        model=str(model_folders["llama"]), hook_name=site, corpus=str(corpus), d_sae=64, k=4,
-        tokens=64 * 30, batch_rows=64, buffer_rows=256, window_batch=4, context=32, scale_batches=2,
-        held_out_tokens=256, lr=3e-3, journal_every=5, dead_after_rows=512, out=str(tmp_path / "out"), device="cpu",
-    )  # fmt: skip
 
 
 class StoppedAt(Journal):
