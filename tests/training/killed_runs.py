@@ -1,9 +1,9 @@
 """Trains tiny SAEs in child processes that are killed at random moments, and says what became of them.
 
-    python killed_runs.py SPEC.json SPARSITY KILLS
+    python killed_runs.py SPEC.json KILLS SPARSITY...
 
 A process of its own, because it forks: everything is imported and the language model opened once, so that a child costs
-no start. Prints a JSON object: how many kills, where they hit, and the weights of both runs as hashes.
+no start. Fails where a run did not become what it is without kills; prints a JSON object of the kills by sparsity.
 """
 
 import hashlib
@@ -81,11 +81,20 @@ def whole(folder):
 
 def main():
     torch.set_num_threads(1)
-    spec = TrainSpec.from_yaml(sys.argv[1]).with_fields(sparsity=sys.argv[2])
-    wanted = int(sys.argv[3])
+    os.fsync = lambda _: None  # slow, and for power cuts only: a killed process loses nothing that it has written
+    spec = TrainSpec.from_yaml(sys.argv[1])
     model = open_model(spec.model, "cpu")
     source.open_model = lambda *_: model
-    rng = random.Random(sys.argv[2])
+    out = Path(spec.out)
+    print(json.dumps({
+        sparsity: killed_again_and_again(spec.with_fields(sparsity=sparsity, out=str(out / sparsity)), int(sys.argv[2]))
+        for sparsity in sys.argv[3:]
+    }))  # fmt: skip
+
+
+def killed_again_and_again(spec, wanted):
+    """So many kills, over as many runs as it takes; every run has to become what it is without."""
+    rng = random.Random(spec.sparsity)
     out = Path(spec.out)
 
     started = time.monotonic()
@@ -117,7 +126,7 @@ def main():
                 kills.append("moment" if tries % 2 else planted)
         result, expected = whole(killed.folder), whole(uninterrupted.folder)
         assert result == expected, (result, expected)
-    print(json.dumps({"kills": kills, "with_a_state": states, "runs": runs, "seconds": seconds}))
+    return {"kills": kills, "with_a_state": states, "runs": runs, "seconds": seconds}
 
 
 if __name__ == "__main__":
