@@ -65,9 +65,12 @@ def mapping(text: str) -> dict[str, Any]:
     """`{d_sae: [1024, 4096]}`, as YAML."""
     import yaml
 
-    found = yaml.safe_load(text)
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError:
+        found = None
     if not isinstance(found, dict):
-        raise ValueError(f"{text!r} is not of the form {{field: [value, value]}}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form {{field: [value, value]}}")
     return found
 
 

@@ -96,6 +96,12 @@ def test_a_field_s_docstring_is_its_help():
         (("--model", "./gone"), "there is no model folder ./gone"),
         (("--sparsity", "dense"), "sparsity"),
         (("--tokens", "1.5"), "tokens"),
+        (("--grid", "{k"), "not of the form {field: [value, value]}"),
+        (("--grid", "{context: [32, 64]}"), "grid cannot vary 'context'"),
+        (
+            ("--activations", "./gone"),
+            "gone holds no activations (no manifest.json): `saes harvest` makes such a folder",
+        ),
     ],
 )
 def test_mistakes(run, words, said):
