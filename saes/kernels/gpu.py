@@ -150,7 +150,9 @@ class GpuStep:
         values, places = scores.topk(min(k, slots), sorted=False)
         latents = latents.gather(1, places)
         fires = values > (0 if relu else -torch.inf)
-        return SlotCode.of(values.flatten(), latents.flatten(), fires.flatten(), _starts(*values.shape, x_in.device))
+        return SlotCode.of(
+            values.flatten(), latents.flatten(), fires.flatten(), _starts(rows, values.shape[1], x_in.device)
+        )
 
     def _cut(
         self, x_in: Float[Tensor, "row d_in"], latents: Int32[Tensor, " slot"], offsets: Int64[Tensor, " row_and_end"]
