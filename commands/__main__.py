@@ -20,7 +20,12 @@ VERBS = {
         "label": "find latents that carry emotion concepts, and check them on held-out texts",
         "validate": "test the labels by clamping, against matched controls",
     },
+    "train on a cluster": {
+        "plan": "what a training run will cost, before it is started",
+        "submit": "hand a training run to Slurm",
+    },
     "look at what was found": {
+        "evaluate": "how good checkpoints are on held-out text, and their frontier",
         "clamp": "write with latents clamped, beside the baseline",
         "show": "what a checkpoint, a study or a feature is",
     },

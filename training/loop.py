@@ -21,7 +21,7 @@ from saes.site import Site
 from training.activations.harvest import harvest
 from training.activations.shuffle import ShuffleState, shuffled_rows
 from training.corpora.corpus import repeated, split_off, texts, windows
-from training.evaluate import evaluate
+from training.evaluate import QUALITY, evaluate, held_out_windows
 from training.journal import Journal
 from training.language_models.language_model import LanguageModel, Tokens
 from training.language_models.opening import open_model
@@ -31,7 +31,7 @@ from training.spec import TrainSpec
 
 log = logging.getLogger(__name__)
 
-SPEC, QUALITY = "spec.json", "quality.json"
+SPEC = "spec.json"
 
 FREE = {"out", "device", "journal_every", "save_seconds", "wandb", "wandb_project"}
 """Fields that a resumed run may change: they do not decide what comes out."""
@@ -142,12 +142,8 @@ def _first_batches(spec: TrainSpec, model: LanguageModel) -> Iterator[Any]:
 
 def _held_out(spec: TrainSpec, model: LanguageModel) -> Iterator[Tokens]:
     """Windows of held-out documents, about as many tokens as the spec says."""
-    tokens = 0
-    for batch in _windows(spec, model, held_out=True):
-        yield batch
-        tokens += batch.ids.numel()
-        if tokens >= spec.held_out_tokens:
-            return
+    place = (spec.corpus_split, spec.corpus_column)
+    return held_out_windows(model, spec.corpus, spec.held_out_tokens, spec.context, spec.window_batch, *place)
 
 
 # ---- what it leaves
