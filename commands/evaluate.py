@@ -104,7 +104,9 @@ def _places(folders: list[Path], out: str | None) -> dict[Path, Path | None]:
     names = [folder.name for folder in folders]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        raise ValueError(f"two checkpoints are called {sorted(twice)[0]}, so one --out cannot keep both: evaluate them apart")
+        raise ValueError(
+            f"two checkpoints are called {sorted(twice)[0]}, so one --out cannot keep both: evaluate them apart"
+        )
     return {folder: Path(out) / folder.name for folder in folders}
 
 

@@ -140,14 +140,19 @@ def evaluate_checkpoints(
     for folder in folders:
         sae, site, metadata = open_dictionary(folder)
         spec = _spec_beside(folder)
-        name, corpus = held_out.model or site.model, held_out.corpus or spec.get("corpus") or metadata.get("dataset_path")
+        name, corpus = (
+            held_out.model or site.model,
+            held_out.corpus or spec.get("corpus") or metadata.get("dataset_path"),
+        )
         if name == "unknown" or site.hook_name == "unknown":
-            raise ValueError(f"{folder} does not say which model and hook name it is of; --model names the model" )
+            raise ValueError(f"{folder} does not say which model and hook name it is of; --model names the model")
         if not corpus:
             raise ValueError(f"{folder} does not say what it was trained on: name a text with --corpus")
         key = (name, site.revision, site.numerics)
         if key not in opened:
-            opened[key] = open_model(name, device, site.numerics, revision=site.revision if not held_out.model else None)
+            opened[key] = open_model(
+                name, device, site.numerics, revision=site.revision if not held_out.model else None
+            )
         model = opened[key]
         tokens = held_out.tokens or spec.get("held_out_tokens") or 32_768
         batches = held_out_windows(

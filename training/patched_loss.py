@@ -12,7 +12,9 @@ from training.activations.harvest import within_reach
 from training.language_models.language_model import LanguageModel, Tokens
 
 NOTHING_PREDICTED = "no token to predict: the texts are empty or of one token each"
-NOTHING_TO_RECOVER = "zeros there cost the model nothing, so there is no loss to recover: is the hook name the right one?"
+NOTHING_TO_RECOVER = (
+    "zeros there cost the model nothing, so there is no loss to recover: is the hook name the right one?"
+)
 ROWS_AT_ONCE = 1024
 
 LENS = ("ce_loss_without_sae", "ce_loss_with_sae", "ce_loss_with_ablation", "kl_div_with_sae", "kl_div_with_ablation")
@@ -91,7 +93,9 @@ def losses_of(model: LanguageModel, dictionary: Dictionary, hook_name: str, toke
 
 def averaged(losses: Mapping[str, float]) -> dict[str, float]:
     """Means and recovered shares of losses that losses_of gave for one batch of tokens, or summed over many."""
-    ours = {name: losses[name] / losses["tokens"] for name in ("ce", "ce_patched", "ce_ablated", "kl_patched", "kl_ablated")}
+    ours = {
+        name: losses[name] / losses["tokens"] for name in ("ce", "ce_patched", "ce_ablated", "kl_patched", "kl_ablated")
+    }
     found = {
         "ce_recovered": recovered(ours["ce"], ours["ce_patched"], ours["ce_ablated"]),
         "kl_recovered": recovered(0.0, ours["kl_patched"], ours["kl_ablated"]),

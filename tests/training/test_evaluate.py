@@ -19,7 +19,9 @@ SITE = "blocks.1.hook_resid_post"
 @pytest.fixture
 def corpus(tmp_path):
     path = tmp_path / "corpus.txt"
-    path.write_text("\n<|endoftext|>\n".join(f"Rain fell {number} times, and Tom laughed." * 3 for number in range(120)))
+    path.write_text(
+        "\n<|endoftext|>\n".join(f"Rain fell {number} times, and Tom laughed." * 3 for number in range(120))
+    )
     return path
 
 
