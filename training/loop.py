@@ -109,6 +109,7 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
                     saved = time.monotonic()
                 if stopping:
                     raise KeyboardInterrupt(f"stopped at step {step} of {spec.steps}; {folder} can be resumed")
+        step_once.settle()
         finished = fold_scale(sae, scale)
         if spec.sparsity == "batch_topk":
             finished = freeze_threshold(finished)

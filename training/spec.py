@@ -64,6 +64,8 @@ class TrainSpec:
     """Weight of the rescue of dead latents (topk, batch_topk); 0 switches it off."""
     dead_after_rows: int = 1_000_000
     """A latent that fired in none of this many activations counts as dead."""
+    clip_norm: float | None = None
+    """The gradient, all parameters together, is made no longer than this; None leaves it as it is."""
 
     corpus_split: str | None = None
     """The split of a data set."""
@@ -142,7 +144,7 @@ class TrainSpec:
         return SAEConfig(d_in, self.d_sae, self.sparsity, self.k)
 
     def step_settings(self) -> StepSettings:
-        names = ("l1_coefficient", "l0_coefficient", "bandwidth", "auxk_coefficient", "dead_after_rows")
+        names = ("l1_coefficient", "l0_coefficient", "bandwidth", "auxk_coefficient", "dead_after_rows", "clip_norm")
         return StepSettings(**{name: getattr(self, name) for name in names})
 
     # ---- from and to what people write

@@ -6,35 +6,53 @@ import torch
 
 from saes.autoencoder import SparseAutoencoder
 from saes.kernels.cpu import SparseStep
+from saes.kernels.native import compiled
+from saes.kernels.native_step import NativeStep
 from saes.kernels.reference import ReferenceStep
 from saes.kernels.step import StepSettings, TrainingStep
 
 log = logging.getLogger(__name__)
 
-KERNELS = ("auto", "reference", "cpu")
+KERNELS = ("auto", "reference", "cpu", "native")
+
+SUITS = {"cpu": ("topk", "batch_topk"), "native": ("topk", "batch_topk", "relu", "jump_relu")}
+"""The sparsities that the kernels for the CPU know."""
 
 
 def choose_step(sae: SparseAutoencoder, settings: StepSettings | None = None, kernels: str = "auto") -> TrainingStep:
-    """The training step for ``sae``: the sparse one for topk and batch_topk on the CPU, else the reference.
+    """The training step for ``sae``: on the CPU the compiled kernels where there is a compiler, else the same sums in
+    PyTorch; else the reference.
 
-    Every kernel computes the same update, so the choice changes the speed alone.
+    Every kernel computes the same update (native_step.py says how nearly), so the choice changes the speed alone.
     """
     if kernels not in KERNELS:
         raise ValueError(f"unknown kernels {kernels!r}; one of {', '.join(KERNELS)}")
     settings = settings or StepSettings()
     device, sparsity = sae.W_dec.device.type, sae.config.sparsity
-    suits_cpu = device == "cpu" and sparsity in ("topk", "batch_topk") and sae.W_dec.dtype == torch.float32
-    if kernels == "cpu" and not suits_cpu:
+    suits = {
+        name: device == "cpu" and sparsity in known and sae.W_dec.dtype == torch.float32
+        for name, known in SUITS.items()
+    }
+    if kernels in suits and not suits[kernels]:
         raise ValueError(
-            f"the cpu kernel trains topk and batch_topk in float32 on the CPU, not {sparsity} in {sae.W_dec.dtype} on "
-            f"{device}; kernels='auto' chooses one that does"
+            f"the {kernels} kernel trains {', '.join(SUITS[kernels])} in float32 on the CPU, not {sparsity} in "
+            f"{sae.W_dec.dtype} on {device}; kernels='auto' chooses one that does"
         )
-    if kernels == "reference" or not suits_cpu:
-        log.info("training step: reference kernel (%s on %s)", sparsity, device)
-        return ReferenceStep(sae, settings)
     candidates = torch.bfloat16 if multiplies_bfloat16() else torch.float32
-    log.info("training step: sparse cpu kernel (%s, candidates in %s)", sparsity, candidates)
-    return SparseStep(sae, settings, candidates)
+    if kernels in ("auto", "native") and suits["native"]:
+        library = compiled()
+        if library is not None:
+            log.info("training step: compiled cpu kernels (%s, candidates in %s)", sparsity, candidates)
+            return NativeStep(sae, settings, library, candidates)
+        if kernels == "native":
+            raise ValueError(
+                "the native kernel needs a C++ compiler that can build it: install one, or leave kernels out"
+            )
+    if kernels in ("auto", "cpu") and suits["cpu"]:
+        log.info("training step: sparse cpu kernel in PyTorch (%s, candidates in %s)", sparsity, candidates)
+        return SparseStep(sae, settings, candidates)
+    log.info("training step: reference kernel (%s on %s)", sparsity, device)
+    return ReferenceStep(sae, settings)
 
 
 def multiplies_bfloat16() -> bool:

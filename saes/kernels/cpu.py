@@ -86,6 +86,9 @@ class SparseStep:
     def rows_since_fired(self) -> Tensor:
         return self.update.rows_since_fired
 
+    def settle(self) -> None:
+        """Nothing to do: every step moves every row."""
+
     def state_dict(self) -> dict[str, Any]:
         return self.update.state_dict()
 

@@ -16,10 +16,10 @@ from saes.quality import explained_variance
 class ReferenceStep:
     """A TrainingStep by autograd."""
 
-    def __init__(self, sae: SparseAutoencoder, settings: StepSettings):
+    def __init__(self, sae: SparseAutoencoder, settings: StepSettings, update: Update | None = None):
         self.sae = sae
         self.settings = settings
-        self.update = Update(sae, settings, fused=False)
+        self.update = update or Update(sae, settings, fused=False)
 
     def __call__(self, x: Float[Tensor, "row d_in"], lr: float) -> StepMetrics:
         sae, dead = self.sae, self.update.dead()
@@ -45,6 +45,9 @@ class ReferenceStep:
     @property
     def rows_since_fired(self) -> Tensor:
         return self.update.rows_since_fired
+
+    def settle(self) -> None:
+        """Nothing to do: every step moves every row."""
 
     def state_dict(self) -> dict[str, Any]:
         return self.update.state_dict()

@@ -34,12 +34,16 @@ class StepSettings:
     """Width around a jump_relu's threshold in which the threshold learns."""
     threshold_decay: float = 0.01
     """Share of each new batch in the running threshold of a batch_topk."""
+    clip_norm: float | None = None
+    """The gradient, all parameters together, is made no longer than this; None leaves it as it is."""
 
     def __post_init__(self):
         if self.auxk_rows < 1 or self.dead_after_rows < 1 or (self.k_aux is not None and self.k_aux < 1):
             raise ValueError("auxk_rows, dead_after_rows and k_aux must be at least 1")
         if self.bandwidth <= 0 or not 0 < self.threshold_decay <= 1:
             raise ValueError("bandwidth must be above 0 and threshold_decay between 0 and 1")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ValueError(f"clip_norm must be above 0, or left out, got {self.clip_norm}")
 
     def k_aux_of(self, sae: SparseAutoencoder) -> int:
         """How many dead latents help at a row of this SAE."""
@@ -75,6 +79,11 @@ class TrainingStep(Protocol):
         """[d_sae] int64: rows seen since each latent last fired."""
         ...
 
+    def settle(self) -> None:
+        """Bring every weight up to date: a kernel may let rows rest while they have no gradient. To be called before the
+        SAE is used for anything but the next step."""
+        ...
+
     def state_dict(self) -> dict[str, Any]:
         """All that, beside the SAE's own state_dict, an exact resume needs."""
         ...
@@ -100,15 +109,26 @@ class Update:
         """One step down the gradients in ``.grad``; ``fired`` says which latents did in the batch of ``rows``."""
         W_dec, gradient = self.sae.W_dec, self.sae.W_dec.grad
         assert gradient is not None
+        if self.settings.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.sae.parameters(), self.settings.clip_norm)
         # Without its part along the row, which renormalising takes back, Adam's moments hold only what can be learned.
         gradient.addcmul_((gradient * W_dec).sum(1, keepdim=True), W_dec, value=-1)
+        self.step(lr)
+        W_dec.div_(W_dec.norm(dim=1, keepdim=True).clamp_(min=1e-12))
+        self.count(fired, rows)
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        """Adam on the parameters that have a gradient in ``.grad``, which is used up."""
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         self.optimiser.step()
         self.optimiser.zero_grad()
-        W_dec.div_(W_dec.norm(dim=1, keepdim=True).clamp_(min=1e-12))
         if self.sae.config.sparsity == "jump_relu":
             self.sae.threshold.clamp_(min=0)
+
+    def count(self, fired: Bool[Tensor, " d_sae"], rows: int) -> None:
+        """Note which latents fired in the batch of ``rows``."""
         self.rows_since_fired.add_(rows).masked_fill_(fired, 0)
         self.rows_seen += rows
 

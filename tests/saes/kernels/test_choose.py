@@ -8,17 +8,22 @@ import torch
 from saes.autoencoder import SAEConfig, SparseAutoencoder
 from saes.kernels.choose import choose_step
 from saes.kernels.cpu import SparseStep
+from saes.kernels.native import compiled
+from saes.kernels.native_step import NativeStep
 from saes.kernels.reference import ReferenceStep
 from saes.kernels.step import StepSettings
+
+COMPILES = compiled() is not None
+FASTEST = NativeStep if COMPILES else SparseStep
 
 
 @pytest.mark.parametrize(
     ("sparsity", "kernels", "kind"),
     [
-        ("topk", "auto", SparseStep),
-        ("batch_topk", "auto", SparseStep),
-        ("relu", "auto", ReferenceStep),
-        ("jump_relu", "auto", ReferenceStep),
+        ("topk", "auto", FASTEST),
+        ("batch_topk", "auto", FASTEST),
+        ("relu", "auto", FASTEST if COMPILES else ReferenceStep),
+        ("jump_relu", "auto", FASTEST if COMPILES else ReferenceStep),
         ("topk", "cpu", SparseStep),
         ("topk", "reference", ReferenceStep),
     ],
@@ -36,6 +41,8 @@ def test_choice(sparsity, kernels, kind, caplog):
 def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match="not relu"):
         choose_step(SparseAutoencoder(SAEConfig(4, 16, "relu")), kernels="cpu")
+    with pytest.raises(ValueError, match="in torch.float64"):
+        choose_step(SparseAutoencoder(SAEConfig(4, 16, k=2)).double(), kernels="native")
     with pytest.raises(ValueError, match="unknown kernels"):
         choose_step(SparseAutoencoder(SAEConfig(4, 16, k=2)), kernels="fast")
     with pytest.raises(ValueError, match="at least 1"):

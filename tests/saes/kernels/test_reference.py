@@ -1,5 +1,7 @@
 """The reference step against torch.optim by hand, and what every sparsity must do when trained."""
 
+import copy
+
 import pytest
 import torch
 
@@ -97,3 +99,22 @@ def test_rescue_brings_dead_latents_back():
 
     assert living(0.0) <= 2
     assert living(1 / 32) >= 8
+
+
+def test_the_gradient_is_clipped_over_all_parameters():
+    x = torch.randn(32, 6, generator=torch.Generator().manual_seed(5))
+    free = SparseAutoencoder(SAEConfig(6, 20, "topk", k=3), seed=1)
+    clipped = copy.deepcopy(free)
+    seen = []
+    for sae, limit in ((free, None), (clipped, 0.01)):
+        step = ReferenceStep(sae, StepSettings(clip_norm=limit))
+        before = step.update.optimiser.step
+
+        def note(before=before, sae=sae):
+            seen.append(torch.stack([parameter.grad.norm() for parameter in sae.parameters()]).norm())
+            before()
+
+        step.update.optimiser.step = note
+        step(x, 1e-3)
+    assert seen[0] > 0.1
+    assert 0.005 < seen[1] <= 0.01  # a little below: the decoder's part along its rows is taken off after the clipping
