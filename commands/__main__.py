@@ -42,7 +42,10 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 0 done, 2 wrong input or a full disk, 1 our failure, 130 Ctrl-C."""
+    """Runs one command and returns its exit code.
+
+    0 done, 2 wrong input or a full disk, 1 our failure, 130 Ctrl-C, 75 stopped by the system and to be started again.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())
@@ -97,9 +100,9 @@ def _run(verb: str, words: list[str]) -> int:
     except BrokenPipeError:  # `saes show ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print(f"\nsaes {verb}: stopped; what was saved is whole, and {_how_to_go_on(verb)}", file=sys.stderr)
-        return STOPPED
+        return getattr(stopped, "exit_code", STOPPED)
     except Exception as error:
         if debug:
             import traceback

@@ -37,10 +37,9 @@ class Guard:
     @torch.no_grad()
     def look(self, step: int, losses: Mapping[str, float], sae: nn.Module) -> None:
         """Judge the run by what the step saw (``loss`` and its terms) and by the weights that it left."""
-        wrong = [name for name, value in losses.items() if not math.isfinite(value)]
-        if wrong:
+        if not all(math.isfinite(value) for name, value in losses.items() if name.startswith("loss")):
             raise self._stopped(f"the loss is NaN or infinite at step {step}")
-        length = math.sqrt(sum(float(weight.double().square().sum()) for weight in sae.parameters()))
+        length = math.sqrt(sum(float(torch.linalg.vector_norm(weight)) ** 2 for weight in sae.parameters()))
         if not math.isfinite(length):  # a loss is from before its step
             raise self._stopped(f"weights are NaN or infinite at step {step}")
         for what, value, seen in (("the loss", losses["loss"], self.losses), ("the weights", length, self.lengths)):

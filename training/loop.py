@@ -22,6 +22,7 @@ from training.activations.harvest import harvest
 from training.activations.shuffle import ShuffleState, shuffled_rows
 from training.corpora.corpus import repeated, split_off, texts, windows
 from training.evaluate import QUALITY, evaluate, held_out_windows
+from training.guard import Guard
 from training.journal import Journal
 from training.language_models.language_model import LanguageModel, Tokens
 from training.language_models.opening import open_model
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 
 SPEC = "spec.json"
 
-FREE = {"out", "device", "journal_every", "save_seconds", "wandb", "wandb_project"}
+FREE = {"out", "device", "journal_every", "save_seconds", "spike_factor", "wandb", "wandb_project"}
 """Fields that a resumed run may change: they do not decide what comes out."""
 
 
@@ -41,7 +42,7 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
     """Train the SAE that ``spec`` describes and return its folder: cfg.json, sae_weights.safetensors, spec.json,
     quality.json, journal.jsonl.
 
-    Ctrl-C and SIGTERM save the whole state before a KeyboardInterrupt leaves; with ``resume`` the same spec goes
+    Ctrl-C, SIGTERM and SIGUSR1 save the whole state before a KeyboardInterrupt leaves; with ``resume`` the same spec goes
     on from there to the very same SAE. Until the end the folder holds no checkpoint, so none is ever half-written.
     """
     folder = spec.folder
@@ -55,6 +56,7 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
     training_windows = _windows(spec, model, held_out=False)
     sae = SparseAutoencoder(spec.sae_config(d_in), seed=spec.seed).to(model.device)
     step_once = choose_step(sae, spec.step_settings(), spec.kernels)
+    guard = Guard(folder, spec.spike_factor, saved_at=None if state is None else state["step"])
     if state is None:
         step, seconds_before = 0, 0.0
         first_rows = [batch.rows().float() for batch in _first_batches(spec, model)]
@@ -67,6 +69,7 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
         step, seconds_before, scale = state["step"], state["seconds"], state["scale"]
         sae.load_state_dict(state["sae"])
         step_once.load_state_dict(state["training_step"])
+        guard.load_state_dict(state["guard"])
         shuffle = _moved(ShuffleState.from_state_dict(state["shuffle"]), model.device)
         del state
     log.info("training %s at %s on %d activations, %d to a step", spec.sparsity, site, spec.tokens, spec.batch_rows)
@@ -82,12 +85,12 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
     began_at = step
 
     def save() -> None:
-        if not all(weight.isfinite().all() for weight in sae.parameters()):  # a loss is from before its step
-            raise ValueError(f"weights are NaN or infinite at step {step}: a lower lr may do")
         seconds = seconds_before + time.monotonic() - began
         whole = {"spec": spec.to_json(), "step": step, "seconds": seconds, "scale": scale, "sae": sae.state_dict(),
-                 "training_step": step_once.state_dict(), "shuffle": shuffle.state_dict()}  # fmt: skip
+                 "training_step": step_once.state_dict(), "guard": guard.state_dict(),
+                 "shuffle": shuffle.state_dict()}  # fmt: skip
         save_run_state(folder, whole)
+        guard.saved_at = step
 
     try:
         with asked_to_stop() as stop, bar:
@@ -97,18 +100,19 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
                 step += 1
                 bar.update(spec.batch_rows)
                 if step % spec.journal_every == 0 or step == spec.steps:
-                    entry = _entry(metrics, step)
+                    entry = _entry(metrics)
+                    guard.look(step, entry, sae)
                     rate = (step - began_at) * spec.batch_rows / (time.monotonic() - began)
                     journal.write(step, tokens=step * spec.batch_rows, lr=lr, **entry, tokens_per_second=round(rate))
                     bar.set_postfix(ev=f"{entry['explained_variance']:.3f}", l0=f"{entry['l0']:.0f}",
                                     dead=f"{entry['dead']:.0%}")  # fmt: skip
                 stopping = stop()
                 if stopping or time.monotonic() - saved > spec.save_seconds:
-                    _entry(metrics, step)  # nothing that went NaN since the journal's last line may be saved
+                    guard.look(step, _entry(metrics), sae)  # nothing that went wrong since the last look may be saved
                     save()
                     saved = time.monotonic()
                 if stopping:
-                    raise KeyboardInterrupt(f"stopped at step {step} of {spec.steps}; {folder} can be resumed")
+                    raise stop.error(f"stopped at step {step} of {spec.steps}; {folder} can be resumed")
         step_once.settle()
         finished = fold_scale(sae, scale)
         if spec.sparsity == "batch_topk":
@@ -201,11 +205,9 @@ def _metadata(spec: TrainSpec, model: LanguageModel, scale: float, quality: dict
 # ---- small things
 
 
-def _entry(metrics: StepMetrics, step: int) -> dict[str, float]:
-    """The metrics as numbers; a loss that is none ends the run here, before it can be saved over a good state."""
+def _entry(metrics: StepMetrics) -> dict[str, float]:
+    """The metrics as numbers."""
     entry = {"loss": float(metrics.loss), **{f"loss_{name}": float(term) for name, term in metrics.terms.items()}}
-    if not all(abs(value) < float("inf") for value in entry.values()):
-        raise ValueError(f"the loss is NaN or infinite at step {step}: a lower lr may do")
     return entry | {name: float(getattr(metrics, name)) for name in ("explained_variance", "l0", "dead")}
 
 
