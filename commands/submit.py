@@ -52,7 +52,9 @@ def run(arguments: argparse.Namespace) -> Answer:
     replace_file(frozen, lambda part: part.write_text(spec.to_json()))
     replace_file(path, lambda part: part.write_text(script))
     if shutil.which("sbatch") is None:
-        raise ValueError(f"there is no sbatch on this machine; the job is written to {path}: `sbatch {path}` submits it")
+        raise ValueError(
+            f"there is no sbatch on this machine; the job is written to {path}: `sbatch {path}` submits it"
+        )
     done = subprocess.run(["sbatch", "--parsable", str(path)], capture_output=True, text=True, check=False)
     if done.returncode:
         raise ValueError(f"sbatch refused {path}: {done.stderr.strip() or done.stdout.strip()}")

@@ -41,7 +41,9 @@ class SlurmJob:
             if key in OURS:
                 raise ValueError(f"slurm's {key} is set by the script itself; leave it out")
             if not KEY.fullmatch(key) or not VALUE.fullmatch(value):
-                raise ValueError(f"{key}={value} is no option of sbatch: a word, =, and a value without spaces or quotes")
+                raise ValueError(
+                    f"{key}={value} is no option of sbatch: a word, =, and a value without spaces or quotes"
+                )
             if key == "time" and not TIME.fullmatch(value):
                 raise ValueError(f"slurm's time is minutes, H:MM:SS or D-HH:MM:SS, for example 12:00:00, not {value!r}")
 

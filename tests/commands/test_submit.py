@@ -52,7 +52,11 @@ def test_what_sbatch_refuses_is_said(run, no_slurm):
 
 
 def test_mistakes_are_one_line_and_leave_nothing(run, tmp_path):
-    for words, said in ((("--slurm", "nodes=x"), "whole number"), (("--k", "0"), "k must lie"), (("gone.yaml",), "gone")):
+    for words, said in (
+        (("--slurm", "nodes=x"), "whole number"),
+        (("--k", "0"), "k must lie"),
+        (("gone.yaml",), "gone"),
+    ):
         code, _, err = run("submit", *words)
         assert code == 2
         assert said in err

@@ -91,7 +91,9 @@ def test_what_is_asked_of_slurm(script):
 
 def test_options_pass_through_and_cpus_need_no_gpu(tmp_path):
     job = SlurmJob.from_settings(["gpus=0", "processes=3", "cpus_per_task=8", "exclusive=", "gres=x:1", "mem=0"])
-    text = sbatch_script(job, tmp_path / "s", tmp_path / "run" / "slurm", tmp_path, Path(sys.executable).parent, ["true"])
+    text = sbatch_script(
+        job, tmp_path / "s", tmp_path / "run" / "slurm", tmp_path, Path(sys.executable).parent, ["true"]
+    )
     for line in ("#SBATCH --cpus-per-task=8", "#SBATCH --exclusive", "#SBATCH --gres=x:1", "#SBATCH --job-name=run"):
         assert f"\n{line}\n" in text
     assert "gpus-per-node" not in text
