@@ -48,7 +48,6 @@ def run(arguments: argparse.Namespace) -> Answer:
     if arguments.tokens is not None and arguments.tokens < 1:
         raise ValueError(f"--tokens must be at least 1, got {arguments.tokens}")
     from training.evaluate import QUALITY, HeldOut, evaluate_checkpoints, find_checkpoints
-    from training.run_state import replace_file
 
     folders = find_checkpoints(arguments.checkpoints)
     held_out = HeldOut(arguments.tokens, arguments.corpus, arguments.model, arguments.seed or 0)
@@ -61,9 +60,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         found[str(folder)] = quality
         place = places[folder]
         if place is not None:
-            place.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(quality, indent=2, allow_nan=False) + "\n"
-            replace_file(place / QUALITY, lambda part, text=text: part.write_text(text))
+            _keep(place / QUALITY, quality)
     lines, figure = [table(found)], None
     kept = [str(place / QUALITY) for place in places.values() if place is not None]
     if kept:
@@ -93,6 +90,13 @@ def table(found: dict[str, dict[str, Any]]) -> str:
     if unsure:
         lines.append(f"whether this text was kept from their training is not known: {', '.join(unsure)}")
     return "\n".join(lines)
+
+
+def _keep(path: Path, quality: dict[str, Any]) -> None:
+    from training.run_state import replace_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, lambda part: part.write_text(json.dumps(quality, indent=2, allow_nan=False) + "\n"))
 
 
 def _places(folders: list[Path], out: str | None) -> dict[Path, Path | None]:

@@ -60,6 +60,7 @@ def table(data: dict) -> str:
         ("received by a device in a step", "communication", _bytes),
         ("disk", "disk", _bytes),
         ("time of a step", "seconds_a_step", _seconds),
+        ("time at beginning and end", "seconds_once", _seconds),
     ):
         lines += ["", f"{title}:" if any(data[group].values()) else f"{title}: nothing"]
         lines += [f"  {name:<28}{shown(value):>12}" for name, value in data[group].items() if value]
@@ -93,8 +94,8 @@ def _bytes(number: float) -> str:
 
 
 def _seconds(number: float) -> str:
-    return f"{number * 1e3:.3g} ms"
+    return f"{number:.3g} s" if number >= 1 else f"{number * 1e3:.3g} ms"
 
 
 def _hours(number: float) -> str:
-    return f"{number:.1f} hours" if number >= 1 else f"{number * 60:.1f} minutes"
+    return f"{number:.1f} hours" if number >= 1 else f"{number * 60:.3g} minutes"

@@ -32,7 +32,8 @@ def measured(spec: TrainSpec, config: Any, text_tokens: int = 20_000) -> Device:
     costs = fitted(kernel, SIZES, times)
     return replace(
         CPU,
-        **{kernel: costs},
+        sparse=costs if kernel == "sparse" else CPU.sparse,
+        dense=costs if kernel == "dense" else CPU.dense,
         model_flop={**CPU.model_flop, spec.dtype: model_flop_seconds(config, spec.dtype)},
         token=token_seconds(spec, text_tokens),
         source="fitted to steps measured on this machine just now",

@@ -17,7 +17,9 @@ from training.spec import TrainSpec
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 USABLE = 0.92
 """The share of a device's memory that is left by drivers, fragments and others."""
-CHUNK_BYTES = 2**25
+JUDGING_PASSES = 4
+"""Forward passes of the whole model in which training/patched_loss.py compares what an SAE leaves of it."""
+CHUNK_BYTES = 2**24
 """What a sparse step holds of its pre-activations at a time."""
 
 
@@ -68,6 +70,8 @@ class Plan:
     """Bytes, of the whole run."""
     seconds: dict[str, float]
     """Of a step."""
+    seconds_once: dict[str, float]
+    """Of the run's beginning and end."""
 
     @property
     def memory_total(self) -> float:
@@ -84,7 +88,7 @@ class Plan:
 
     @property
     def hours(self) -> float:
-        return self.spec.steps * self.step_seconds / 3600
+        return (self.spec.steps * self.step_seconds + sum(self.seconds_once.values())) / 3600
 
     @property
     def room(self) -> float:
@@ -112,6 +116,7 @@ class Plan:
             "communication": self.communication | {"total": sum(self.communication.values())},
             "disk": self.disk | {"total": sum(self.disk.values())},
             "seconds_a_step": self.seconds | {"total": self.step_seconds},
+            "seconds_once": self.seconds_once,
             "steps": self.spec.steps,
             "tokens_per_second": self.tokens_per_second,
             "hours": self.hours,
@@ -146,6 +151,7 @@ def plan(spec: TrainSpec, outline: Outline, device: Device = CPU, world: World =
         communication=_communication(spec, outline, world, own, rows, harvested),
         disk=_disk(spec, outline, d, harvested),
         seconds=_seconds(spec, outline, device, kernel, world, own, rows, latents, firings, harvested, context),
+        seconds_once=_seconds_once(spec, outline, device, world, context),
     )
 
 
@@ -286,6 +292,19 @@ def _seconds(
         "language model": reading,
         "text and tokens": harvested * device.token,
         "communication": of_latents / inner + others / outer,
+    }
+
+
+def _seconds_once(spec: TrainSpec, outline: Outline, device: Device, world: World, context: int) -> dict[str, float]:
+    """Before the first step the scale is measured and the buffer filled; after the last the quality, by one process."""
+    batch = spec.window_batch * context
+    read = spec.scale_batches * batch + spec.buffer_rows / spec.repeats
+    whole = 2 * outline.parameters + 2 * outline.layers * outline.d_model * context
+    judged = max(spec.held_out_tokens, batch) * (JUDGING_PASSES * whole + outline.flops_a_token(context))
+    flop = device.model_flop[spec.dtype]
+    return {
+        "scale and buffer": read * (outline.flops_a_token(context) * flop / world.size + device.token),
+        "quality": judged * flop,
     }
 
 

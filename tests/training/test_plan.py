@@ -9,7 +9,7 @@ from training.language_models.outline import Outline
 from training.plan import World, kernel_of, plan, shards_bytes, what_fits
 from training.spec import TrainSpec
 
-GEMMA = Outline(parameters=2_600_000_000, read=1_000_000_000, layers_read=13, d_model=2304, widest=9216,
+GEMMA = Outline(parameters=2_600_000_000, read=1_000_000_000, layers=26, layers_read=13, d_model=2304, widest=9216,
                 vocabulary=256_000, context=8192)  # fmt: skip
 SPEC = TrainSpec(d_sae=65536, k=64, batch_rows=8192, tokens=819_200, dtype="bfloat16", window_batch=16)
 
@@ -29,7 +29,7 @@ def test_the_parts_of_a_single_process():
     assert 0.004 < made.seconds["training step"] < 0.012
     assert made.seconds["training step"] > 2 * 8192 * 2304 * 65536 / 989e12
     assert made.tokens_per_second == pytest.approx(8192 / made.step_seconds)
-    assert made.hours == pytest.approx(100 * made.step_seconds / 3600)
+    assert 3600 * made.hours == pytest.approx(100 * made.step_seconds + sum(made.seconds_once.values()))
     assert shards_bytes(SPEC, GEMMA) == 819_200 * 2304 * 2
 
 
@@ -78,7 +78,7 @@ def test_which_step(change, world, kernel):
 
 
 def test_what_would_fit_does():
-    spec = SPEC.with_fields(d_sae=1_048_576, kernels="gpu")
+    spec = SPEC.with_fields(d_sae=2_097_152, kernels="gpu")
     made = plan(spec, GEMMA, DEVICES["a100"])
     assert not made.fits
     said = what_fits(made, GEMMA)
@@ -92,7 +92,9 @@ def test_what_would_fit_does():
     inside = plan(spec, GEMMA, DEVICES["a100"], World(devices=8))
     assert re.search(r"latent_ranks [248] or", what_fits(inside, GEMMA))
     large = plan(
-        spec.with_fields(dtype="float32"), Outline(30 * 10**9, 10**10, 20, 4096, 16384, 32000, 4096), DEVICES["h100"]
+        spec.with_fields(dtype="float32"),
+        Outline(30 * 10**9, 10**10, 40, 20, 4096, 16384, 32000, 4096),
+        DEVICES["h100"],
     )
     assert "language model alone takes 120 GB: dtype bfloat16 would halve it" in what_fits(large, GEMMA)
     buffered = plan(SPEC.with_fields(buffer_rows=10_000_000), GEMMA, DEVICES["h100"])

@@ -17,6 +17,7 @@ class Outline:
     """All of them: the whole model is loaded."""
     read: int
     """Those of the blocks that a harvest runs through; it stops at the place."""
+    layers: int
     layers_read: int
     d_model: int
     widest: int
@@ -63,6 +64,7 @@ def outline_of(config: Any, name: str, hook_name: str) -> Outline:
     return Outline(
         parameters=sum(weight.numel() for weight in model.parameters()),
         read=sum(weight.numel() for block in read for weight in block.parameters()),
+        layers=len(blocks),
         layers_read=len(read),
         d_model=width,
         widest=max([width, *inside]),
