@@ -14,6 +14,7 @@ from saes.kernels.choose import choose_step
 from saes.kernels.step import StepMetrics
 from saes.scaling import fold_scale, measure_scale
 from saes.site import Site
+from training.guard import Guard
 from training.journal import Journal
 from training.optimiser import learning_rate
 from training.spec import TrainSpec
@@ -22,7 +23,8 @@ from training.spec import TrainSpec
 class Learner:
     """The SAE of one spec, at one site. ``learn`` changes its weights; what it learns from is given to it."""
 
-    def __init__(self, spec: TrainSpec, site: Site, d_in: int, device: torch.device):
+    def __init__(self, spec: TrainSpec, site: Site, d_in: int, device: torch.device, run_folder: Path | None = None):
+        """``run_folder`` is where the run's state is saved: the sweep's, where the SAE is one of several."""
         self.spec = spec
         self.site = site
         self.sae = SparseAutoencoder(spec.sae_config(d_in), seed=spec.seed).to(device)
@@ -31,6 +33,7 @@ class Learner:
         self.scale = 1.0
         self.lr = 0.0
         self.metrics: StepMetrics | None = None
+        self.guard = Guard(run_folder or spec.folder, spec.spike_factor)
         self.journal: Journal | None = None
         self.wandb_id: str | None = None
 
@@ -73,20 +76,20 @@ class Learner:
     # ---- its state
 
     def check(self, step: int) -> dict[str, float]:
-        """What the last step saw, as numbers; a ValueError where a loss or a weight is none, before it can be saved."""
+        """What the last step saw, as numbers; a ValueError where the run has gone wrong, before that can be saved."""
         if self.metrics is None:
             return {}
         terms = {f"loss_{name}": float(term) for name, term in self.metrics.terms.items()}
         entry = {"loss": float(self.metrics.loss), **terms}
-        if not all(abs(value) < float("inf") for value in entry.values()):
-            raise ValueError(f"the loss is NaN or infinite at step {step}: a lower lr may do")
+        self.guard.look(step, entry, self.sae)
         return entry | {name: float(getattr(self.metrics, name)) for name in ("explained_variance", "l0", "dead")}
 
     def state_dict(self) -> dict[str, Any]:
         return {"sae": self.sae.state_dict(), "training_step": self.step_once.state_dict(), "scale": self.scale,
-                "wandb_id": self.wandb_id}  # fmt: skip
+                "guard": self.guard.state_dict(), "wandb_id": self.wandb_id}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.scale, self.wandb_id = state["scale"], state["wandb_id"]
+        self.guard.load_state_dict(state["guard"])
         self.sae.load_state_dict(state["sae"])
         self.step_once.load_state_dict(state["training_step"])

@@ -12,7 +12,7 @@ from saes.checkpoint import load_sae
 from training.evaluate import evaluate
 from training.journal import Journal, read_journal
 from training.loop import train
-from training.run_state import load_run_state
+from training.run_state import StoppedBySystem, asked_to_stop, load_run_state
 from training.windows import held_out_windows
 
 
@@ -52,7 +52,7 @@ def test_leaves_a_whole_folder(spec, sparsity, llama):
 
 
 @pytest.mark.parametrize("sparsity", ["topk", "batch_topk", "jump_relu"])
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_stopped_and_resumed_equals_uninterrupted(spec, tmp_path, sparsity, kind):
     handler_before = signal.getsignal(signal.SIGINT)  # ignored, where a shell runs the tests in the background
     spec = spec.with_fields(sparsity=sparsity)
@@ -62,8 +62,9 @@ def test_stopped_and_resumed_equals_uninterrupted(spec, tmp_path, sparsity, kind
     folder.mkdir()
     journal = StoppedAt(folder)
     journal.signal = kind
-    with pytest.raises(KeyboardInterrupt, match="step 15 of 30"):
+    with pytest.raises(KeyboardInterrupt, match="step 15 of 30") as stopped:
         train(spec, journal=journal, progress=False)
+    assert isinstance(stopped.value, StoppedBySystem) == (kind != signal.SIGINT)
     assert not (folder / "cfg.json").exists()
     assert signal.getsignal(signal.SIGINT) is handler_before
     with pytest.raises(ValueError, match="unfinished run"):
@@ -79,6 +80,32 @@ def test_stopped_and_resumed_equals_uninterrupted(spec, tmp_path, sparsity, kind
     assert train(spec, progress=False, resume=True) == folder  # nothing left to do
     with pytest.raises(ValueError, match="already holds an SAE"):
         train(spec, progress=False)
+
+
+def test_a_second_warning_does_not_cut_the_saving_short():
+    with asked_to_stop() as stop:
+        assert not stop()
+        for kind in (signal.SIGUSR1, signal.SIGTERM, signal.SIGUSR1):  # the default would end this process
+            os.kill(os.getpid(), kind)
+        assert stop()
+        assert stop.error("saved").exit_code == 75
+
+
+def test_a_spike_stops_the_run_and_names_the_last_good_state(spec, monkeypatch):
+    """Planted in the activations: from step 20 on they are fifty times as long."""
+    from training import loop
+
+    rows = loop.shuffled_rows
+
+    def spoilt(*given):
+        for number, batch in enumerate(rows(*given)):
+            yield {site: part * (50 if number >= 20 else 1) for site, part in batch.items()}
+
+    monkeypatch.setattr(loop, "shuffled_rows", spoilt)
+    with pytest.raises(ValueError, match=r"the loss at step 21 is .* the last good state, of step 20, is in"):
+        train(spec.with_fields(journal_every=1, save_seconds=0), progress=False)
+    assert load_run_state(spec.folder)["step"] == 20
+    assert not (spec.folder / "cfg.json").exists()
 
 
 def test_what_is_wrong_leaves_nothing_half_written(spec, tmp_path):

@@ -1,0 +1,73 @@
+"""The size of a language model, from its config alone: no weight is read, and nothing is downloaded."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from training.language_models.hugging_face import HuggingFaceModel, blocks_of
+from training.language_models.opening import find_folder
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a plan has to know of a language model that is read at one place."""
+
+    parameters: int
+    """All of them: the whole model is loaded."""
+    read: int
+    """Those of the blocks that a harvest runs through; it stops at the place."""
+    layers: int
+    layers_read: int
+    d_model: int
+    widest: int
+    """The widest activation inside a block."""
+    vocabulary: int
+    context: int
+
+    def flops_a_token(self, context: int) -> float:
+        """Of a harvest: two a parameter, and attention over on average half the window."""
+        return 2 * self.read + 2 * self.layers_read * self.d_model * context
+
+
+def outline(name: str, hook_name: str, revision: str | None = None) -> Outline:
+    """The outline of the model called ``name``; a ValueError where it has no such place or its config is not here."""
+    return outline_of(config_of(name, revision), name, hook_name)
+
+
+def config_of(name: str, revision: str | None = None) -> Any:
+    """Hugging Face's config of the model, from its folder or what was downloaded before."""
+    import transformers
+
+    folder = find_folder(name)
+    try:
+        return transformers.AutoConfig.from_pretrained(folder or name, revision=revision, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"the config.json of {name} is not on this machine, or cannot be read, and planning downloads nothing: give a "
+            "folder that holds it (config.json alone is enough)"
+        ) from error
+
+
+def outline_of(config: Any, name: str, hook_name: str) -> Outline:
+    """The outline of a model with this config, built without memory for its weights."""
+    import transformers
+
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(config)
+    opened = HuggingFaceModel(model, name=name)
+    width = opened.width(hook_name)  # a ValueError where there is no such place
+    blocks, layer = list(blocks_of(model)), int(hook_name.split(".")[1])
+    begun = hook_name.endswith(("hook_resid_pre", "hook_in"))  # nothing of the block itself has run there
+    read = blocks[: layer if begun else layer + 1]
+    inside = [module.out_features for module in blocks[0].modules() if isinstance(module, torch.nn.Linear)]
+    return Outline(
+        parameters=sum(weight.numel() for weight in model.parameters()),
+        read=sum(weight.numel() for block in read for weight in block.parameters()),
+        layers=len(blocks),
+        layers_read=len(read),
+        d_model=width,
+        widest=max([width, *inside]),
+        vocabulary=model.get_input_embeddings().num_embeddings,
+        context=opened.context,
+    )
