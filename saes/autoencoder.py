@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from saes.dictionary import fitting, latent_ids
 from saes.site import Site
-from saes.sparsity import SparseCode, batch_topk, jump_relu, largest, relu, topk
+from saes.sparsity import SparseCode, batch_topk, gated, jump_relu, largest, relu, topk
 
-SPARSITIES = ("topk", "batch_topk", "jump_relu", "relu")
+SPARSITIES = ("topk", "batch_topk", "jump_relu", "relu", "gated")
 
 ROWS_AT_ONCE = 1024
 """Rows that encode_sparse widens to d_sae at a time; keeps its memory flat in the number of rows."""
@@ -50,6 +50,7 @@ class SparseAutoencoder(nn.Module):
     """x_hat = z @ W_dec + b_dec  with  z = sparsity((x - b_dec) @ W_enc + b_enc).
 
     Shapes: W_enc [d_in, d_sae], W_dec [d_sae, d_in], b_enc [d_sae], b_dec [d_in]; jump_relu adds threshold [d_sae].
+    A gated one has b_gate, r_mag and b_mag [d_sae] in place of b_enc: b_gate decides what fires, the others how much.
     A batch_topk one keeps ``running_threshold []``, the average of the smallest value that passed in each training
     batch, until ``freeze_threshold`` turns it into a jump_relu.
 
@@ -57,7 +58,11 @@ class SparseAutoencoder(nn.Module):
     transpose is contiguous), because whatever is sparse reads it a latent at a time.
     """
 
+    b_enc: nn.Parameter
     threshold: nn.Parameter
+    b_gate: nn.Parameter
+    r_mag: nn.Parameter
+    b_mag: nn.Parameter
     running_threshold: Tensor
 
     def __init__(self, config: SAEConfig, seed: int = 0):
@@ -68,7 +73,8 @@ class SparseAutoencoder(nn.Module):
         rows /= rows.norm(dim=1, keepdim=True)
         self.W_enc = nn.Parameter(rows.clone().T)
         self.W_dec = nn.Parameter(rows)
-        self.b_enc = nn.Parameter(torch.zeros(config.d_sae))
+        for name in ("b_gate", "r_mag", "b_mag") if config.sparsity == "gated" else ("b_enc",):
+            setattr(self, name, nn.Parameter(torch.zeros(config.d_sae)))
         self.b_dec = nn.Parameter(torch.zeros(config.d_in))
         if config.sparsity == "jump_relu":
             self.threshold = nn.Parameter(torch.full((config.d_sae,), config.initial_threshold))
@@ -82,6 +88,11 @@ class SparseAutoencoder(nn.Module):
     @property
     def d_sae(self) -> int:
         return self.config.d_sae
+
+    @property
+    def bias(self) -> Float[Tensor, " d_sae"]:
+        """What decides, beside W_enc, whether a latent fires: b_enc, or the gate's own."""
+        return self.b_gate if self.config.sparsity == "gated" else self.b_enc
 
     @property
     def directions(self) -> Float[Tensor, "d_sae d_in"]:
@@ -98,7 +109,7 @@ class SparseAutoencoder(nn.Module):
 
     def pre_activations(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_sae"]:
         """What the sparsity is applied to."""
-        return F.linear(self.centred(x), self.W_enc.T, self.b_enc)
+        return F.linear(self.centred(x), self.W_enc.T, self.bias)
 
     def centred(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_in"]:
         """The encoder's input: ``x``, less b_dec where the config says so."""
@@ -114,6 +125,8 @@ class SparseAutoencoder(nn.Module):
                 return batch_topk(pre, self.config.k)
             case "jump_relu":
                 return jump_relu(pre, self.threshold, bandwidth)
+            case "gated":
+                return gated(pre, self.b_gate, self.r_mag, self.b_mag)
             case _:
                 return relu(pre)
 
@@ -137,7 +150,7 @@ class SparseAutoencoder(nn.Module):
     def encode_latents(self, x: Float[Tensor, "*batch d_in"], ids: Sequence[int] | Tensor) -> Float[Tensor, "*batch n"]:
         """The columns ``ids`` of ``encode(x)``.
 
-        relu and jump_relu compute no other column; topk has to look at all of them to know which ones win.
+        relu, jump_relu and gated compute no other column; topk has to look at all of them to know which ones win.
         """
         ids = latent_ids(ids, self.d_sae, self.W_enc.device)
         match self.config.sparsity:
@@ -148,8 +161,14 @@ class SparseAutoencoder(nn.Module):
                 values, latents = largest(pre.reshape(-1, self.d_sae), self.config.k)
                 read = torch.stack([(values.relu() * (latents == latent)).sum(1) for latent in ids], dim=1)
                 return read.reshape(*x.shape[:-1], len(ids))
-        pre = F.linear(self.centred(x), self.W_enc.T[ids], self.b_enc[ids])
-        return relu(pre) if self.config.sparsity == "relu" else jump_relu(pre, self.threshold[ids])
+        pre = F.linear(self.centred(x), self.W_enc.T[ids], self.bias[ids])
+        match self.config.sparsity:
+            case "jump_relu":
+                return jump_relu(pre, self.threshold[ids])
+            case "gated":
+                return gated(pre, self.b_gate[ids], self.r_mag[ids], self.b_mag[ids])
+            case _:
+                return relu(pre)
 
     def decode(self, z: Float[Tensor, "*batch d_sae"]) -> Float[Tensor, "*batch d_in"]:
         """z @ W_dec + b_dec."""

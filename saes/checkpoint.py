@@ -21,7 +21,7 @@ CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 LAYOUT = "6.0.0"
 """The SAELens version whose layout this is; SAELens takes a folder without one for an old one and drops metadata."""
 
-ARCHITECTURES = {"relu": "standard", "topk": "topk", "jump_relu": "jumprelu"}
+ARCHITECTURES = {"relu": "standard", "topk": "topk", "jump_relu": "jumprelu", "gated": "gated"}
 """Our sparsity to SAELens' architecture; batch_topk is saved frozen, as a jump_relu."""
 
 PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
@@ -183,7 +183,8 @@ def _refuse_or_fold(config: Mapping[str, Any], scale: float | None) -> float | N
 
 def _check_weights(config: SAEConfig, weights: Mapping[str, Tensor]) -> None:
     d_in, d_sae = config.d_in, config.d_sae
-    shapes = {"W_enc": (d_in, d_sae), "W_dec": (d_sae, d_in), "b_enc": (d_sae,), "b_dec": (d_in,)}
+    shapes: dict[str, tuple[int, ...]] = {"W_enc": (d_in, d_sae), "W_dec": (d_sae, d_in), "b_dec": (d_in,)}
+    shapes |= dict.fromkeys(("b_gate", "r_mag", "b_mag") if config.sparsity == "gated" else ("b_enc",), (d_sae,))
     if config.sparsity == "jump_relu":
         shapes["threshold"] = (d_sae,)
     if set(weights) != set(shapes):

@@ -34,6 +34,20 @@ def l1(z: Float[Tensor, "row d_sae"], W_dec: Float[Tensor, "d_sae d_in"]) -> Flo
     return (z * W_dec.norm(dim=1)).sum(1).mean()
 
 
+def through_gate(
+    x: Float[Tensor, "row d_in"],
+    gate: Float[Tensor, "row d_sae"],
+    W_dec: Float[Tensor, "d_sae d_in"],
+    b_dec: Float[Tensor, " d_in"],
+) -> Float[Tensor, ""]:
+    """How badly the open gates of a gated SAE alone reconstruct ``x`` (arXiv:2404.16014, equation 8).
+
+    It keeps the gate's directions honest, since the reconstruction itself sends no gradient through it. The decoder only
+    reads here: its gradient is held back, so that it serves the reconstruction alone.
+    """
+    return reconstruction(x, gate.relu() @ W_dec.detach() + b_dec.detach())
+
+
 def l0(pre: Float[Tensor, "row d_sae"], threshold: Float[Tensor, " d_sae"], bandwidth: float) -> Float[Tensor, ""]:
     """How many latents of a jump_relu fire a row; its gradient reaches the thresholds (arXiv:2407.14435, eq. 9)."""
     return fires(pre, threshold, bandwidth).sum(1).mean()

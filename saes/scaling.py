@@ -35,6 +35,6 @@ def fold_scale(sae: SparseAutoencoder, scale: float) -> SparseAutoencoder:
     """
     folded = copy.deepcopy(sae)
     names = {name for name, _ in (*folded.named_parameters(), *folded.named_buffers())}
-    for name in names - {"W_enc", "W_dec"}:
+    for name in names - {"W_enc", "W_dec", "r_mag"}:  # r_mag is a ratio, the exponent of one
         getattr(folded, name).div_(scale)
     return folded

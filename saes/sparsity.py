@@ -1,4 +1,4 @@
-"""How a pre-activation becomes sparse: relu, topk, batch_topk, jump_relu; and the sparse code that results."""
+"""How a pre-activation becomes sparse: relu, topk, batch_topk, jump_relu, gated; and the sparse code that results."""
 
 import math
 from typing import NamedTuple
@@ -72,6 +72,21 @@ def jump_relu(
     the paper's equation 11.
     """
     return _JumpReLU.apply(pre, threshold, bandwidth)
+
+
+def gated(
+    gate: Float[Tensor, "*batch d_sae"],
+    b_gate: Float[Tensor, " d_sae"],
+    r_mag: Float[Tensor, " d_sae"],
+    b_mag: Float[Tensor, " d_sae"],
+) -> Float[Tensor, "*batch d_sae"]:
+    """relu(magnitude) where ``gate``, the pre-activation with b_gate in it, is positive; else zero (arXiv:2404.16014).
+
+    Gate and magnitude share W_enc: magnitude = (gate - b_gate) * exp(r_mag) + b_mag (equation 7). Whether the gate is
+    open has no gradient; the gate learns from its own terms of the loss.
+    """
+    magnitude = (gate - b_gate) * r_mag.exp() + b_mag
+    return magnitude.relu() * (gate > 0)
 
 
 def fires(

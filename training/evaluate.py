@@ -18,10 +18,11 @@ from saes.dictionary import Dictionary
 from saes.opening import find_sae, open_dictionary
 from saes.sparsity import SparseCode
 from training.activations.harvest import harvested
-from training.corpora.corpus import split_off, texts, windows
 from training.language_models.language_model import LanguageModel, Tokens
 from training.language_models.opening import open_model
 from training.patched_loss import NOTHING_PREDICTED, averaged, losses_of, reconstructed
+from training.spec import TrainSpec
+from training.windows import held_out_windows
 
 QUALITY = "quality.json"
 
@@ -154,36 +155,20 @@ def evaluate_checkpoints(
                 name, device, site.numerics, revision=site.revision if not held_out.model else None
             )
         model = opened[key]
-        tokens = held_out.tokens or spec.get("held_out_tokens") or 32_768
-        batches = held_out_windows(
-            model, corpus, tokens, spec.get("context") or metadata.get("context_size"), spec.get("window_batch") or 32,
-            spec.get("corpus_split"), spec.get("corpus_column") or "text",
-        )  # fmt: skip
-        shown = tqdm(total=tokens, desc=folder.name, unit="tok", unit_scale=True, disable=not progress)
+        read = TrainSpec(
+            corpus=corpus,
+            corpus_split=spec.get("corpus_split"),
+            corpus_column=spec.get("corpus_column") or "text",
+            context=spec.get("context") or metadata.get("context_size"),
+            window_batch=spec.get("window_batch") or 32,
+            held_out_tokens=held_out.tokens or spec.get("held_out_tokens") or 32_768,
+        )
+        batches = held_out_windows(read, model)
+        shown = tqdm(total=read.held_out_tokens, desc=folder.name, unit="tok", unit_scale=True, disable=not progress)
         with shown:
             found = evaluate(model, sae.to(model.device), site.hook_name, _counted(batches, shown), held_out.seed)
         judged_on = {"corpus": str(corpus), "model": name, "hook_name": site.hook_name}
         yield folder, found | judged_on | {"held_out": bool(spec) and str(corpus) == spec.get("corpus")}
-
-
-def held_out_windows(
-    model: LanguageModel,
-    corpus: str | Path,
-    tokens: int,
-    context: int | None = None,
-    window_batch: int = 32,
-    split: str | None = None,
-    column: str = "text",
-) -> Iterator[Tokens]:
-    """Windows of the documents of ``corpus`` that no run trains on, about as many tokens as asked for."""
-    documents = split_off(texts(corpus, split, column), held_out=True)
-    context = min(model.context, 512 if context is None else context)
-    seen = 0
-    for batch in windows(documents, model, context, window_batch):
-        yield batch
-        seen += batch.ids.numel()
-        if seen >= tokens:
-            return
 
 
 # ---- small things

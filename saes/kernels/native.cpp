@@ -327,7 +327,7 @@ struct Firings {  // sorted by latent, with what their rows' errors became
 };
 
 struct Gradients {  // what both passes over the latents read
-  int64_t d_sae, d_in, d_out, prefixes;
+  int64_t d_sae, d_in, d_out, prefixes, slopes_reach_bias;  // the last: 1 where the bias has the pre-activation's gradient
   const int32_t* bounds;  // [prefixes + 1]
   const float* x_in;      // [row, d_in]
   Firings fit, rescue;    // the rescue reads the first rows of x_in and knows one prefix
@@ -369,8 +369,8 @@ double gradient_size(const Gradients* gradients, const float* W_enc, float* bias
     for (int64_t i = 0; i < g.d_sae; i++) {
       float bias = 0;
       if (latent_gradient(g, i, prefix, encoder.data(), decoder.data(), bias)) {
-        size[me] += (double)dot(encoder.data(), encoder.data(), g.d_in) + dot(decoder.data(), decoder.data(), g.d_out) +
-                    (double)bias * bias;
+        size[me] += (double)dot(encoder.data(), encoder.data(), g.d_in) + dot(decoder.data(), decoder.data(), g.d_out);
+        if (g.slopes_reach_bias) size[me] += (double)bias * bias;
         const float* W = W_enc + i * g.d_in;
 #pragma omp simd
         for (int64_t j = 0; j < g.d_in; j++) mine[j] += bias * W[j];
@@ -480,7 +480,7 @@ void update_latents(const Gradients* gradients, const Adam* adam_, float scale, 
       unit_length(dec->weight + at_out, g.d_out);
       adam_row(*enc, at_in, g.d_in, encoder.data(), scale, adam, skipped, missed);
       round_row(enc->weight + at_in, rounded ? rounded + at_in : nullptr, g.d_in);
-      adam_row(*bias_, i, 1, &bias, scale, adam, skipped, missed);
+      if (g.slopes_reach_bias) adam_row(*bias_, i, 1, &bias, scale, adam, skipped, missed);
     }
   }
   if (input_grad)
@@ -501,6 +501,7 @@ void catch_up(int64_t d_sae, int64_t d_in, int64_t d_out, const Adam* adam_, con
     const Moments* all[3] = {enc, dec, bias};
     const int64_t width[3] = {d_in, d_out, 1};
     for (int which = 0; which < 3; which++) {
+      if (!all[which]->weight) continue;
       const int64_t n = width[which];
       float *w = all[which]->weight + i * n, *m = all[which]->first + i * n, *v = all[which]->second + i * n;
 #pragma omp simd

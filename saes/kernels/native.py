@@ -35,7 +35,7 @@ class Gradients(ctypes.Structure):
     """What both passes over the latents read."""
 
     _fields_ = [
-        *((name, ctypes.c_int64) for name in ("d_sae", "d_in", "d_out", "prefixes")),
+        *((name, ctypes.c_int64) for name in ("d_sae", "d_in", "d_out", "prefixes", "slopes_reach_bias")),
         ("bounds", ctypes.c_void_p),
         ("x_in", ctypes.c_void_p),
         ("fit", Firings),

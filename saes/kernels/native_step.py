@@ -28,8 +28,12 @@ from saes.kernels.step import StepMetrics, StepSettings, Update
 MARGIN = 16
 """Candidates a row beyond k that a bfloat16 product keeps for exact scoring; at 4, one winner in 10^4 was missed."""
 
-BLOCK_ROWS, BLOCK_VALUES = 512, 2**20
-"""Products held at once: 2 MB of bfloat16, which stays in a core's cache while the candidates are picked out."""
+BLOCK_ROWS, BLOCK_VALUES = 2048, 2**22
+"""Products held at once: smaller blocks stay nearer in the cache, but cost the product more than they save."""
+
+GUESS_SHARE, GUESS_SLACK = 0.02, 0.9
+"""The floor of a topk row's candidates is this much of what all but this share of the last batch's rows had. Rows that
+then have too few are gathered again."""
 
 DENSE_SHARE = 1 / 24
 """When more of the latents than this are candidates at a row, the dense step is the faster one (relu and jump_relu)."""
@@ -69,7 +73,7 @@ class RowCode:
 
 
 class NativeStep:
-    """A TrainingStep by the compiled kernels, for topk, batch_topk, relu and jump_relu SAEs in float32 on the CPU."""
+    """A TrainingStep by the compiled kernels, for SAEs in float32 on the CPU."""
 
     def __init__(
         self,
@@ -86,7 +90,7 @@ class NativeStep:
         self.update = Update(sae, settings, fused=True)
         self.dense = ReferenceStep(sae, settings, self.update)
         self.rest = Rest(sae.d_sae)
-        self.level = 0.0  # a batch_topk's guess at what its candidates exceed; a wrong one costs time only
+        self.level = 0.0  # a guess at what the candidates of topk and batch_topk exceed; a wrong one costs time only
         self.capacity = 512
         self._start_moments()
         self._round_weights()
@@ -108,14 +112,20 @@ class NativeStep:
         grad, squared, slope = self._decode(code, x, sae.b_dec, 0, 2 / rows)
         squared_error = squared.sum()
         terms = {"reconstruction": squared_error / rows}
-        threshold_grad = None
         if sae.config.sparsity == "jump_relu":
-            threshold_grad = self._threshold_gradient(code, pre, slope, rows)
+            threshold_gradient = self._threshold_gradient(code, pre, slope, rows)
             terms["l0"] = self.settings.l0_coefficient * len(fired_latents) / rows * torch.ones(())
         slope *= code.value > 0
-        if sae.config.sparsity == "relu":
-            terms["l1"] = self.settings.l1_coefficient * code.value.sum() / rows
-            slope += (self.settings.l1_coefficient / rows) * (code.value > 0)
+        small: dict[str, Tensor] = {}  # the gradients of the small parameters
+        match sae.config.sparsity:
+            case "jump_relu":
+                small["threshold"] = threshold_gradient
+            case "relu":
+                terms["l1"] = self.settings.l1_coefficient * code.value.sum() / rows
+                slope += (self.settings.l1_coefficient / rows) * (code.value > 0)
+            case "gated":
+                slope, more, small = self._gate_gradients(code, pre, slope, x)
+                terms |= more
         fit = self._by_latent(code, slope, grad)
 
         dead = self.update.dead()
@@ -126,14 +136,14 @@ class NativeStep:
                 error = grad[0, : self.settings.auxk_rows] * (rows / 2)
                 terms["auxk"], rescue = self._rescue(x_in, error, ids)
 
-        self._learn(lr, x_in, fit, rescue, grad[0].sum(0), threshold_grad)
+        self._learn(lr, x_in, fit, rescue, grad[0].sum(0), small)
         if sae.config.sparsity == "batch_topk":
             self.update.follow_threshold(code.value.min() if len(code.value) else torch.tensor(torch.inf))
         self.update.count(fired, rows)
         return StepMetrics(
             loss=torch.stack(list(terms.values())).sum(),
             terms=terms,
-            explained_variance=1 - squared_error / (x - x.mean(0)).square().sum(),
+            explained_variance=1 - squared_error / _variation(x_in),
             l0=torch.tensor(len(fired_latents) / rows),
             dead=x.new_zeros(()) if dead is None else dead.float().mean(),
         )
@@ -166,11 +176,18 @@ class NativeStep:
         return found
 
     def _topk_candidates(self, x_in: Float[Tensor, "row d_in"]) -> Candidates:
-        keep = min(self.sae.config.k + self.margin, self.sae.d_sae)
-        found = self._gather(x_in, keep, 2 * keep + 128)
+        keep, rows = min(self.sae.config.k + self.margin, self.sae.d_sae), len(x_in)
+        found = self._gather(x_in, keep, 2 * keep + 128, floor=self.level)
+        short = (found.count < keep).nonzero().squeeze(1)
+        if len(short) and self.level > 0:
+            again = self._gather(x_in[short], keep, 2 * keep + 128)
+            found.value[short], found.latent[short], found.count[short] = again.value, again.latent, again.count
         self.library.keep_best(
-            len(x_in), keep, found.stride, address(found.value), address(found.latent), address(found.count)
+            rows, keep, found.stride, address(found.value), address(found.latent), address(found.count)
         )
+        inside = torch.arange(keep) < found.count[:, None]
+        least = found.value[:, :keep].where(inside, 0).amin(1)
+        self.level = max(0.0, GUESS_SLACK * float(least.kthvalue(1 + int(GUESS_SHARE * rows)).values))
         return found
 
     def _batch_topk_candidates(self, x_in: Float[Tensor, "row d_in"]) -> Candidates:
@@ -238,7 +255,7 @@ class NativeStep:
             torch.zeros(rows, dtype=torch.int32),
             torch.full((rows,), floor) if isinstance(floor, float) else floor.clone(),
         )
-        bias = sae.b_enc.detach() if ids is None else sae.b_enc.detach()[ids]
+        bias = sae.bias.detach() if ids is None else sae.bias.detach()[ids]
         x_low, half = x_in.to(self.dtype), int(self.dtype == torch.bfloat16)
         high = min(BLOCK_ROWS, rows)
         wide = min(n, max(64, BLOCK_VALUES // high // 64 * 64))
@@ -269,13 +286,14 @@ class NativeStep:
         """Exact values in place of the product's, where that was rounded."""
         if self.margin:
             self.library.score_exactly(
-                len(x_in), self.sae.d_in, address(x_in), address(self.sae.W_enc.T), address(self.sae.b_enc), found.stride,
+                len(x_in), self.sae.d_in, address(x_in), address(self.sae.W_enc.T), address(self.sae.bias), found.stride,
                 address(found.value), address(found.latent), address(found.count),
             )  # fmt: skip
 
     def _firings(self, found: Candidates) -> tuple[RowCode, Float[Tensor, " firing"]]:
-        """The winners among the candidates with their values, and their pre-activations (others than the values only for
-        a jump_relu, whose latents just below the threshold are kept at value zero)."""
+        """The winners among the candidates with their values, and their pre-activations: others than the values for a
+        jump_relu, whose latents just below the threshold are kept at value zero, and for a gated one, where they are the
+        open gates."""
         sae, rows = self.sae, len(found.count)
         match sae.config.sparsity:
             case "topk":
@@ -287,11 +305,16 @@ class NativeStep:
                 if least > 0:
                     self._cut(found, least)
         if sae.config.sparsity != "jump_relu":
-            self._cut(found, 1e-30)  # what is left fires
+            self._cut(found, 1e-30)  # what is left fires, or has an open gate
+        if sae.config.sparsity not in ("jump_relu", "gated"):
             code = self._packed(found)
             return code, code.value
         code = self._packed(found)
-        pre, threshold = code.value, sae.threshold.detach()[code.latent.long()]
+        pre, ids = code.value, code.latent.long()
+        if sae.config.sparsity == "gated":
+            magnitude = (pre - sae.b_gate.detach()[ids]) * sae.r_mag.detach()[ids].exp() + sae.b_mag.detach()[ids]
+            return RowCode(code.start, code.latent, magnitude.relu()), pre
+        threshold = sae.threshold.detach()[ids]
         return RowCode(code.start, code.latent, pre * ((pre > threshold) & (pre > 0))), pre
 
     def _packed(self, found: Candidates) -> RowCode:
@@ -329,6 +352,33 @@ class NativeStep:
         near = (pre - threshold).abs() < width / 2
         each = -(threshold * slope + self.settings.l0_coefficient / rows) / width * near
         return torch.zeros(self.sae.d_sae).index_add_(0, ids, each)
+
+    def _gate_gradients(
+        self,
+        code: RowCode,
+        gate: Float[Tensor, " firing"],
+        slope: Float[Tensor, " firing"],
+        x: Float[Tensor, "row d_in"],
+    ) -> tuple[Float[Tensor, " firing"], dict[str, Tensor], dict[str, Tensor]]:
+        """What reaches the product x @ W_enc through magnitude and gate, the gate's terms of the loss, and the gradients
+        of the three biases (losses.through_gate and losses.l1 say what is computed)."""
+        sae, rows, ids = self.sae, len(x), code.latent.long()
+        ratio = sae.r_mag.detach()[ids].exp()
+        opened = RowCode(code.start, code.latent, gate)
+        _, squared, gate_slope = self._decode(opened, x, sae.b_dec, 0, 2 / rows)
+        gate_slope += self.settings.l1_coefficient / rows
+        terms = {"l1": self.settings.l1_coefficient * gate.sum() / rows, "gate": squared.sum() / rows}
+
+        def by_latent(each: Tensor) -> Tensor:
+            return torch.zeros(sae.d_sae).index_add_(0, ids, each)
+
+        product = gate - sae.b_gate.detach()[ids]
+        small = {
+            "b_gate": by_latent(gate_slope),
+            "r_mag": by_latent(slope * product * ratio),
+            "b_mag": by_latent(slope),
+        }
+        return slope * ratio + gate_slope, terms, small
 
     def _by_latent(self, code: RowCode, slope: Tensor, grad: Float[Tensor, "prefix row d_out"]) -> "SortedFirings":
         d_sae, n = self.sae.d_sae, len(code.latent)
@@ -377,12 +427,12 @@ class NativeStep:
         fit: "SortedFirings",
         rescue: "SortedFirings | None",
         b_dec_grad: Float[Tensor, " d_out"],
-        threshold_grad: Tensor | None,
+        small: dict[str, Tensor],
     ) -> None:
         sae, settings = self.sae, self.settings
         bounds = torch.tensor([0, sae.d_sae], dtype=torch.int32)
         gradients = native.Gradients(
-            sae.d_sae, sae.d_in, sae.W_dec.shape[1], 1, address(bounds), address(x_in), fit.struct(),
+            sae.d_sae, sae.d_in, sae.W_dec.shape[1], 1, int(sae.config.sparsity != "gated"), address(bounds), address(x_in), fit.struct(),
             rescue.struct() if rescue else native.Firings(),
         )  # fmt: skip
         bias_grad, input_grad = torch.empty(sae.d_sae), torch.zeros(sae.d_in)
@@ -394,8 +444,7 @@ class NativeStep:
             if sae.config.apply_b_dec_to_input:
                 b_dec_grad = b_dec_grad - input_grad
             size += float(b_dec_grad.double().square().sum())
-            if threshold_grad is not None:
-                size += float(threshold_grad.double().square().sum())
+            size += sum(float(gradient.double().square().sum()) for gradient in small.values())
             scale = min(1.0, settings.clip_norm / (math.sqrt(size) + 1e-6))  # as torch.nn.utils.clip_grad_norm_
         input_grad_later = sae.config.apply_b_dec_to_input and settings.clip_norm is None
         self.rest.begin_step()
@@ -409,8 +458,8 @@ class NativeStep:
         if input_grad_later:
             b_dec_grad = b_dec_grad - input_grad
         sae.b_dec.grad = b_dec_grad * scale
-        if threshold_grad is not None:
-            sae.threshold.grad = threshold_grad * scale
+        for name, gradient in small.items():
+            getattr(sae, name).grad = gradient * scale
         self.update.step(lr)  # the small parameters
         for parameter in self._latent_parameters():
             self.update.optimiser.state[parameter]["step"].fill_(self.rest.steps)
@@ -423,8 +472,10 @@ class NativeStep:
             *map(ctypes.byref, self._moments()), address(self.rounded) if self.margin else None,
         )  # fmt: skip
 
-    def _latent_parameters(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.sae.W_enc, self.sae.W_dec, self.sae.b_enc
+    def _latent_parameters(self) -> tuple[Tensor, ...]:
+        """What the kernels move: the rest is small and moves all at once."""
+        rows = self.sae.W_enc, self.sae.W_dec
+        return rows if self.sae.config.sparsity == "gated" else (*rows, self.sae.b_enc)
 
     def _moments(self) -> list[native.Moments]:
         """Of the encoder, the decoder and the encoder's bias: where the weights and Adam's moments lie."""
@@ -435,7 +486,7 @@ class NativeStep:
             if parameter is self.sae.W_enc:
                 by_latent = [tensor.T for tensor in by_latent]
             found.append(native.Moments(*map(address, by_latent)))
-        return found
+        return [*found, native.Moments()][:3]
 
     def _start_moments(self) -> None:
         for parameter in self._latent_parameters():
@@ -455,7 +506,8 @@ class NativeStep:
         return self.update.rows_since_fired
 
     def state_dict(self) -> dict[str, Any]:
-        return {**self.update.state_dict(), "rest": self.rest.state_dict()}
+        guesses = {"level": self.level, "capacity": self.capacity}
+        return {**self.update.state_dict(), "rest": self.rest.state_dict(), "guesses": guesses}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.update.load_state_dict(state)
@@ -464,6 +516,7 @@ class NativeStep:
         step = int(self.update.optimiser.state[self.sae.W_dec]["step"])
         if "rest" in state:
             self.rest.load_state_dict(state["rest"])
+            self.level, self.capacity = state["guesses"]["level"], state["guesses"]["capacity"]
         else:  # written by a kernel that moves every row at every step
             self.rest = Rest.at(step, self.sae.d_sae)
 
@@ -532,3 +585,9 @@ class SortedFirings:
             address(self.ptr), address(self.row_of), address(self.value), address(self.slope), address(self.grad),
             self.grad.shape[1],
         )  # fmt: skip
+
+
+def _variation(x: Float[Tensor, "row d"]) -> Float[Tensor, ""]:
+    """The summed squared distance from the mean, in one pass; ``x`` is to lie near zero, or digits are lost."""
+    flat = x.reshape(-1)
+    return flat.dot(flat) - len(x) * x.mean(0).square().sum()

@@ -70,6 +70,10 @@ def loss_of(
     match sae.config.sparsity:
         case "relu":
             return Loss.of(reconstruction=fit, l1=settings.l1_coefficient * losses.l1(z, sae.W_dec))
+        case "gated":
+            sparse = settings.l1_coefficient * losses.l1(pre.relu(), sae.W_dec)
+            gate = losses.through_gate(x, pre, sae.W_dec, sae.b_dec)
+            return Loss.of(reconstruction=fit, l1=sparse, gate=gate)
         case "jump_relu":
             fired = losses.l0(pre, sae.threshold, settings.bandwidth)
             return Loss.of(reconstruction=fit, l0=settings.l0_coefficient * fired)

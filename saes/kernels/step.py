@@ -1,5 +1,6 @@
 """What every training step is given, gives back, and does once the gradients are there."""
 
+import copy
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -27,7 +28,7 @@ class StepSettings:
     dead_after_rows: int = 1_000_000
     """A latent that fired in none of this many rows counts as dead."""
     l1_coefficient: float = 5.0
-    """Weight of relu's penalty on values."""
+    """Weight of the penalty on values, of relu, or on the open gates, of gated."""
     l0_coefficient: float = 1.0
     """Weight of jump_relu's penalty on the number of firing latents."""
     bandwidth: float = 0.05
@@ -155,7 +156,7 @@ class Update:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimiser.load_state_dict(copy.deepcopy(state["optimiser"]))  # or both would write to the same moments
         for group in self.optimiser.param_groups:  # settings are the run's own; only the moments are resumed
             group.update(betas=self.settings.betas, eps=self.settings.eps, fused=self.fused)
         self.rows_since_fired.copy_(state["rows_since_fired"])

@@ -64,7 +64,7 @@ def test_a_wrong_width_names_the_site():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"sparsity": "gated"}, "one of topk, batch_topk, jump_relu, relu"),
+        ({"sparsity": "dense"}, "one of topk, batch_topk, jump_relu, relu, gated"),
         ({"k": 0}, "k must lie between 1 and d_sae 8"),
         ({"k": 9}, "k must lie between"),
         ({"d_in": 0}, "at least 1"),

@@ -20,7 +20,10 @@ def autoencoder(sparsity="topk", seed=1):
     sae = SparseAutoencoder(SAEConfig(5, 24, sparsity, k=4, initial_threshold=0.3), seed=seed)
     with torch.no_grad():
         sae.b_dec.normal_()
-        sae.b_enc.normal_()
+        sae.bias.normal_()
+        if sparsity == "gated":
+            sae.r_mag.normal_(std=0.3)
+            sae.b_mag.normal_(std=0.3)
     if sparsity == "batch_topk":
         sae.running_threshold.fill_(0.6)
     return sae
@@ -40,7 +43,7 @@ def rewrite(folder, tensors=None, **config):
         safetensors.torch.save_file({**safetensors.torch.load_file(folder / WEIGHTS), **tensors}, folder / WEIGHTS)
 
 
-@pytest.mark.parametrize("sparsity", ["topk", "batch_topk", "jump_relu", "relu"])
+@pytest.mark.parametrize("sparsity", ["topk", "batch_topk", "jump_relu", "relu", "gated"])
 def test_saved_and_loaded_is_the_same(sparsity, tmp_path):
     sae = autoencoder(sparsity)
     before = {name: value.clone() for name, value in sae.state_dict().items()}
@@ -128,7 +131,7 @@ def test_what_is_no_checkpoint_is_named(tmp_path, folder):
     ("change", "message"),
     [
         ({"d_in": 6}, r"W_enc has shape \[5, 24\], but cfg.json makes it \[6, 24\]"),
-        ({"architecture": "gated"}, "architecture 'gated' cannot be read"),
+        ({"architecture": "temporal"}, "architecture 'temporal' cannot be read"),
         ({"architecture": "jumprelu"}, "expected the tensors"),
         ({"tensors": {"b_enc": torch.full((24,), float("nan"))}}, "b_enc holds NaN"),
         ({"tensors": {"b_enc": torch.zeros(24, dtype=torch.int32)}}, "expected a floating point"),

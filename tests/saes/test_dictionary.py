@@ -13,7 +13,10 @@ def autoencoder(sparsity, **settings):
     sae = SparseAutoencoder(SAEConfig(D_IN, D_SAE, sparsity, k=3, initial_threshold=0.3, **settings), seed=1)
     with torch.no_grad():
         sae.b_dec.normal_(generator=torch.Generator().manual_seed(2))
-        sae.b_enc.normal_(std=0.1, generator=torch.Generator().manual_seed(3))
+        sae.bias.normal_(std=0.1, generator=torch.Generator().manual_seed(3))
+        if sparsity == "gated":
+            sae.r_mag.normal_(std=0.3)
+            sae.b_mag.normal_(std=0.3)
     if sparsity == "batch_topk":
         sae.running_threshold.fill_(0.7)
         return freeze_threshold(sae)
@@ -26,6 +29,7 @@ DICTIONARIES = {
     "topk without b_dec": autoencoder("topk", apply_b_dec_to_input=False),
     "jump_relu": autoencoder("jump_relu"),
     "batch_topk": autoencoder("batch_topk"),
+    "gated": autoencoder("gated"),
     "directions": Directions(torch.randn(D_SAE, D_IN, generator=torch.Generator().manual_seed(4)), torch.rand(D_SAE)),
 }
 

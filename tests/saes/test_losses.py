@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from saes.losses import Loss, auxk, l0, l1, reconstruction
+from saes.losses import Loss, auxk, l0, l1, reconstruction, through_gate
 
 
 def test_total_is_the_sum_of_the_terms():
@@ -42,3 +42,14 @@ def test_auxk_uses_the_best_dead_latents_only():
     assert W_dec.grad[0].abs().sum() == 0
     assert float(auxk(residual, pre, dead, W_dec, 8)) == pytest.approx(0.0)
     assert float(auxk(residual * 2, pre, dead, W_dec, 8)) == pytest.approx((1 + 0.25) * 2 / 8)
+
+
+def test_through_gate_teaches_the_gate_and_leaves_the_decoder():
+    gate = torch.tensor([[2.0, -1.0]], requires_grad=True)
+    W_dec, b_dec = torch.eye(2).requires_grad_(), torch.zeros(2, requires_grad=True)
+    loss = through_gate(torch.tensor([[1.0, 1.0]]), gate, W_dec, b_dec)
+    assert loss.item() == 2.0
+    loss.backward()
+    assert gate.grad.tolist() == [[2.0, 0.0]]
+    assert W_dec.grad is None
+    assert b_dec.grad is None

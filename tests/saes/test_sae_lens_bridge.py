@@ -12,7 +12,7 @@ from saes.sae_lens_bridge import from_sae_lens, load_release, to_sae_lens
 from saes.site import Site
 
 SITE = Site("org/model", "blocks.2.hook_resid_post")
-SPARSITIES = ["topk", "batch_topk", "jump_relu", "relu"]
+SPARSITIES = ["topk", "batch_topk", "jump_relu", "relu", "gated"]
 D_IN, D_SAE = 8, 48
 
 
@@ -26,7 +26,10 @@ def autoencoder(sparsity):
     sae = SparseAutoencoder(config, seed=1)
     with torch.no_grad():
         sae.b_dec.normal_()
-        sae.b_enc.normal_(std=0.2)
+        sae.bias.normal_(std=0.2)
+        if sparsity == "gated":
+            sae.r_mag.normal_(std=0.3)
+            sae.b_mag.normal_(std=0.3)
     if sparsity == "batch_topk":
         sae.running_threshold.fill_(0.6)
     return sae
@@ -44,8 +47,8 @@ def assert_same(ours, theirs):
 def test_our_checkpoint_opens_in_sae_lens(sae_lens, sparsity, tmp_path):
     sae = autoencoder(sparsity)
     theirs = sae_lens.SAE.load_from_disk(save_sae(sae, tmp_path, SITE, {"context_size": 64}))
-    architectures = {"relu": "standard", "topk": "topk", "jump_relu": "jumprelu", "batch_topk": "jumprelu"}
-    assert theirs.cfg.architecture() == architectures[sparsity]
+    architectures = {"relu": "standard", "jump_relu": "jumprelu", "batch_topk": "jumprelu"}
+    assert theirs.cfg.architecture() == architectures.get(sparsity, sparsity)
     assert theirs.cfg.metadata.hook_name == SITE.hook_name
     assert theirs.cfg.metadata.context_size == 64
     assert_same(freeze_threshold(sae) if sparsity == "batch_topk" else sae, theirs)
@@ -62,7 +65,7 @@ def test_there_and_back_in_memory_and_on_disk(sae_lens, sparsity, tmp_path):
     assert_same(load_sae(tmp_path)[0], theirs)
 
 
-@pytest.mark.parametrize("kind", ["Standard", "TopK", "JumpReLU", "TopK rescaled", "TopK b_dec apart"])
+@pytest.mark.parametrize("kind", ["Standard", "TopK", "JumpReLU", "Gated", "TopK rescaled", "TopK b_dec apart"])
 def test_an_sae_made_in_sae_lens_opens_here(sae_lens, kind, tmp_path):
     settings = {"rescaled": {"rescale_acts_by_decoder_norm": True}, "apart": {"apply_b_dec_to_input": False}}
     name, extra = kind.split()[0], settings.get(kind.split()[-1], {})

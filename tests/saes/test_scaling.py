@@ -24,12 +24,15 @@ def test_nothing_zero_or_nan_to_measure_is_refused():
         measure_scale([torch.full((3, 2), math.nan)])
 
 
-@pytest.mark.parametrize("sparsity", ["relu", "topk", "jump_relu", "batch_topk"])
+@pytest.mark.parametrize("sparsity", ["relu", "topk", "jump_relu", "batch_topk", "gated"])
 def test_folded_takes_raw_activations(sparsity):
     sae = SparseAutoencoder(SAEConfig(5, 24, sparsity, k=4, initial_threshold=0.4))
     with torch.no_grad():
         sae.b_dec.normal_()
-        sae.b_enc.normal_()
+        sae.bias.normal_()
+        if sparsity == "gated":
+            sae.r_mag.normal_(std=0.3)
+            sae.b_mag.normal_(std=0.3)
     if sparsity == "batch_topk":
         sae.running_threshold.fill_(0.6)
     scale, x, before = 0.03, torch.randn(40, 5) * 30, {name: value.clone() for name, value in sae.state_dict().items()}

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saes.sparsity import SparseCode, batch_topk, fires, jump_relu, largest, relu, topk
+from saes.sparsity import SparseCode, batch_topk, fires, gated, jump_relu, largest, relu, topk
 
 
 @given(
@@ -62,3 +62,24 @@ def test_straight_through_gradients_are_the_papers():
     threshold.grad = None
     fires(pre, threshold, 0.1).sum().backward()
     assert threshold.grad.tolist() == pytest.approx([-2 / 0.1, 0.0])
+
+
+def test_gated_is_magnitude_where_the_gate_is_open():
+    product = torch.tensor([[1.0, 1.0, -1.0, 0.5]])
+    b_gate, r_mag, b_mag = torch.tensor([0.0, -2, 2, 0]), torch.tensor([0.0, 1, 0, 0.5]), torch.tensor([0.5, 9, 4, -5])
+    z = gated(product + b_gate, b_gate, r_mag, b_mag)
+    torch.testing.assert_close(z, torch.tensor([[1.5, 0.0, 3.0, 0.0]]))  # the last gate is open, its magnitude negative
+
+
+def test_gated_sends_no_gradient_to_its_gate():
+    generator = torch.Generator().manual_seed(1)
+    product = torch.randn(6, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    b_gate, r_mag, b_mag = (torch.randn(4, generator=generator, dtype=torch.float64, requires_grad=True) for _ in "grb")
+    pre = product + b_gate
+    weights = torch.randn(6, 4, generator=generator, dtype=torch.float64)
+    (gated(pre, b_gate, r_mag, b_mag) * weights).sum().backward()
+    by_hand = weights * (pre > 0) * (product * r_mag.exp() + b_mag > 0)
+    torch.testing.assert_close(product.grad, by_hand * r_mag.exp())
+    torch.testing.assert_close(r_mag.grad, (by_hand * product * r_mag.exp()).sum(0))
+    torch.testing.assert_close(b_mag.grad, by_hand.sum(0))
+    torch.testing.assert_close(b_gate.grad, torch.zeros(4, dtype=torch.float64))

@@ -15,7 +15,7 @@ LIBRARY = compiled()
 pytestmark = pytest.mark.skipif(LIBRARY is None, reason="no C++ compiler that builds the kernels here")
 
 D_IN, D_SAE, K = 24, 320, 6
-SPARSITIES = ["topk", "batch_topk", "relu", "jump_relu"]
+SPARSITIES = ["topk", "batch_topk", "relu", "jump_relu", "gated"]
 PRODUCTS = [torch.float32, torch.bfloat16]
 
 
@@ -30,9 +30,12 @@ def autoencoder(sparsity, d_in=D_IN, d_sae=D_SAE, **settings):
     sae = SparseAutoencoder(SAEConfig(d_in, d_sae, sparsity, k=min(K, d_sae), **settings), seed=2)
     sae.start_at_mean(activations(100, d_in=d_in))
     with torch.no_grad():
-        sae.b_enc.normal_(std=0.05, generator=torch.Generator().manual_seed(1))
-        if sparsity in ("relu", "jump_relu"):
-            sae.b_enc -= 7.0  # some per cent of the latents fire
+        sae.bias.normal_(std=0.05, generator=torch.Generator().manual_seed(1))
+        if sparsity not in ("topk", "batch_topk"):
+            sae.bias.sub_(7.0)  # some per cent of the latents fire
+        if sparsity == "gated":
+            sae.r_mag.normal_(std=0.2, generator=torch.Generator().manual_seed(3))
+            sae.b_mag.copy_(sae.bias + 2)
     return sae
 
 
@@ -67,7 +70,7 @@ def test_learns_what_the_reference_learns(sparsity, candidates, clip_norm, apply
             assert float(mine.terms[name]) == pytest.approx(float(truth.terms[name]), rel=2e-3), name
         for name in ("loss", "explained_variance", "l0", "dead"):
             assert float(getattr(mine, name)) == pytest.approx(float(getattr(truth, name)), rel=2e-3, abs=1e-4), name
-    if sparsity in ("relu", "jump_relu"):
+    if sparsity not in ("topk", "batch_topk"):
         assert float(mine.l0) < DENSE_SHARE * D_SAE, "the sparse path was to be tested"
     else:
         assert "auxk" in mine.terms
@@ -115,18 +118,18 @@ def test_nothing_fires():
     for sparsity in SPARSITIES:
         sae = autoencoder(sparsity)
         with torch.no_grad():
-            sae.b_enc.fill_(-1e6)
+            sae.bias.fill_(-1e6)
         before = sae.W_dec.detach().clone()
         metrics = NativeStep(sae, settings(), LIBRARY)(activations(50), 1e-3)
         assert float(metrics.l0) == 0
         assert torch.equal(sae.W_dec, before)
 
 
-@pytest.mark.parametrize("sparsity", ["relu", "jump_relu"])
+@pytest.mark.parametrize("sparsity", ["relu", "jump_relu", "gated"])
 def test_what_is_not_sparse_yet_is_learned_by_the_reference(sparsity):
     sae = autoencoder(sparsity)
     with torch.no_grad():
-        sae.b_enc += 6.8
+        sae.bias.add_(6.8)
     step, reference = both(sae, settings())
     for seed in range(3):
         x = activations(64, seed=seed)
@@ -135,7 +138,7 @@ def test_what_is_not_sparse_yet_is_learned_by_the_reference(sparsity):
         assert float(mine.loss) == pytest.approx(float(truth.loss), rel=1e-5)
     with torch.no_grad():  # and back: from one path to the other with Adam's memory
         for one in (sae, reference.sae):
-            one.b_enc -= 7.0
+            one.bias.sub_(7.0)
     x = activations(64, seed=9)
     mine, truth = step(x, 1e-3), reference(x, 1e-3)
     assert float(mine.l0) < DENSE_SHARE * D_SAE

@@ -9,7 +9,7 @@ from saes.autoencoder import SAEConfig, SparseAutoencoder
 from saes.kernels.reference import ReferenceStep
 from saes.kernels.step import StepSettings
 
-SPARSITIES = ["topk", "batch_topk", "jump_relu", "relu"]
+SPARSITIES = ["topk", "batch_topk", "jump_relu", "relu", "gated"]
 
 
 def planted(rows, d_in=12, latents=20, seed=0):
@@ -61,6 +61,7 @@ def test_penalties_make_the_code_sparser():
 
     assert l0_after("relu", 1.0) < 0.7 * l0_after("relu", 0.0)
     assert l0_after("jump_relu", 0.3) < 0.7 * l0_after("jump_relu", 0.0)
+    assert l0_after("gated", 2.0) < 0.7 * l0_after("gated", 0.0)
 
 
 def test_batch_topk_follows_its_threshold_from_the_first_batch_on():
@@ -118,3 +119,23 @@ def test_the_gradient_is_clipped_over_all_parameters():
         step(x, 1e-3)
     assert seen[0] > 0.1
     assert 0.005 < seen[1] <= 0.01  # a little below: the decoder's part along its rows is taken off after the clipping
+
+
+def recovered(sparsity, steps=400, lr=5e-3, d_in=16, latents=20, sae=None, **settings):
+    """Cosine of each planted direction with the nearest of the SAE's, after training on them."""
+    directions = torch.nn.functional.normalize(torch.randn(latents, d_in, generator=torch.Generator().manual_seed(99)))
+    sae = sae or SparseAutoencoder(SAEConfig(d_in, 40, sparsity, k=3), seed=2)
+    step = ReferenceStep(sae, StepSettings(dead_after_rows=5000, k_aux=8, **settings))
+    generator = torch.Generator().manual_seed(1)
+    for number in range(steps):
+        codes = (torch.rand(256, latents, generator=generator) < 0.1) * (
+            2 + torch.rand(256, latents, generator=generator)
+        )
+        step(codes @ directions, lr * min(1.0, 4 * (1 - number / steps)))
+    return (directions @ sae.directions.T).max(1).values
+
+
+def test_a_gated_one_recovers_planted_directions():
+    cosines = recovered("gated", lr=2e-2, l1_coefficient=3.0)
+    assert cosines.median() > 0.97
+    assert cosines.mean() > 0.9
