@@ -80,7 +80,7 @@ def of_a_run(tokens: int, here: Device) -> dict:
     from training.loop import train
 
     spec = recipe("storyteller").with_fields(tokens=tokens)
-    outline = outline_of(config_of(spec.model), spec.model, spec.hook_name)
+    outline = outline_of(config_of(spec.model), spec.model, spec.hook_names)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         train(spec.with_fields(out=f"{folder}/run"), progress=False)

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         raise ValueError(f"--measure fits the constants of the CPU; for a {kind} leave it out")
     world = World(arguments.nodes, arguments.gpus, getattr(spec, "latent_ranks", 1))
     config = config_of(spec.model, spec.revision)
-    outline = outline_of(config, spec.model, spec.hook_name)
+    outline = outline_of(config, spec.model, spec.hook_names)
     device = DEVICES[kind]
     plan(spec, outline, device, world)  # what cannot be shared out is said before anything is measured
     if arguments.measure:

@@ -2,8 +2,8 @@
 
 Leaves cfg.json and sae_weights.safetensors (SAELens' layout), spec.json, quality.json and journal.jsonl. Settings come
 from a recipe's name or a YAML file, then --set, then flags; a later one wins. Ctrl-C saves the run; --resume goes on.
-With --sites or --grid every SAE gets such a folder of its own under --out, and sweep.json lists them.
-SIGTERM and SIGUSR1 (a cluster's warning) save it too and end it with exit code 75; docs/cluster.md says more.
+SIGTERM and SIGUSR1 (a cluster's warning) save it too and end it with exit code 75; docs/cluster.md says more. With
+--sites or --grid every SAE gets such a folder of its own under --out, and sweep.json lists them.
 """
 
 import argparse

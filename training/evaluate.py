@@ -21,7 +21,8 @@ from training.activations.harvest import harvested
 from training.language_models.language_model import LanguageModel, Tokens
 from training.language_models.opening import open_model
 from training.patched_loss import NOTHING_PREDICTED, averaged, losses_of, reconstructed
-from training.windows import held_out_text
+from training.spec import TrainSpec
+from training.windows import held_out_windows
 
 QUALITY = "quality.json"
 
@@ -154,12 +155,16 @@ def evaluate_checkpoints(
                 name, device, site.numerics, revision=site.revision if not held_out.model else None
             )
         model = opened[key]
-        tokens = held_out.tokens or spec.get("held_out_tokens") or 32_768
-        batches = held_out_text(
-            model, corpus, tokens, spec.get("context") or metadata.get("context_size"), spec.get("window_batch") or 32,
-            spec.get("corpus_split"), spec.get("corpus_column") or "text",
-        )  # fmt: skip
-        shown = tqdm(total=tokens, desc=folder.name, unit="tok", unit_scale=True, disable=not progress)
+        read = TrainSpec(
+            corpus=corpus,
+            corpus_split=spec.get("corpus_split"),
+            corpus_column=spec.get("corpus_column") or "text",
+            context=spec.get("context") or metadata.get("context_size"),
+            window_batch=spec.get("window_batch") or 32,
+            held_out_tokens=held_out.tokens or spec.get("held_out_tokens") or 32_768,
+        )
+        batches = held_out_windows(read, model)
+        shown = tqdm(total=read.held_out_tokens, desc=folder.name, unit="tok", unit_scale=True, disable=not progress)
         with shown:
             found = evaluate(model, sae.to(model.device), site.hook_name, _counted(batches, shown), held_out.seed)
         judged_on = {"corpus": str(corpus), "model": name, "hook_name": site.hook_name}

@@ -26,13 +26,15 @@ class Guard:
     run that goes well, is never above it.
     """
 
-    def __init__(self, folder: Path, factor: float = 10.0, saved_at: int | None = None):
-        self.folder = folder
+    def __init__(self, factor: float = 10.0):
         self.factor = factor
-        self.saved_at = saved_at
-        """The step of the last good state on disk."""
+        self.good = "no state had been saved yet"
         self.losses: deque[float] = deque(maxlen=WINDOW)
         self.lengths: deque[float] = deque(maxlen=WINDOW)
+
+    def saved(self, step: int, folder: Path) -> None:
+        """A state that was judged good is on disk."""
+        self.good = f"the last good state, of step {step}, is in {folder / RUN_STATE}"
 
     @torch.no_grad()
     def look(self, step: int, losses: Mapping[str, float], sae: nn.Module) -> None:
@@ -61,8 +63,4 @@ class Guard:
         self.lengths.extend(state["lengths"])
 
     def _stopped(self, what: str, more: str = "") -> ValueError:
-        if self.saved_at is None:
-            good = "no state had been saved yet"
-        else:
-            good = f"the last good state, of step {self.saved_at}, is in {self.folder / RUN_STATE}"
-        return ValueError(f"stopped, for {what}: {good}. A lower lr or a clip_norm may do{more}")
+        return ValueError(f"stopped, for {what}: {self.good}. A lower lr or a clip_norm may do{more}")

@@ -23,17 +23,16 @@ from training.spec import TrainSpec
 class Learner:
     """The SAE of one spec, at one site. ``learn`` changes its weights; what it learns from is given to it."""
 
-    def __init__(self, spec: TrainSpec, site: Site, d_in: int, device: torch.device, run_folder: Path | None = None):
-        """``run_folder`` is where the run's state is saved: the sweep's, where the SAE is one of several."""
+    def __init__(self, spec: TrainSpec, site: Site, d_in: int, device: torch.device):
         self.spec = spec
         self.site = site
         self.sae = SparseAutoencoder(spec.sae_config(d_in), seed=spec.seed).to(device)
         self.step_once = choose_step(self.sae, spec.step_settings(), spec.kernels)
+        self.guard = Guard(spec.spike_factor)
         self.device = device
         self.scale = 1.0
         self.lr = 0.0
         self.metrics: StepMetrics | None = None
-        self.guard = Guard(run_folder or spec.folder, spec.spike_factor)
         self.journal: Journal | None = None
         self.wandb_id: str | None = None
 
@@ -86,10 +85,10 @@ class Learner:
 
     def state_dict(self) -> dict[str, Any]:
         return {"sae": self.sae.state_dict(), "training_step": self.step_once.state_dict(), "scale": self.scale,
-                "guard": self.guard.state_dict(), "wandb_id": self.wandb_id}  # fmt: skip
+                "wandb_id": self.wandb_id, "guard": self.guard.state_dict()}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.scale, self.wandb_id = state["scale"], state["wandb_id"]
-        self.guard.load_state_dict(state["guard"])
         self.sae.load_state_dict(state["sae"])
         self.step_once.load_state_dict(state["training_step"])
+        self.guard.load_state_dict(state["guard"])

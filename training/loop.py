@@ -58,8 +58,8 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
     A spec with sites or a grid is a sweep: each of its SAEs gets a folder of its own, exactly as if it had been trained
     alone, and sweep.json lists them; but the text is read, and the activations are shuffled, once for all of them.
 
-    Ctrl-C, SIGTERM and SIGUSR1 save the whole state before a KeyboardInterrupt leaves; with ``resume`` the same spec goes
-    on from there to the very same SAE. Until the end the folder holds no checkpoint, so none is ever half-written.
+    Ctrl-C, SIGTERM and SIGUSR1 save the whole state before a KeyboardInterrupt leaves; with ``resume`` the same spec
+    goes on from there to the very same SAE. Until the end the folder holds no checkpoint, so none is ever half-written.
     """
     folder = spec.folder
     state = _state_to_go_on_from(spec, folder, resume)
@@ -68,7 +68,7 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
 
     source = open_source(spec)
     learners = [
-        Learner(member, source.site(member.hook_name), source.width(member.hook_name), source.device, folder)
+        Learner(member, source.site(member.hook_name), source.width(member.hook_name), source.device)
         for member in spec.members()
     ]
     if state is None:
@@ -84,7 +84,7 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
         step, seconds_before = state["step"], state["seconds"]
         for learner, saved in zip(learners, state["learners"], strict=True):
             learner.load_state_dict(saved)
-            learner.guard.saved_at = step
+            learner.guard.saved(step, folder)
         shuffle = ShuffleState.from_state_dict(state["shuffle"], source.rows_device)
         del state
     log.info("training %s on %d activations, %d to a step", _told(learners), spec.tokens, spec.batch_rows)
@@ -107,7 +107,7 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
                  "learners": [learner.state_dict() for learner in learners]}  # fmt: skip
         save_run_state(folder, whole, spec.keep_states)
         for learner in learners:
-            learner.guard.saved_at = step
+            learner.guard.saved(step, folder)
 
     try:
         with asked_to_stop() as stop, bar:
@@ -128,7 +128,7 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
                                     dead=f"{entry['dead']:.0%}")  # fmt: skip
                 stopping = stop()
                 if stopping or time.monotonic() - saved > spec.save_seconds:
-                    for learner in learners:  # nothing that went wrong since the last look may be saved
+                    for learner in learners:  # nothing that went wrong since the journal's last line may be saved
                         learner.check(step)
                     save()
                     saved = time.monotonic()

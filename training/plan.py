@@ -6,6 +6,7 @@ checked by benchmarks/plan.py; for GPUs it is computed from data sheets.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -59,9 +60,9 @@ class Plan:
     world: World
     device: Device
     kernel: str
-    """sparse or dense."""
+    """How a step is computed, sparse or dense."""
     parameters: int
-    """Of the SAE, on all ranks of a copy together."""
+    """Of the SAE, or of all in a sweep, on all ranks of a copy together."""
     model_parameters: int
     memory: dict[str, float]
     communication: dict[str, float]
@@ -125,40 +126,83 @@ class Plan:
 
 
 def plan(spec: TrainSpec, outline: Outline, device: Device = CPU, world: World = World()) -> Plan:
-    """The costs of the run that ``spec`` describes, on a model of this outline."""
-    if spec.d_sae % world.latent_ranks or spec.batch_rows % world.size:
-        raise ValueError(
-            f"d_sae ({spec.d_sae}) must be divisible by latent_ranks ({world.latent_ranks}) and batch_rows "
-            f"({spec.batch_rows}) by the number of processes ({world.size})"
-        )
+    """The costs of the run that ``spec`` describes, on a model of this outline; of a sweep, of all its SAEs together."""
+    members = spec.members()
+    for one in members:
+        if one.d_sae % world.latent_ranks or spec.batch_rows % world.size:
+            raise ValueError(
+                f"d_sae ({one.d_sae}) must be divisible by latent_ranks ({world.latent_ranks}) and batch_rows "
+                f"({spec.batch_rows}) by the number of processes ({world.size})"
+            )
     context = min(outline.context, 512) if spec.context is None else spec.context
-    d, rows = outline.d_model, spec.batch_rows / world.data_ranks
-    latents, firings = spec.d_sae / world.latent_ranks, rows * spec.k / world.latent_ranks
-    own = 2 * latents * d + 2 * latents + d  # parameters on this device, thresholds included
-    harvested = spec.batch_rows / spec.repeats  # by all, for a step
     kernel = kernel_of(spec, device, world)
     if device.kind == "cpu":
         device = shared_out(device, world.devices)
-
+    parts = [Part(one, outline.d_model, world, kernel_of(one, device, world)) for one in members]
     return Plan(
         spec=spec,
         world=world,
         device=device,
         kernel=kernel,
-        parameters=2 * spec.d_sae * d + spec.d_sae * (2 if spec.sparsity == "jump_relu" else 1) + d,
+        parameters=sum(part.whole for part in parts),
         model_parameters=outline.parameters,
-        memory=_memory(spec, outline, kernel, world, own, rows, latents, context),
-        communication=_communication(spec, outline, world, own, rows, harvested),
-        disk=_disk(spec, outline, d, harvested),
-        seconds=_seconds(spec, outline, device, kernel, world, own, rows, latents, firings, harvested, context),
+        memory=_memory(spec, outline, parts, context),
+        communication=_communication(spec, outline, world, parts),
+        disk=_disk(spec, outline, parts),
+        seconds=_seconds(spec, outline, device, world, parts, context),
         seconds_once=_seconds_once(spec, outline, device, world, context),
     )
+
+
+@dataclass(frozen=True)
+class Part:
+    """One SAE of the run, and what of it and of each step falls to one device."""
+
+    spec: TrainSpec
+    d_in: int
+    world: World
+    kernel: str
+
+    @property
+    def whole(self) -> int:
+        """Parameters of the whole SAE."""
+        vectors = {"jump_relu": 2, "gated": 3}.get(self.spec.sparsity, 1)  # b_enc, and more
+        return 2 * self.spec.d_sae * self.d_in + vectors * self.spec.d_sae + self.d_in
+
+    @property
+    def own(self) -> float:
+        """Parameters on the device: all latents' are shared out, b_dec is everywhere."""
+        return (self.whole - self.d_in) / self.world.latent_ranks + self.d_in
+
+    @property
+    def rows(self) -> float:
+        return self.spec.batch_rows / self.world.data_ranks
+
+    @property
+    def latents(self) -> float:
+        return self.spec.d_sae / self.world.latent_ranks
+
+    @property
+    def firings(self) -> float:
+        return self.rows * self.spec.k / self.world.latent_ranks
+
+    @property
+    def at_work(self) -> float:
+        """Bytes that come and go within a step."""
+        if self.kernel == "sparse":
+            return 6 * self.rows * self.d_in * 4 + CHUNK_BYTES + self.rows * self.spec.k * 40
+        return 6 * self.rows * self.latents * 4 + 4 * self.rows * self.d_in * 4
+
+    def step_seconds(self, device: Device) -> float:
+        costs = device.sparse if self.kernel == "sparse" else device.dense
+        work = work_of(self.kernel, self.rows, self.d_in, self.latents, self.firings, self.own)
+        return sum(amount * cost for amount, cost in zip(work, vars(costs).values(), strict=True))
 
 
 def kernel_of(spec: TrainSpec, device: Device, world: World) -> str:
     """Whether the step goes over firing latents only, as saes/kernels/choose.py decides it.
 
-    relu and jump_relu are planned as dense, as they are at their beginning: once few latents fire, compiled kernels are
+    relu, jump_relu and gated are planned as dense, as they are at their beginning: once few latents fire, compiled kernels are
     faster than this.
     """
     if spec.kernels == "reference":
@@ -212,85 +256,71 @@ def _of(n: int, world: World) -> World:
     return World(max(1, n // devices), devices, n)
 
 
-# ---- the parts
+# ---- the sums
 
 
-def _memory(
-    spec: TrainSpec, outline: Outline, kernel: str, world: World, own: float, rows: float, latents: float, context: int
-) -> dict[str, float]:
-    d, number = outline.d_model, BYTES[spec.dtype]
-    windows = spec.window_batch * context
-    if kernel == "sparse":
-        step = 6 * rows * d * 4 + CHUNK_BYTES + rows * spec.k * 40
-    else:
-        step = 6 * rows * latents * 4 + 4 * rows * d * 4
-    reading = windows * (6 * d + 2 * outline.widest) * number
+def _memory(spec: TrainSpec, outline: Outline, parts: Sequence[Part], context: int) -> dict[str, float]:
+    number, windows = BYTES[spec.dtype], spec.window_batch * context
+    reading = windows * (len(spec.hook_names) * outline.d_model + 5 * outline.d_model + 2 * outline.widest) * number
     logits = 3 * min(LOGITS_AT_ONCE, windows * outline.vocabulary) * 4
+    own = sum(part.own for part in parts)
     return {
         "weights": 4 * own,
         "Adam": 8 * own,
-        "gradients": 4 * own if kernel == "dense" else 0.0,
-        "bfloat16 copy": 2 * latents * d if kernel == "sparse" else 0.0,
-        "shuffle buffer": spec.buffer_rows * d * 4,
+        "gradients": 4 * max((part.own for part in parts if part.kernel == "dense"), default=0),
+        "bfloat16 copy": 2 * sum(part.latents * part.d_in for part in parts if part.kernel == "sparse"),
+        "shuffle buffer": _buffer_bytes(spec, outline),
         "language model": outline.parameters * number,
-        "at work": max(step, reading, logits),  # a step, a harvest and the judgement at the end never run together
+        # a step, a harvest and the judgement at the end never run together
+        "at work": max(*(part.at_work for part in parts), reading, logits),
     }
 
 
-def _communication(
-    spec: TrainSpec, outline: Outline, world: World, own: float, rows: float, harvested: float
-) -> dict[str, float]:
+def _buffer_bytes(spec: TrainSpec, outline: Outline) -> float:
+    return len(spec.hook_names) * spec.buffer_rows * outline.d_model * BYTES[spec.buffer_dtype]
+
+
+def _communication(spec: TrainSpec, outline: Outline, world: World, parts: Sequence[Part]) -> dict[str, float]:
     """Along the latent axis no weight gradient travels; along the data axis nothing but gradients."""
-    d, share = outline.d_model, (world.latent_ranks - 1) / world.latent_ranks
+    share = (world.latent_ranks - 1) / world.latent_ranks
+    vectors = sum(part.rows * part.d_in * 4 for part in parts)
+    harvested = 0.0 if spec.activations else len(spec.hook_names) * spec.batch_rows / spec.repeats * outline.d_model
     return {
         # each rank reads its part of the windows and shuffles what all have read
-        "harvested activations": (world.size - 1) / world.size * harvested * d * BYTES[spec.dtype],
-        "all-gather of activations": share * rows * d * 4,
-        "merge of candidates": (world.latent_ranks - 1) * rows * spec.k * 4,
+        "harvested activations": (world.size - 1) / world.size * harvested * BYTES[spec.dtype],
+        "all-gather of activations": share * vectors,
+        "merge of candidates": (world.latent_ranks - 1) * sum(part.rows * part.spec.k * 4 for part in parts),
         # a reduce-scatter, and the sums gathered again: every rank's latents learn from whole errors
-        "sums of reconstructions": 2 * share * rows * d * 4,
-        "gradients (data axis)": 2 * (world.data_ranks - 1) / world.data_ranks * own * 4,
+        "sums of reconstructions": 2 * share * vectors,
+        "gradients (data axis)": 2 * (world.data_ranks - 1) / world.data_ranks * sum(4 * part.own for part in parts),
     }
 
 
-def _disk(spec: TrainSpec, outline: Outline, d: int, harvested: float) -> dict[str, float]:
-    parameters = 2 * spec.d_sae * d + 2 * spec.d_sae + d
-    state = 12 * parameters + spec.buffer_rows * d * 4
-    kept = getattr(spec, "keep_states", 1) + 1  # one more while the newest is written
-    return {"checkpoint": 4 * parameters, "saved states": kept * state}
+def _disk(spec: TrainSpec, outline: Outline, parts: Sequence[Part]) -> dict[str, float]:
+    parameters = sum(part.whole for part in parts)
+    state = 12 * parameters + _buffer_bytes(spec, outline)
+    return {"checkpoints": 4 * parameters, "saved states": (spec.keep_states + 1) * state}  # one while it is written
 
 
 def shards_bytes(spec: TrainSpec, outline: Outline) -> float:
     """The activations of the run on disk, as `saes harvest` writes them in bfloat16."""
-    return spec.tokens / spec.repeats * outline.d_model * 2
+    return len(spec.hook_names) * spec.tokens / spec.repeats * outline.d_model * 2
 
 
 def _seconds(
-    spec: TrainSpec,
-    outline: Outline,
-    device: Device,
-    kernel: str,
-    world: World,
-    own: float,
-    rows: float,
-    latents: float,
-    firings: float,
-    harvested: float,
-    context: int,
+    spec: TrainSpec, outline: Outline, device: Device, world: World, parts: Sequence[Part], context: int
 ) -> dict[str, float]:
-    costs = device.sparse if kernel == "sparse" else device.dense
-    work = work_of(kernel, rows, outline.d_model, latents, firings, own)
-    step = sum(amount * cost for amount, cost in zip(work, vars(costs).values(), strict=True))
+    harvested = spec.batch_rows / spec.repeats  # by all, for a step
     reading = harvested / world.size * outline.flops_a_token(context) * device.model_flop[spec.dtype]
-    sent = _communication(spec, outline, world, own, rows, harvested)
+    sent = _communication(spec, outline, world, parts)
     inner = device.link if world.latent_ranks <= world.devices else device.network
     outer = device.link if world.nodes == 1 else device.network
     of_latents = sent["all-gather of activations"] + sent["merge of candidates"] + sent["sums of reconstructions"]
     others = sent["harvested activations"] + sent["gradients (data axis)"]
     return {
-        "training step": step,
-        "language model": reading,
-        "text and tokens": harvested * device.token,
+        "training step": sum(part.step_seconds(device) for part in parts),
+        "language model": 0.0 if spec.activations else reading,
+        "text and tokens": 0.0 if spec.activations else harvested * device.token,
         "communication": of_latents / inner + others / outer,
     }
 
@@ -298,9 +328,13 @@ def _seconds(
 def _seconds_once(spec: TrainSpec, outline: Outline, device: Device, world: World, context: int) -> dict[str, float]:
     """Before the first step the scale is measured and the buffer filled; after the last the quality, by one process."""
     batch = spec.window_batch * context
-    read = spec.scale_batches * batch + spec.buffer_rows / spec.repeats
+    read = 0.0 if spec.activations else spec.scale_batches * batch + spec.buffer_rows / spec.repeats
     whole = 2 * outline.parameters + 2 * outline.layers * outline.d_model * context
-    judged = max(spec.held_out_tokens, batch) * (JUDGING_PASSES * whole + outline.flops_a_token(context))
+    judged = (
+        len(spec.members())
+        * max(spec.held_out_tokens, batch)
+        * (JUDGING_PASSES * whole + outline.flops_a_token(context))
+    )
     flop = device.model_flop[spec.dtype]
     return {
         "scale and buffer": read * (outline.flops_a_token(context) * flop / world.size + device.token),

@@ -12,7 +12,8 @@ from saes.site import Site
 from training import evaluate as module
 from training.evaluate import HeldOut, evaluate, evaluate_checkpoints, find_checkpoints
 from training.language_models.opening import open_model
-from training.windows import held_out_text
+from training.spec import TrainSpec
+from training.windows import held_out_windows
 
 SITE = "blocks.1.hook_resid_post"
 
@@ -24,6 +25,11 @@ def corpus(tmp_path):
         "\n<|endoftext|>\n".join(f"Rain fell {number} times, and Tom laughed." * 3 for number in range(120))
     )
     return path
+
+
+def read(model, corpus, tokens, window_batch):
+    spec = TrainSpec(corpus=str(corpus), context=32, window_batch=window_batch, held_out_tokens=tokens)
+    return list(held_out_windows(spec, model))
 
 
 @torch.no_grad()
@@ -58,7 +64,7 @@ def test_sae_lens_computes_the_same_from_our_checkpoint(sparsity, model_folders,
     from sae_lens.training.activation_scaler import ActivationScaler
 
     folder = save_sae(trained(llama, sparsity), tmp_path / "sae", Site(str(model_folders["llama"]), SITE))
-    batches = list(held_out_text(llama, corpus, 400, 32, 4))[:2]
+    batches = read(llama, corpus, 400, 4)[:2]
     ours = evaluate(llama, trained(llama, sparsity), SITE, batches)
     bridge = open_model(model_folders["llama"], "cpu", through="transformer_lens").bridge
     settings = get_eval_everything_config(4, len(batches), len(batches))
@@ -81,7 +87,7 @@ def test_sae_lens_computes_the_same_from_our_checkpoint(sparsity, model_folders,
 
 
 def test_it_does_not_matter_how_many_windows_are_judged_together(llama, corpus, monkeypatch):
-    batches = list(held_out_text(llama, corpus, 200, 32, 8))
+    batches = read(llama, corpus, 200, 8)
     whole = evaluate(llama, trained(llama), SITE, batches)
     monkeypatch.setattr(module, "LOGITS_AT_ONCE", 1)
     alone = evaluate(llama, trained(llama), SITE, batches)
@@ -90,7 +96,7 @@ def test_it_does_not_matter_how_many_windows_are_judged_together(llama, corpus, 
 
 
 def test_signs_of_absorption_come_from_the_same_rows(llama, corpus):
-    batches = list(held_out_text(llama, corpus, 200, 32, 8))
+    batches = read(llama, corpus, 200, 8)
     sae = trained(llama)
     x = torch.cat([llama.activations(batch, [SITE])[SITE][batch.keep] for batch in batches])
     found = evaluate(llama, sae, SITE, batches)

@@ -28,29 +28,30 @@ def falling(looks, seed=0, noise=0.3):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_run_that_goes_well_is_let_be(sae, seed):
-    guard = Guard(FOLDER)
+    guard = Guard()
     for step, loss in enumerate(falling(600, seed)):
         guard.look(step, {"loss": loss, "explained_variance": float("-inf")}, sae)
 
 
 def test_a_planted_spike_stops_it(sae):
-    guard = Guard(FOLDER, saved_at=40)
+    guard = Guard()
+    guard.saved(40, FOLDER)
     for step, loss in enumerate(falling(60)):
         guard.look(step, {"loss": loss}, sae)
     with pytest.raises(
         ValueError, match=r"the loss at step 60 is 100, more than 10 times .* of step 40, is in runs/one/"
     ):
         guard.look(60, {"loss": 100.0}, sae)
-    lenient = Guard(FOLDER, factor=0)
+    lenient = Guard(factor=0)
     lenient.load_state_dict(guard.state_dict())
     lenient.look(60, {"loss": 100.0}, sae)
 
 
 def test_a_spike_is_seen_after_a_resume_too(sae):
-    before = Guard(FOLDER)
+    before = Guard()
     for step, loss in enumerate(falling(ENOUGH)):
         before.look(step, {"loss": loss}, sae)
-    after = Guard(FOLDER, saved_at=ENOUGH)
+    after = Guard()
     after.load_state_dict(before.state_dict())
     with pytest.raises(ValueError, match="running median"):
         after.look(ENOUGH, {"loss": 10_000.0}, sae)
@@ -59,15 +60,15 @@ def test_a_spike_is_seen_after_a_resume_too(sae):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_planted_nan_stops_it_at_once(sae, value):
     with pytest.raises(ValueError, match="loss is NaN or infinite at step 3: no state had been saved yet"):
-        Guard(FOLDER).look(3, {"loss": 1.0, "loss_auxk": value}, sae)
+        Guard().look(3, {"loss": 1.0, "loss_auxk": value}, sae)
     with torch.no_grad():
         sae.b_enc[2] = value
     with pytest.raises(ValueError, match="weights are NaN or infinite at step 3"):
-        Guard(FOLDER).look(3, {"loss": 1.0}, sae)
+        Guard().look(3, {"loss": 1.0}, sae)
 
 
 def test_weights_that_explode_stop_it(sae):
-    guard = Guard(FOLDER)
+    guard = Guard()
     for step in range(30):
         guard.look(step, {"loss": 1.0}, sae)
         with torch.no_grad():

@@ -12,7 +12,7 @@ from saes.checkpoint import load_sae
 from training.evaluate import evaluate
 from training.journal import Journal, read_journal
 from training.loop import train
-from training.run_state import StoppedBySystem, asked_to_stop, load_run_state
+from training.run_state import StoppedBySystem, load_run_state
 from training.windows import held_out_windows
 
 
@@ -82,24 +82,15 @@ def test_stopped_and_resumed_equals_uninterrupted(spec, tmp_path, sparsity, kind
         train(spec, progress=False)
 
 
-def test_a_second_warning_does_not_cut_the_saving_short():
-    with asked_to_stop() as stop:
-        assert not stop()
-        for kind in (signal.SIGUSR1, signal.SIGTERM, signal.SIGUSR1):  # the default would end this process
-            os.kill(os.getpid(), kind)
-        assert stop()
-        assert stop.error("saved").exit_code == 75
-
-
 def test_a_spike_stops_the_run_and_names_the_last_good_state(spec, monkeypatch):
     """Planted in the activations: from step 20 on they are fifty times as long."""
     from training import loop
 
-    rows = loop.shuffled_rows
+    batches = loop.shuffled_rows
 
     def spoilt(*given):
-        for number, batch in enumerate(rows(*given)):
-            yield {site: part * (50 if number >= 20 else 1) for site, part in batch.items()}
+        for number, rows in enumerate(batches(*given)):
+            yield {name: part * (50 if number >= 20 else 1) for name, part in rows.items()}
 
     monkeypatch.setattr(loop, "shuffled_rows", spoilt)
     with pytest.raises(ValueError, match=r"the loss at step 21 is .* the last good state, of step 20, is in"):

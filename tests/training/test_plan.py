@@ -23,7 +23,7 @@ def test_the_parts_of_a_single_process():
     assert made.memory["language model"] == 2 * GEMMA.parameters
     assert made.memory["shuffle buffer"] == 65536 * 2304 * 4
     assert sum(made.communication.values()) == 0
-    assert made.disk["checkpoint"] == pytest.approx(4 * parameters, rel=1e-3)
+    assert made.disk["checkpoints"] == pytest.approx(4 * parameters, rel=1e-3)
     assert made.fits
     # the floor that was reckoned for an H200 by hand: 5 to 7 ms, of which the product is 3.1
     assert 0.004 < made.seconds["training step"] < 0.012
@@ -53,6 +53,24 @@ def test_copies_send_gradients_alone():
     assert sent["harvested activations"] == 3 / 4 * 8192 * 2304 * 2
     across = plan(SPEC, GEMMA, DEVICES["h100"], World(nodes=4))
     assert across.seconds["communication"] > made.seconds["communication"]
+
+
+def test_a_sweep_shares_the_reading():
+    one = plan(SPEC, GEMMA, DEVICES["h200"])
+    made = plan(SPEC.with_fields(grid={"k": [32, 64, 128]}), GEMMA, DEVICES["h200"])
+    assert made.parameters == 3 * one.parameters
+    assert made.memory["Adam"] == 3 * one.memory["Adam"]
+    assert made.memory["shuffle buffer"] == one.memory["shuffle buffer"]
+    assert made.seconds["language model"] == one.seconds["language model"]
+    assert made.seconds["training step"] == pytest.approx(3 * one.seconds["training step"], rel=0.2)
+    sites = plan(SPEC.with_fields(sites=["a", "b"], buffer_dtype="bfloat16"), GEMMA, DEVICES["h200"])
+    assert sites.memory["shuffle buffer"] == one.memory["shuffle buffer"]
+
+
+def test_shards_need_no_language_model_while_training():
+    made = plan(SPEC.with_fields(activations="some/folder"), GEMMA, DEVICES["h200"])
+    assert made.seconds["language model"] == made.seconds["text and tokens"] == 0
+    assert made.seconds_once["scale and buffer"] == 0 < made.seconds_once["quality"]
 
 
 def test_processes_on_one_cpu_share_it():
