@@ -47,5 +47,5 @@ def test_a_loss_that_is_no_number_is_said(spec, rows):
     learner = begun(spec, rows)
     assert learner.check(0) == {}
     learner.learn(rows * torch.inf, 0)
-    with pytest.raises(ValueError, match="NaN or infinite at step 1: a lower lr may do"):
+    with pytest.raises(ValueError, match=r"the loss is NaN or infinite at step 1: no state had been saved yet\. A lower lr"):
         learner.check(1)
