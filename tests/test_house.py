@@ -20,7 +20,9 @@ DOORS = {
     "triton": {f"saes/kernels/triton_{part}.py" for part in ("candidates", "rows", "latents")},
 }
 """Where each outside package may be imported."""
-BEHIND = {"triton": {"saes.kernels.gpu"} | {f"saes.kernels.triton_{part}" for part in ("candidates", "rows", "latents")}}
+BEHIND = {
+    "triton": {"saes.kernels.gpu"} | {f"saes.kernels.triton_{part}" for part in ("candidates", "rows", "latents")}
+}
 """Modules that may import a package, or each other, at the top, since all others import them only when needed: a Triton
 kernel is a decorated function of its module."""
 

@@ -9,7 +9,7 @@ is found exactly, by bisection over the keys.
 import torch
 import triton
 import triton.language as tl
-from jaxtyping import BFloat16, Bool, Int16, Int32, Int64
+from jaxtyping import BFloat16, Bool, Int32, Int64
 from torch import Tensor
 
 GROUPS = 1024

@@ -180,7 +180,9 @@ def _latent_pass(
             enc *= shrink
             dec *= shrink
             bias *= shrink
-            weights = _adam(W_enc + at, enc_first + at, enc_second + at, enc, inside, rate, root, fresh1, beta2, fresh2, eps)
+            weights = _adam(
+                W_enc + at, enc_first + at, enc_second + at, enc, inside, rate, root, fresh1, beta2, fresh2, eps
+            )
             tl.store(W_enc + at, weights, mask=inside)
             tl.store(copy + at, weights.to(tl.bfloat16), mask=inside)
             weights = _adam(
@@ -191,7 +193,9 @@ def _latent_pass(
             # Without its part along the row, which renormalising takes back, Adam's moments hold only what can be learned.
             direction = tl.load(W_dec + at, mask=inside, other=0.0)
             dec -= tl.sum(dec * direction, 0) * direction
-            weights = _adam(W_dec + at, dec_first + at, dec_second + at, dec, inside, rate, root, fresh1, beta2, fresh2, eps)
+            weights = _adam(
+                W_dec + at, dec_first + at, dec_second + at, dec, inside, rate, root, fresh1, beta2, fresh2, eps
+            )
             length = tl.sqrt(tl.sum(weights * weights, 0))
             tl.store(W_dec + at, weights / tl.maximum(length, 1e-12), mask=inside)
     tl.store(parts + tl.program_id(0).to(tl.int64) * d_in + column, part, mask=inside)

