@@ -73,14 +73,19 @@ class Learner:
     # ---- its state
 
     def check(self, step: int) -> dict[str, float]:
-        """What the last step saw, as numbers; a ValueError where a loss or a weight is none, before it can be saved."""
+        """What the last step saw, as numbers; a ValueError where a loss is none, before it can be saved."""
         if self.metrics is None:
             return {}
         terms = {f"loss_{name}": float(term) for name, term in self.metrics.terms.items()}
         entry = {"loss": float(self.metrics.loss), **terms}
         if not all(abs(value) < float("inf") for value in entry.values()):
-            raise ValueError(f"the loss is NaN or infinite at step {step}: a lower lr may do")
+            raise ValueError(f"the loss of {self.folder} is NaN or infinite at step {step}: a lower lr may do")
         return entry | {name: float(getattr(self.metrics, name)) for name in ("explained_variance", "l0", "dead")}
+
+    def check_weights(self, step: int) -> None:
+        """A ValueError where a weight is no number."""
+        if not all(weight.isfinite().all() for weight in self.sae.parameters()):
+            raise ValueError(f"weights of {self.folder} are NaN or infinite at step {step}: a lower lr may do")
 
     def state_dict(self) -> dict[str, Any]:
         return {"sae": self.sae.state_dict(), "training_step": self.step_once.state_dict(), "scale": self.scale,

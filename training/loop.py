@@ -100,8 +100,8 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
     began_at = step
 
     def save() -> None:
-        if not all(weight.isfinite().all() for one in learners for weight in one.sae.parameters()):
-            raise ValueError(f"weights are NaN or infinite at step {step}: a lower lr may do")  # a loss is from before
+        for learner in learners:
+            learner.check_weights(step)  # a loss is from before its step
         seconds = seconds_before + time.monotonic() - began
         whole = {"spec": spec.to_json(), "step": step, "seconds": seconds, "shuffle": shuffle.state_dict(),
                  "learners": [learner.state_dict() for learner in learners]}  # fmt: skip
@@ -195,6 +195,7 @@ def _state_to_go_on_from(spec: TrainSpec, folder: Path, resume: bool) -> Any:
 
 def _same_spec(spec: TrainSpec, before: dict[str, Any], folder: Path) -> None:
     now = json.loads(spec.to_json())
+    before = json.loads(TrainSpec().to_json()) | before  # a field that is newer than the run had its default
     changed = [name for name in now if name not in FREE and now[name] != before.get(name)]
     if changed:
         told = ", ".join(f"{name} ({before.get(name)!r}, now {now[name]!r})" for name in changed)
