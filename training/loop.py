@@ -87,6 +87,7 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
         del state
     log.info("training %s on %d activations, %d to a step", _told(learners), spec.tokens, spec.batch_rows)
 
+    remove_parts(folder)
     for learner in learners:
         remove_parts(learner.folder)
         learner.open_journal(step, journal)
