@@ -134,3 +134,13 @@ def test_importing_a_floor_loads_nothing(floor):
     code = f"import sys, {floor}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "False"
+
+
+def test_the_journeys_are_functions_of_their_packages():
+    import analysis.clamping
+    import analysis.labelling
+
+    for package, name in ((analysis.labelling, "label"), (analysis.clamping, "validate")):
+        assert callable(getattr(package, name))
+        with pytest.raises(AttributeError, match="no attribute 'lable'"):
+            package.lable  # noqa: B018
