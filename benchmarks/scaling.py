@@ -89,7 +89,7 @@ def measured(
     from saes.kernels.step import StepSettings
     from training.ranks import join_ranks
 
-    ranks, _ = join_ranks(latent_ranks, rows, "cpu")
+    ranks = join_ranks(latent_ranks, rows, "cpu")
     generator = torch.Generator().manual_seed(0)
     directions = torch.randn(4 * d_in, d_in, generator=generator)
     codes = torch.rand(rows, 4 * d_in, generator=generator)

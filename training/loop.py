@@ -1,43 +1,55 @@
-"""Training an SAE, from a spec to a folder."""
+"""Training SAEs, from a spec to a folder."""
 
-import dataclasses
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
-from saes.autoencoder import SparseAutoencoder, freeze_threshold
-from saes.checkpoint import save_sae
-from saes.kernels.choose import choose_step, settled
-from saes.kernels.slices import latents_of, whole_sae
-from saes.kernels.step import StepMetrics
-from saes.scaling import fold_scale, measure_scale
-from saes.site import Site
-from training.activations.batch import ActivationBatch
-from training.activations.lasting import with_lasting
-from training.activations.shared import shared_harvest
+from saes.checkpoint import CONFIG, save_sae
+from saes.scaling import fold_scale
+from training.activations.batch import on_device
+from training.activations.shards import DTYPES
 from training.activations.shuffle import ShuffleState, shuffled_rows
-from training.corpora.corpus import repeated, split_off, texts, windows
-from training.evaluate import evaluate
+from training.activations.source import Source, open_source
+from training.evaluate import QUALITY, evaluate
 from training.journal import Journal, NoJournal
-from training.language_models.language_model import LanguageModel, Tokens
-from training.language_models.opening import open_model
-from training.optimiser import learning_rate
-from training.ranks import Ranks, join_ranks, launched, restarted
-from training.run_state import asked_to_stop, load_run_state, remove_run_state, replace_file, save_run_state
+from training.learner import Learner
+from training.ranks import join_ranks, launched, restarted
+from training.run_state import (
+    asked_to_stop,
+    load_run_state,
+    remove_parts,
+    remove_run_state,
+    replace_file,
+    save_run_state,
+)
 from training.spec import TrainSpec
+from training.windows import held_out_windows
 
 log = logging.getLogger(__name__)
 
-SPEC, QUALITY = "spec.json", "quality.json"
+SPEC, SWEEP = "spec.json", "sweep.json"
 
-FREE = {"out", "device", "journal_every", "latent_ranks", "save_seconds", "wandb", "wandb_project"}
+NOT_MEASURED = "not_measured"
+"""Stands in quality.json with the reason, instead of all figures, where there is no language model to measure them on."""
+
+FREE = {
+    "out",
+    "device",
+    "journal_every",
+    "save_seconds",
+    "keep_states",
+    "latent_ranks",
+    "read_ahead",
+    "spike_factor",
+    "wandb",
+    "wandb_project",
+}
 """Fields that a resumed run may change: they do not decide what comes out."""
 
 
@@ -45,135 +57,138 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
     """Train the SAE that ``spec`` describes and return its folder: cfg.json, sae_weights.safetensors, spec.json,
     quality.json, journal.jsonl.
 
-    Ctrl-C and SIGTERM save the whole state before a KeyboardInterrupt leaves; with ``resume`` the same spec goes
-    on from there to the very same SAE. Until the end the folder holds no checkpoint, so none is ever half-written.
+    A spec with sites or a grid is a sweep: each of its SAEs gets a folder of its own, exactly as if it had been trained
+    alone, and sweep.json lists them; but the text is read, and the activations are shuffled, once for all of them.
 
-    Under torchrun every process calls this with the same spec, and together they train the SAE that one would. A run
-    may be resumed by another number of them.
+    Ctrl-C, SIGTERM and SIGUSR1 save the whole state before a KeyboardInterrupt leaves; with ``resume`` the same spec
+    goes on from there to the very same SAE. Until the end the folder holds no checkpoint, so none is ever half-written.
+
+    Under torchrun every process calls this with the same spec, and together they train the SAE that one would. Any
+    number of them may go on with the run. Only the first writes files.
     """
     folder = spec.folder
-    ranks, device = join_ranks(spec.latent_ranks, spec.batch_rows, spec.device)
+    ranks = join_ranks(spec.latent_ranks, spec.batch_rows, spec.device)
     state = _state_to_go_on_from(spec, folder, resume or restarted())
     if not ranks.agree(-1 if state is None else -2 if state == "finished" else state["step"]):
         raise ValueError(f"the processes see different files in {folder}: all machines must share its file system")
     if state == "finished":
         return folder
 
-    model = open_model(spec.model, device, spec.dtype, spec.through, spec.revision)
-    d_in = model.width(spec.hook_name)
-    site = Site(model.name, spec.hook_name, spec.revision, spec.dtype)
-    training_windows = _windows(spec, model, held_out=False)
-    sae = SparseAutoencoder(spec.sae_config(d_in), seed=spec.seed)
+    source = open_source(spec.with_fields(device=ranks.device), ranks)
+    learners = [
+        Learner(member, source.site(member.hook_name), source.width(member.hook_name), source.device, ranks.axes)
+        for member in spec.members()
+    ]
     if state is None:
         step, seconds_before = 0, 0.0
-        first_rows = [batch.rows().float() for batch in _first_batches(spec, model, ranks)]
-        scale = measure_scale(first_rows)
-        sae.start_at_mean(torch.cat(first_rows) * scale)
-        del first_rows  # not to be held through the whole run
+        first = list(islice(source.batches(), spec.scale_batches))
+        for learner in learners:
+            learner.start([rows[learner.site.hook_name].float() for rows in first])
+        del first  # not to be held through the whole run
         shuffle = ShuffleState()
-        if ranks.first:
-            _begin_folder(spec, folder)
+        for begun in (spec, *spec.members()) if ranks.first else ():
+            _begin_folder(begun, begun.folder)
     else:
-        step, seconds_before, scale = state["step"], state["seconds"], state["scale"]
-        sae.load_state_dict(state["sae"])
-        if ranks.size > 1:
-            state["training_step"] = settled(sae, spec.step_settings(), state["training_step"])
-        shuffle = _moved(ShuffleState.from_state_dict(state["shuffle"]), model.device)
-    sae = latents_of(sae, ranks.axes).to(model.device)
-    step_once = choose_step(sae, spec.step_settings(), spec.kernels)
-    if state is not None:
-        step_once.load_state_dict(state["training_step"])
-    del state
-    log.info("training %s at %s on %d activations, %d to a step", spec.sparsity, site, spec.tokens, spec.batch_rows)
+        step, seconds_before = state["step"], state["seconds"]
+        for learner, saved in zip(learners, state["learners"], strict=True):
+            learner.load_state_dict(saved)
+            learner.guard.saved(step, folder)
+        shuffle = ShuffleState.from_state_dict(state["shuffle"], source.rows_device)
+        del state
+    log.info("training %s on %d activations, %d to a step", _told(learners), spec.tokens, spec.batch_rows)
 
-    if not ranks.first:
-        journal = NoJournal()
-    journal = journal or Journal(folder, spec.wandb, spec.wandb_project, dataclasses.asdict(spec), after_step=step)
-    unread = islice(training_windows, shuffle.batches_taken, None)
-    harvested = shared_harvest(model, spec.hook_name, unread, ranks)
-    lasting = with_lasting(harvested, spec.lasting_share, spec.lasting_window)
-    batches = shuffled_rows(lasting, spec.buffer_rows, spec.batch_rows, spec.seed, shuffle, spec.repeats)
+    for place in (folder, *(learner.folder for learner in learners)) if ranks.first else ():
+        remove_parts(place)
+    for learner in learners:
+        learner.open_journal(step, journal if ranks.first else NoJournal())
+    unread = source.batches(shuffle.batches_taken)
+    batches = shuffled_rows(
+        unread, spec.buffer_rows, spec.batch_rows, spec.order_seed, shuffle, spec.repeats, DTYPES[spec.buffer_dtype]
+    )
     bar = tqdm(total=spec.steps * spec.batch_rows, initial=step * spec.batch_rows, desc="train", unit="tok",
                unit_scale=True, disable=not (progress and ranks.first))  # fmt: skip
     began = saved = time.monotonic()
     began_at = step
 
     def save() -> None:
-        if not all(weight.isfinite().all() for weight in sae.parameters()):  # a loss is from before its step
-            raise ValueError(f"weights are NaN or infinite at step {step}: a lower lr may do")
-        whole, step_state = whole_sae(sae), step_once.state_dict()  # gathered from all ranks
-        if whole is None:
-            return
         seconds = seconds_before + time.monotonic() - began
-        everything = {"spec": spec.to_json(), "step": step, "seconds": seconds, "scale": scale,
-                      "sae": whole.state_dict(), "training_step": step_state, "shuffle": shuffle.state_dict()}  # fmt: skip
-        save_run_state(folder, everything)
+        whole = {"spec": spec.to_json(), "step": step, "seconds": seconds, "shuffle": shuffle.state_dict(),
+                 "learners": [learner.state_dict() for learner in learners]}  # fmt: skip
+        if ranks.first:
+            save_run_state(folder, whole, spec.keep_states)
+        for learner in learners:
+            learner.guard.saved(step, folder)
 
     try:
         with asked_to_stop(patient=launched()) as stop, bar:
             while step < spec.steps:
-                lr = learning_rate(step, spec.steps, spec.peak_lr, spec.warmup, spec.decay)
-                metrics = step_once(ranks.axes.own(next(batches)) * scale, lr)
+                rows = {name: on_device(ranks.axes.own(part), source.device) for name, part in next(batches).items()}
+                for learner in learners:
+                    learner.learn(rows[learner.site.hook_name], step)
                 step += 1
                 bar.update(spec.batch_rows)
                 if step % spec.journal_every == 0 or step == spec.steps:
-                    entry = _entry(metrics, step)
-                    rate = (step - began_at) * spec.batch_rows / (time.monotonic() - began)
-                    journal.write(step, tokens=step * spec.batch_rows, lr=lr, **entry, tokens_per_second=round(rate))
+                    rate = round((step - began_at) * spec.batch_rows / (time.monotonic() - began))
+                    for learner in learners:
+                        entry = learner.check(step)
+                        learner.write(
+                            step, tokens=step * spec.batch_rows, lr=learner.lr, **entry, tokens_per_second=rate
+                        )
                     bar.set_postfix(ev=f"{entry['explained_variance']:.3f}", l0=f"{entry['l0']:.0f}",
                                     dead=f"{entry['dead']:.0%}")  # fmt: skip
                 stopping, due = ranks.any(stop(), time.monotonic() - saved > spec.save_seconds)
                 if stopping or due:
-                    _entry(metrics, step)  # nothing that went NaN since the journal's last line may be saved
+                    for learner in learners:  # nothing that went wrong since the journal's last line may be saved
+                        learner.check(step)
                     save()
                     saved = time.monotonic()
                 if stopping:
-                    raise KeyboardInterrupt(f"stopped at step {step} of {spec.steps}; {folder} can be resumed")
-        step_once.settle()
+                    raise stop.error(f"stopped at step {step} of {spec.steps}; {folder} can be resumed")
+        unread.close()  # whatever runs ahead must leave the language model alone from here on
+        for learner in learners:
+            learner.step_once.settle()
         save()  # the quality may still be interrupted
-        whole = whole_sae(sae)
-        if whole is not None:
-            whole.to(model.device)
-            finished = fold_scale(whole, scale)
-            if spec.sparsity == "batch_topk":
-                finished = freeze_threshold(finished)
-            quality = evaluate(model, finished, spec.hook_name, _held_out(spec, model))
-            seconds = seconds_before + time.monotonic() - began
-            quality |= {"tokens_trained": spec.steps * spec.batch_rows, "seconds": round(seconds, 1)}
-            _write_json(folder / QUALITY, quality)
-            save_sae(fold_scale(whole, scale), folder, site, _metadata(spec, model, scale, quality))
-            journal.write(step, quality=quality)
-            remove_run_state(folder)
+        for learner in learners:
+            learner.gather()
+        if ranks.first:
+            judge = _judge(spec, source)
+            table = []
+            for learner in learners:
+                quality = judge(learner)
+                seconds = seconds_before + time.monotonic() - began
+                quality |= {"tokens_trained": spec.steps * spec.batch_rows, "seconds": round(seconds, 1)}
+                _write_json(learner.folder / QUALITY, quality)
+                learner.write(step, quality=quality)
+                save_sae(fold_scale(learner.sae, learner.scale), learner.folder, learner.site,
+                         _metadata(learner, source, quality))  # fmt: skip
+                table.append(_row(spec, learner, quality))
+            if spec.is_sweep:
+                _write_json(folder / SWEEP, {"members": table})
     finally:
-        journal.close()
+        unread.close()
+        for learner in learners:
+            learner.close_journal()
+    if ranks.first:
+        remove_run_state(folder)
     ranks.wait()  # so that whoever goes on finds the folder whole
     return folder
 
 
-# ---- what it reads
+# ---- what it measures at the end
 
 
-def _windows(spec: TrainSpec, model: LanguageModel, held_out: bool) -> Iterator[Tokens]:
-    def documents() -> Iterator[str]:
-        return split_off(texts(spec.corpus, spec.corpus_split, spec.corpus_column), held_out)
-
-    context = min(model.context, 512) if spec.context is None else spec.context
-    return windows(documents() if held_out else repeated(documents), model, context, spec.window_batch)
-
-
-def _first_batches(spec: TrainSpec, model: LanguageModel, ranks: Ranks) -> Iterator[ActivationBatch]:
-    first = islice(_windows(spec, model, held_out=False), spec.scale_batches)
-    return shared_harvest(model, spec.hook_name, first, ranks)
-
-
-def _held_out(spec: TrainSpec, model: LanguageModel) -> Iterator[Tokens]:
-    """Windows of held-out documents, about as many tokens as the spec says."""
-    tokens = 0
-    for batch in _windows(spec, model, held_out=True):
-        yield batch
-        tokens += batch.ids.numel()
-        if tokens >= spec.held_out_tokens:
-            return
+def _judge(spec: TrainSpec, source: Source) -> Callable[[Learner], dict[str, Any]]:
+    """What measures the quality of an SAE on held-out text, or says why there is none."""
+    try:
+        model = source.language_model()
+        windows = list(held_out_windows(spec, model))
+    except (OSError, ValueError, ImportError) as error:
+        if not spec.activations:
+            raise
+        reason = f"no language model or no text to measure it on: {error}"
+        log.warning("the quality is not measured: %s", reason)
+        return lambda learner: {NOT_MEASURED: reason}
+    return lambda learner: evaluate(model, learner.finished(), learner.site.hook_name, windows)
 
 
 # ---- what it leaves
@@ -183,12 +198,14 @@ def _state_to_go_on_from(spec: TrainSpec, folder: Path, resume: bool) -> Any:
     """The state that was saved, None for a new run, or "finished"; a ValueError where the folder is taken."""
     state = load_run_state(folder) if folder.is_dir() else None
     if state is None:
-        if not (folder / "cfg.json").exists():
-            return None
-        if resume and (folder / SPEC).exists():
+        whole = folder / (SWEEP if spec.is_sweep else CONFIG)
+        if resume and whole.exists() and (folder / SPEC).exists():
             _same_spec(spec, json.loads((folder / SPEC).read_text()), folder)
             return "finished"
-        raise ValueError(f"{folder} already holds an SAE; name another folder with out")
+        for taken in (folder, *(member.folder for member in spec.members())):
+            if (taken / CONFIG).exists() or (taken / SWEEP).exists():
+                raise ValueError(f"{taken} already holds an SAE; name another folder with out")
+        return None
     if not resume:
         raise ValueError(f"{folder} holds an unfinished run; resume it, or name another folder with out")
     _same_spec(spec, json.loads(state["spec"]), folder)
@@ -196,7 +213,8 @@ def _state_to_go_on_from(spec: TrainSpec, folder: Path, resume: bool) -> Any:
 
 
 def _same_spec(spec: TrainSpec, before: dict[str, Any], folder: Path) -> None:
-    now = dataclasses.asdict(spec)
+    now = json.loads(spec.to_json())
+    before = json.loads(TrainSpec().to_json()) | before  # a field that is newer than the run had its default
     changed = [name for name in now if name not in FREE and now[name] != before.get(name)]
     if changed:
         told = ", ".join(f"{name} ({before.get(name)!r}, now {now[name]!r})" for name in changed)
@@ -212,31 +230,28 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
     replace_file(path, lambda part: part.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n"))
 
 
-def _metadata(spec: TrainSpec, model: LanguageModel, scale: float, quality: dict[str, Any]) -> dict[str, Any]:
+def _metadata(learner: Learner, source: Source, quality: dict[str, Any]) -> dict[str, Any]:
     """What joins the checkpoint's metadata, under SAELens' names where it has some."""
     return {
-        "dataset_path": spec.corpus,
-        "context_size": min(model.context, 512) if spec.context is None else spec.context,
-        "prepend_bos": bool(model.tokenise(["a"]).ids.shape[1] > model.tokenise(["a"], add_bos=False).ids.shape[1]),
+        "dataset_path": learner.spec.corpus,
+        "context_size": source.context,
+        "prepend_bos": source.prepend_bos,
         "exclude_special_tokens": True,
-        "l0": quality["l0"],
-        "explained_variance": quality["explained_variance"],
+        **{name: quality[name] for name in ("l0", "explained_variance") if name in quality},
         "training_tokens": quality["tokens_trained"],
-        "seed": spec.seed,
-        "activation_scale": scale,
+        "seed": learner.spec.seed,
+        "activation_scale": learner.scale,
     }
 
 
-# ---- small things
+def _row(spec: TrainSpec, learner: Learner, quality: dict[str, Any]) -> dict[str, Any]:
+    """An SAE's line in sweep.json: its folder, what is its own, and its figures."""
+    own = {name: getattr(learner.spec, name) for name in ("hook_name", *spec.grid)}
+    return {"folder": learner.folder.name, **own, "quality": quality}
 
 
-def _entry(metrics: StepMetrics, step: int) -> dict[str, float]:
-    """The metrics as numbers; a loss that is none ends the run here, before it can be saved over a good state."""
-    entry = {"loss": float(metrics.loss), **{f"loss_{name}": float(term) for name, term in metrics.terms.items()}}
-    if not all(abs(value) < float("inf") for value in entry.values()):
-        raise ValueError(f"the loss is NaN or infinite at step {step}: a lower lr may do")
-    return entry | {name: float(getattr(metrics, name)) for name in ("explained_variance", "l0", "dead")}
-
-
-def _moved(shuffle: ShuffleState, device: torch.device) -> ShuffleState:
-    return dataclasses.replace(shuffle, rows=None if shuffle.rows is None else shuffle.rows.to(device))
+def _told(learners: list[Learner]) -> str:
+    first = learners[0]
+    if len(learners) == 1:
+        return f"{first.spec.sparsity} at {first.site}"
+    return f"{len(learners)} SAEs at {', '.join(dict.fromkeys(str(one.site) for one in learners))}"

@@ -25,6 +25,8 @@ class Ranks:
 
     axes: Axes = ALONE
     """Data ranks x latent ranks; ``latent_ranks`` neighbours share one copy of the dictionary."""
+    device: str = "cpu"
+    """What this process computes on, made definite."""
     control: Any = None
     """A group for what is agreed between steps, on the CPU whatever the SAE's device: asking does not wait for a GPU."""
 
@@ -58,8 +60,12 @@ class Ranks:
             dist.barrier(group=self.control)
 
 
-def join_ranks(latent_ranks: int, batch_rows: int, device: str) -> tuple[Ranks, str]:
-    """This process's place among those of torchrun's environment (one alone without it), and the device it computes on.
+ONE = Ranks()
+"""The only process of a run."""
+
+
+def join_ranks(latent_ranks: int, batch_rows: int, device: str) -> Ranks:
+    """This process's place among those of torchrun's environment; one alone without it.
 
     Numbers that do not divide are a ValueError before anything is sent or loaded. Gloo carries what lies on CPUs, NCCL
     what lies on GPUs, of which every process of a machine takes its own.
@@ -68,7 +74,7 @@ def join_ranks(latent_ranks: int, batch_rows: int, device: str) -> tuple[Ranks, 
     check_ranks(size, latent_ranks, batch_rows)
     device = own_device(device, size)
     if size == 1:
-        return Ranks(), device
+        return Ranks(device=device)
     on_gpu = torch.device(device).type == "cuda"
     if on_gpu:
         torch.cuda.set_device(device)
@@ -83,7 +89,7 @@ def join_ranks(latent_ranks: int, batch_rows: int, device: str) -> tuple[Ranks, 
     )
     # A rank that waits for the first one's evaluation must not give up; torchrun ends it if another fails.
     control = dist.new_group(backend="gloo", timeout=timedelta(days=7))
-    return Ranks(Axes(data, latent, Axis(dist.group.WORLD, dist.get_rank(), size)), control), device
+    return Ranks(Axes(data, latent, Axis(dist.group.WORLD, dist.get_rank(), size)), device, control)
 
 
 def world_size() -> int:
@@ -144,7 +150,8 @@ def one_voice() -> Iterator[bool]:
     except (Exception, KeyboardInterrupt) as error:
         if _first_to_speak():
             raise
-        raise SystemExit(130 if isinstance(error, KeyboardInterrupt) else 1) from None
+        stopped = getattr(error, "exit_code", 130)  # as the command line's
+        raise SystemExit(stopped if isinstance(error, KeyboardInterrupt) else 1) from None
     if dist.is_initialized():
         dist.destroy_process_group()
 

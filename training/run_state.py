@@ -1,61 +1,134 @@
-"""The whole state of an unfinished run in one file, and the signals that ask for it to be written."""
+"""The whole state of an unfinished run, the last few times it was saved, and the signals that ask for it to be written."""
 
 import contextlib
+import hashlib
+import logging
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
+log = logging.getLogger(__name__)
+
 RUN_STATE = "run_state"
-"""Beside the run's other files until it is finished. Loaded as tensors and plain values alone: it can run no code."""
+"""A folder beside the run's other files until it is finished. A state in it is called NUMBER-SHA256, so that it is seen
+at once whether it is whole. They are loaded as tensors and plain values alone: they can run no code."""
+
+QUEUE_AGAIN = 75
+"""The exit code of a run that the system asked to stop (SIGTERM, SIGUSR1): saved, and to be started again. 75 is what
+sysexits.h calls a temporary failure, EX_TEMPFAIL; the job that `saes submit` writes goes back into the queue on it."""
 
 
-def save_run_state(folder: str | Path, state: dict[str, Any]) -> None:
-    """Write ``state`` whole or not at all: after a full disk, the one before is still there."""
-    path = Path(folder) / RUN_STATE
+class StoppedBySystem(KeyboardInterrupt):
+    """A run that was asked to stop, by no Ctrl-C, and has saved its state."""
 
-    def write(part: Path) -> None:
+    exit_code = QUEUE_AGAIN
+
+
+class StopRequest:
+    """Says True when called once a signal has asked the process to stop, and gives the error to stop with."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __call__(self) -> bool:
+        return self.signal is not None
+
+    def error(self, message: str) -> KeyboardInterrupt:
+        """What to raise when all is saved: by Ctrl-C a plain KeyboardInterrupt, else (and where another process of the
+        run was asked, and not this one) a StoppedBySystem."""
+        return KeyboardInterrupt(message) if self.signal == signal.SIGINT else StoppedBySystem(message)
+
+
+def save_run_state(folder: str | Path, state: dict[str, Any], keep: int = 2) -> None:
+    """Write ``state`` whole or not at all, and keep the last ``keep``: after a full disk, those before are still there."""
+    states = Path(folder) / RUN_STATE
+    states.mkdir(exist_ok=True)
+    remove_parts(states)
+    before = _saved(states)
+    number = 1 + max((int(path.name.split("-")[0]) for path in before), default=0)
+    part = states / f".{number}.{os.getpid()}.tmp"
+    with _whole_or_not_at_all(states, part):
         with part.open("wb") as file:
+            hashed = _Hashed(file)
             try:
-                torch.save(state, file)
+                torch.save(state, hashed)  # type: ignore[arg-type]  # of a file it asks only to be written
             except RuntimeError as error:  # PyTorch closes its zip after a failed write, and complains of that instead
                 if isinstance(error.__context__, OSError):
                     raise error.__context__ from None
                 raise
-
-    replace_file(path, write)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, states / f"{number:08d}-{hashed.digest.hexdigest()}")
+    for path in _saved(states)[:-keep]:
+        path.unlink()
 
 
 def load_run_state(folder: str | Path) -> dict[str, Any] | None:
-    """What was saved last, or None; a ValueError where the file is damaged."""
-    path = Path(folder) / RUN_STATE
-    if not path.exists():
-        return None
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its parts raise
-        raise ValueError(
-            f"{path} is damaged, so this run cannot be resumed: start it anew in another folder"
-        ) from error
+    """What was saved last and is whole, or None where nothing was saved; a ValueError where all of it is damaged."""
+    saved = _saved(Path(folder) / RUN_STATE)
+    for path in reversed(saved):
+        with path.open("rb") as file:
+            whole = hashlib.file_digest(file, "sha256").hexdigest() == path.name.split("-")[1]
+        if whole:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        log.warning("%s is damaged: going on from the state that was saved before it, if there is one", path)
+    if saved:
+        raise ValueError(f"{saved[-1]} is damaged, so this run cannot be resumed: start it anew in another folder")
+    return None
 
 
 def remove_run_state(folder: str | Path) -> None:
-    (Path(folder) / RUN_STATE).unlink(missing_ok=True)
+    shutil.rmtree(Path(folder) / RUN_STATE, ignore_errors=True)
+
+
+def remove_parts(folder: str | Path) -> None:
+    """Take away what a killed process had begun to write: the hidden files that were to be moved into place."""
+    for part in Path(folder).glob(".*.tmp"):
+        part.unlink(missing_ok=True)
+
+
+def _saved(states: Path) -> list[Path]:
+    """The states there are, the oldest first."""
+    return sorted(path for path in states.glob("*-*") if path.name.split("-")[0].isdecimal())
+
+
+class _Hashed:
+    """A file whose SHA-256 is known as soon as it is written."""
+
+    def __init__(self, file: BinaryIO):
+        self.file = file
+        self.digest = hashlib.sha256()
+
+    def write(self, part: Any) -> int:
+        self.digest.update(part)
+        return self.file.write(part)
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
     """``write`` a file beside ``path``, then move it there in one go; an OSError keeps its number and names ``path``."""
     part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with _whole_or_not_at_all(path, part):
         write(part)
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
+
+
+@contextmanager
+def _whole_or_not_at_all(path: Path, part: Path) -> Iterator[None]:
+    """Whatever goes wrong inside, ``part`` is gone afterwards; an OSError says that ``path`` stays as it was."""
+    try:
+        yield
     except OSError as error:
         raise OSError(
             error.errno, f"could not write {path}, which stays as it was: {error.strerror or error}", str(path)
@@ -66,22 +139,23 @@ def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 @contextmanager
-def asked_to_stop(patient: bool = False) -> Iterator[Callable[[], bool]]:
-    """A question that says True once SIGINT or SIGTERM came; a second one acts as it would have without us.
+def asked_to_stop(patient: bool = False) -> Iterator[StopRequest]:
+    """A question that says True once SIGINT, SIGTERM or SIGUSR1 came.
 
-    A ``patient`` one takes a second for the first again: under torchrun, Ctrl-C comes from the terminal and from there.
+    A second Ctrl-C acts as it would have without us. A second SIGTERM or SIGUSR1 changes nothing: Slurm and torchrun both
+    send theirs, and the state has to be written whole. A ``patient`` one takes Ctrl-C the same way: under torchrun it
+    comes from the terminal and from there.
     """
-    asked = False
+    asked = StopRequest()
     if threading.current_thread() is not threading.main_thread():  # where Python allows no signal handlers
-        yield lambda: False
+        yield asked
         return
-    kinds = (signal.SIGINT, signal.SIGTERM)
+    kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
     before = {kind: signal.getsignal(kind) for kind in kinds}
 
     def note(number: int, frame: Any) -> None:
-        nonlocal asked
-        asked = True
-        if not patient:
+        asked.signal = asked.signal or number
+        if number == signal.SIGINT and not patient:
             give_back()
 
     def give_back() -> None:
@@ -91,6 +165,6 @@ def asked_to_stop(patient: bool = False) -> Iterator[Callable[[], bool]]:
     for kind in kinds:
         signal.signal(kind, note)
     try:
-        yield lambda: asked
+        yield asked
     finally:
         give_back()

@@ -5,7 +5,8 @@ import json
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,14 @@ from saes.kernels.step import StepSettings
 from training.language_models.opening import Through
 
 Wandb = Literal["off", "online", "offline"]
+BufferDtype = Literal["float32", "bfloat16"]
+ReadAhead = Literal["auto", "off", "text", "activations"]
+
+GRID_FIELDS = (
+    "sparsity", "d_sae", "k", "seed", "lr", "warmup", "decay", "kernels", "l1_coefficient", "l0_coefficient", "bandwidth",
+    "auxk_coefficient", "dead_after_rows", "clip_norm",
+)  # fmt: skip
+"""What may differ between the SAEs of a sweep: all else decides which rows come when, and that they share."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,12 @@ class TrainSpec:
     """What it reads: a folder, a file, storyworld:SEED or a data set's name. The bundled model has read storyworld:0."""
     out: str = ""
     """The folder to make; empty is a name made of model, hook name and SAE, under ./checkpoints."""
+    sites: tuple[str, ...] = ()
+    """Hook names, where SAEs are to be trained at several over one reading of the text; empty is hook_name alone."""
+    grid: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Fields of the SAE with several values each, {d_sae: [1024, 4096], k: [16, 32]}: an SAE of every combination."""
+    activations: str = ""
+    """A folder that `saes harvest` made: train from the activations in it, and leave the language model alone."""
 
     sparsity: str = "topk"
     """topk, batch_topk, jump_relu, relu or gated."""
@@ -55,8 +70,15 @@ class TrainSpec:
     """Activations in a step."""
     buffer_rows: int = 65536
     """Activations in the shuffle buffer."""
+    buffer_dtype: BufferDtype = "float32"
+    """What they are stored as there; bfloat16 takes half the memory."""
+    shuffle_seed: int | None = None
+    """Decides the order of the activations; None is seed. A sweep over seeds writes its own into its members' specs."""
+    aligned_with: tuple[str, ...] = ()
+    """Hook names whose attention sinks are left out, too. A sweep over sites writes them into its members' specs, which
+    all learn from the same tokens."""
     kernels: str = "auto"
-    """Which kernel computes the step: auto, reference or cpu."""
+    """Which kernel computes the step: auto, reference, cpu, native or gpu."""
     latent_ranks: int = 1
     """Of torchrun's processes, how many share one copy of the dictionary: each owns a part of the latents. The others
     share out the rows."""
@@ -100,6 +122,12 @@ class TrainSpec:
     """Steps between two lines of the journal."""
     save_seconds: float = 300.0
     """Seconds between two savings of the run's state."""
+    keep_states: int = 2
+    """Saved states that are kept, so that a damaged one does not end the run."""
+    read_ahead: ReadAhead = "auto"
+    """What a thread prepares while an SAE learns: text (tokens), activations (the language model's pass, too) or off."""
+    spike_factor: float = 10.0
+    """A loss, or a length of the weights, so many times its running median stops the run; 0 lets it go on."""
     wandb: Wandb = "off"
     """Whether the journal also goes to Weights & Biases."""
     wandb_project: str = "emotion-saes"
@@ -115,6 +143,7 @@ class TrainSpec:
             "held_out_tokens",
             "journal_every",
             "latent_ranks",
+            "keep_states",
         )
         for name in at_least_one:
             if getattr(self, name) < 1:
@@ -131,10 +160,51 @@ class TrainSpec:
             raise ValueError(f"lasting_share lies between 0 and 1, got {self.lasting_share}")
         if not (0 <= self.warmup <= 1 and 0 <= self.decay <= 1):
             raise ValueError("warmup and decay are shares of the steps, between 0 and 1")
+        if self.spike_factor != 0 and not self.spike_factor > 1:
+            raise ValueError(f"spike_factor must be above 1, or 0 to let every spike pass, got {self.spike_factor}")
         if self.lr is not None and not self.lr > 0:
             raise ValueError(f"lr must be above 0, got {self.lr}")
         self.sae_config(d_in=1)
         self.step_settings()
+        for name, values in self.grid.items():
+            if name not in GRID_FIELDS:
+                raise ValueError(f"grid cannot vary {name!r}; it can vary {', '.join(GRID_FIELDS)}")
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"grid needs values for {name}, each once, got {list(values)}")
+        if len(set(self.sites)) < len(self.sites):
+            raise ValueError(f"sites names a place twice: {', '.join(self.sites)}")
+        self.members()  # each has to be possible
+
+    @property
+    def is_sweep(self) -> bool:
+        return bool(self.sites or self.grid)
+
+    def members(self) -> list["TrainSpec"]:
+        """The specs of the single runs that this one stands for, each with a folder of its own; just this, for most."""
+        if not self.is_sweep:
+            return [self]
+        found = []
+        for site, values in product(self.sites or (self.hook_name,), product(*self.grid.values())):
+            changes = dict(zip(self.grid, values, strict=True))
+            words = [site] * bool(self.sites) + [f"{name}-{value}" for name, value in changes.items()]
+            if "seed" in changes:
+                changes["shuffle_seed"] = self.order_seed
+            if len(self.sites) > 1:
+                changes["aligned_with"] = self.hook_names
+            out = str(self.folder / "-".join(words))
+            alone: dict[str, Any] = {"hook_name": site, "sites": (), "grid": {}, "out": out}
+            found.append(dataclasses.replace(self, **alone, **changes))
+        return found
+
+    @property
+    def hook_names(self) -> tuple[str, ...]:
+        """Every place that has to be read, in order, none twice."""
+        return tuple(dict.fromkeys((*(self.sites or (self.hook_name,)), *self.aligned_with)))
+
+    @property
+    def order_seed(self) -> int:
+        """What decides the order of the activations."""
+        return self.seed if self.shuffle_seed is None else self.shuffle_seed
 
     @property
     def steps(self) -> int:
@@ -151,6 +221,8 @@ class TrainSpec:
             return Path(self.out)
         k = f"-k{self.k}" if self.sparsity in ("topk", "batch_topk") else ""
         model = self.model.rstrip("/").split("/")[-1]
+        if self.is_sweep:
+            return Path("checkpoints") / f"{model}-sweep-seed{self.seed}"
         return Path("checkpoints") / f"{model}-{self.hook_name}-{self.sparsity}-{self.d_sae}{k}-seed{self.seed}"
 
     def sae_config(self, d_in: int) -> SAEConfig:
@@ -215,6 +287,20 @@ def _fitting(name: str, value: Any) -> Any:
         return _chosen(name, value, typing.get_args(kind))
     if value is None and type(None) in allowed:
         return None
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple | str) or not all(isinstance(one, str) for one in value):
+            raise ValueError(f"{name} must be a list of names, got {value!r}")
+        return (value,) if isinstance(value, str) else tuple(value)
+    if typing.get_origin(kind) is dict:
+        if not isinstance(value, dict) or not all(isinstance(values, list | tuple) for values in value.values()):
+            raise ValueError(
+                f"{name} must be fields with lists of values, {{d_sae: [1024, 4096]}} for example, got {value!r}"
+            )
+        unknown = [field for field in value if field not in GRID_FIELDS]
+        return {
+            field: tuple(values if unknown else (_fitting(field, one) for one in values))
+            for field, values in value.items()
+        }
     try:
         if int in allowed and not isinstance(value, bool):
             if float(value) != int(float(value)):

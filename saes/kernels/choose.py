@@ -1,11 +1,12 @@
 """Which kernel computes the training step: chosen by itself, said in the log, and open to being forced."""
 
+import importlib.util
 import logging
 from typing import Any
 
 import torch
 
-from saes.autoencoder import SparseAutoencoder
+from saes.autoencoder import SAEConfig, SparseAutoencoder
 from saes.kernels.cpu import SparseStep
 from saes.kernels.native import compiled
 from saes.kernels.native_step import NativeStep
@@ -16,15 +17,20 @@ from saes.kernels.step import StepSettings, TrainingStep
 
 log = logging.getLogger(__name__)
 
-KERNELS = ("auto", "reference", "cpu", "native")
+KERNELS = ("auto", "reference", "cpu", "native", "gpu")
 
-SUITS = {"cpu": ("topk", "batch_topk"), "native": ("topk", "batch_topk", "relu", "jump_relu", "gated")}
-"""The sparsities that the kernels for the CPU know."""
+SUITS = {
+    "cpu": ("topk", "batch_topk"),
+    "native": ("topk", "batch_topk", "relu", "jump_relu", "gated"),
+    "gpu": ("topk", "batch_topk"),
+}
+"""The sparsities that each kernel knows; the reference knows all."""
 
 
 def choose_step(sae: SparseAutoencoder, settings: StepSettings | None = None, kernels: str = "auto") -> TrainingStep:
     """The training step for ``sae``: on the CPU the compiled kernels where there is a compiler, else the same sums in
-    PyTorch; else the reference. For one rank's slice of an SAE the parallel one.
+    PyTorch; on a GPU those in Triton where it is installed; else the reference. For one rank's slice of an SAE the
+    parallel one.
 
     Every kernel computes the same update (native_step.py says how nearly), so the choice changes the speed alone.
     """
@@ -33,18 +39,19 @@ def choose_step(sae: SparseAutoencoder, settings: StepSettings | None = None, ke
     settings = settings or StepSettings()
     device, sparsity = sae.W_dec.device.type, sae.config.sparsity
     suits = {
-        name: device == "cpu" and sparsity in known and sae.W_dec.dtype == torch.float32
+        name: device == ("cuda" if name == "gpu" else "cpu") and sparsity in known and sae.W_dec.dtype == torch.float32
         for name, known in SUITS.items()
     }
     if kernels in suits and not suits[kernels]:
         raise ValueError(
-            f"the {kernels} kernel trains {', '.join(SUITS[kernels])} in float32 on the CPU, not {sparsity} in "
+            f"the {kernels} kernel trains {', '.join(SUITS[kernels])} in float32 on "
+            f"{'a CUDA device' if kernels == 'gpu' else 'the CPU'}, not {sparsity} in "
             f"{sae.W_dec.dtype} on {device}; kernels='auto' chooses one that does"
         )
     candidates = torch.bfloat16 if multiplies_bfloat16() else torch.float32
     if isinstance(sae, LatentSlice):
-        if kernels == "native":
-            raise ValueError("the native kernel trains in one process; among several, leave kernels out")
+        if kernels in ("native", "gpu"):
+            raise ValueError(f"the {kernels} kernel trains in one process; among several, leave kernels out")
         sparse = suits["cpu"] and kernels != "reference"
         log.info("training step: parallel, %s (%s on %s)", "sparse" if sparse else "dense", sparsity, device)
         return ParallelStep(sae, settings, candidates if sparse else None)
@@ -60,23 +67,46 @@ def choose_step(sae: SparseAutoencoder, settings: StepSettings | None = None, ke
     if kernels in ("auto", "cpu") and suits["cpu"]:
         log.info("training step: sparse cpu kernel in PyTorch (%s, candidates in %s)", sparsity, candidates)
         return SparseStep(sae, settings, candidates)
+    if kernels in ("auto", "gpu") and suits["gpu"]:
+        lacking = lacking_for_gpu(sae.W_dec.device)
+        if lacking is None:
+            from saes.kernels.gpu import GpuStep
+
+            log.info("training step: gpu kernels in Triton (%s, candidates in %s)", sparsity, torch.bfloat16)
+            return GpuStep(sae, settings)
+        if kernels == "gpu":
+            raise ValueError(f"the gpu kernel needs {lacking}; kernels='auto' does without")
+        log.info("training step: no gpu kernels, which need %s", lacking)
     log.info("training step: reference kernel (%s on %s)", sparsity, device)
     return ReferenceStep(sae, settings)
 
 
-def settled(sae: SparseAutoencoder, settings: StepSettings, state: dict[str, Any]) -> dict[str, Any]:
-    """A step's ``state`` as a kernel that lets no row rest would have it; ``sae`` is brought up to date with it."""
+def settled(
+    config: SAEConfig, settings: StepSettings, weights: dict[str, Any], state: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The weights of an SAE and a step's state, as a kernel that lets no row rest would have saved them."""
     if "rest" not in state:
-        return state
+        return weights, state
     library = compiled()
     if library is None:
         raise ValueError(
             "this run was saved by the compiled kernels: other kernels go on with it where a C++ compiler is"
         )
+    sae = SparseAutoencoder(config)
+    sae.load_state_dict(weights)
     step = NativeStep(sae, settings, library)
     step.load_state_dict(state)
     step.settle()
-    return step.update.state_dict()
+    return sae.state_dict(), step.update.state_dict()
+
+
+def lacking_for_gpu(device: torch.device) -> str | None:
+    """What the gpu kernels would need beside this device, or None if they can run there."""
+    if importlib.util.find_spec("triton") is None:
+        return "the package triton"
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        return "a GPU that multiplies bfloat16 (Ampere or later)"
+    return None
 
 
 def multiplies_bfloat16() -> bool:

@@ -1,6 +1,6 @@
 """One rank's latents of an SAE: cut out of the whole, and gathered into it again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import ceil
 from typing import Any
@@ -53,6 +53,10 @@ class LatentSlice(SparseAutoencoder):
         if dim is not None:
             return self.axes.latent.gathered(tensor, dim)
         return tensor.detach().cpu() if self.axes.latent.first else None
+
+    def load_whole(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take this rank's part of a whole SAE's state_dict."""
+        self.load_state_dict({name: self.cut(name, tensor) for name, tensor in tensors.items()})
 
     def gathered(self) -> SparseAutoencoder | None:
         """The whole SAE on the first rank's CPU, None on the others. All ranks must ask."""

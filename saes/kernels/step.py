@@ -1,5 +1,6 @@
 """What every training step is given, gives back, and does once the gradients are there."""
 
+import copy
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -155,7 +156,7 @@ class Update:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimiser.load_state_dict(copy.deepcopy(state["optimiser"]))  # or both would write to the same moments
         for group in self.optimiser.param_groups:  # settings are the run's own; only the moments are resumed
             group.update(betas=self.settings.betas, eps=self.settings.eps, fused=self.fused)
         self.rows_since_fired.copy_(state["rows_since_fired"])

@@ -32,6 +32,10 @@ SMALL = (
 )
 
 
+UNSET = {"out": "x", "context": 64, "sites": "blocks.0.hook_resid_post", "grid": "{k: [8, 16]}", "activations": "x",
+         "shuffle_seed": 1, "aligned_with": "blocks.0.hook_resid_post", "lasting_share": 0.3, "clip_norm": 1.0}  # fmt: skip
+
+
 def parsed(*words: str) -> argparse.Namespace:
     parser = OneLineParser(prog="saes train")
     train.add_arguments(parser)
@@ -53,7 +57,7 @@ def test_every_field_of_the_spec_is_a_flag():
     words = []
     for name, kind in TrainSpec.__dataclass_fields__.items():
         if name not in ("seed", "device", "corpus_split", "lr", "revision"):
-            value = getattr(TrainSpec(), name) or {"out": "x", "context": 64}[name]
+            value = getattr(TrainSpec(), name) or UNSET[name]
             words += ["--" + name.replace("_", "-"), str(value)]
             assert kind is not None
     found = given(parsed(*words, "--lr", "1e-3"), TrainSpec)
@@ -92,6 +96,12 @@ def test_a_field_s_docstring_is_its_help():
         (("--model", "./gone"), "there is no model folder ./gone"),
         (("--sparsity", "dense"), "sparsity"),
         (("--tokens", "1.5"), "tokens"),
+        (("--grid", "{k"), "not of the form {field: [value, value]}"),
+        (("--grid", "{context: [32, 64]}"), "grid cannot vary 'context'"),
+        (
+            ("--activations", "./gone"),
+            "gone holds no activations (no manifest.json): `saes harvest` makes such a folder",
+        ),
     ],
 )
 def test_mistakes(run, words, said):

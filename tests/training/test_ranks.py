@@ -55,7 +55,9 @@ def assert_same_run(folder, whole):
         for name in ("loss", "explained_variance", "l0", "dead", "lr"):
             assert mine[name] == pytest.approx(its[name], rel=1e-3, abs=1e-4), (name, mine["step"])
     mine, its = (json.loads((path / "quality.json").read_text()) for path in (folder, whole))
-    assert {**mine, "seconds": 0} == pytest.approx({**its, "seconds": 0}, rel=1e-2, abs=1e-3)
+    assert set(mine) == set(its)
+    for name in ("explained_variance", "l0", "dead", "ce_recovered", "rows", "tokens_trained"):
+        assert mine[name] == pytest.approx(its[name], rel=1e-2, abs=1e-3), name
     assert not (folder / "run_state").exists()
 
 
@@ -69,11 +71,11 @@ class StoppedAtOnce(Journal):
 
 def trained(spec, stop_at=None, fails=None):
     """Trains on this rank; one rank is asked to stop at a step, or breaks."""
-    from training import loop
+    from training import learner
     from training.ranks import one_voice
 
     step = 0
-    choose = loop.choose_step
+    choose = learner.choose_step
 
     def watched(*arguments):
         step_once = choose(*arguments)
@@ -91,7 +93,7 @@ def trained(spec, stop_at=None, fails=None):
         type(step_once).__call__ = counted
         return step_once
 
-    loop.choose_step = watched
+    learner.choose_step = watched
     try:
         with one_voice():
             train(spec, progress=False, resume=True)
@@ -119,7 +121,7 @@ def test_a_run_goes_on_with_another_number_of_processes(spec, whole, tmp_path):
     for latent_ranks, at in ((2, 3), (1, 3)):
         before = load_run_state(folder)["step"]
         said = on_ranks(2, trained, moved.with_fields(latent_ranks=latent_ranks), at)
-        assert sorted(line.split(":")[0] for line in said) == ["KeyboardInterrupt", "SystemExit"]
+        assert sorted(line.split(":")[0] for line in said) == ["StoppedBySystem", "SystemExit"]
         assert load_run_state(folder)["step"] == before + at, "all stop after the same step"
     train(moved, progress=False, resume=True)
     assert_same_run(folder, whole)

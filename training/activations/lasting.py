@@ -6,8 +6,6 @@ latents of their own for what lasts, at a small cost in explained variance (benc
 idea is the contrastive loss between neighbouring tokens of Temporal SAEs (Bhalla et al. 2025).
 """
 
-from collections.abc import Iterable, Iterator
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -15,19 +13,18 @@ from torch import Tensor
 from training.activations.batch import ActivationBatch
 
 
-def with_lasting(batches: Iterable[ActivationBatch], share: float, window: int) -> Iterator[Float[Tensor, "row d_in"]]:
-    """The kept rows of each batch, of which ``share``, evenly spread, are neighbourhood means over ``window`` tokens.
+def with_lasting(batch: ActivationBatch, share: float, window: int) -> Float[Tensor, "row d_in"]:
+    """The kept rows of a batch, of which ``share``, evenly spread, are neighbourhood means over ``window`` tokens.
 
     A neighbourhood ends where tokens were left out, so it reaches into no other document. The means, which are shorter
     than single activations, are stretched about the batch's mean to the same average distance from it.
     """
-    for batch in batches:
-        rows = batch.rows()
-        chosen = spread(len(rows), share).to(rows.device)
-        if bool(chosen.any()):
-            rows = rows.clone()
-            rows[chosen] = neighbourhood_means(batch, window)[chosen].to(rows.dtype)
-        yield rows
+    rows = batch.rows()
+    chosen = spread(len(rows), share).to(rows.device)
+    if bool(chosen.any()):
+        rows = rows.clone()
+        rows[chosen] = neighbourhood_means(batch, window)[chosen].to(rows.dtype)
+    return rows
 
 
 def neighbourhood_means(batch: ActivationBatch, window: int) -> Float[Tensor, "row d_in"]:

@@ -8,7 +8,7 @@ import torch
 
 from saes.autoencoder import SAEConfig, SparseAutoencoder
 from saes.kernels.axes import Axes, Axis
-from saes.kernels.choose import choose_step, settled
+from saes.kernels.choose import choose_step, lacking_for_gpu, settled
 from saes.kernels.cpu import SparseStep
 from saes.kernels.native import compiled
 from saes.kernels.native_step import NativeStep
@@ -52,14 +52,14 @@ def test_a_kernel_that_moves_every_row_can_go_on_from_one_that_lets_rows_rest():
     native = choose_step(sae, settings, "native")
     for seed in range(8):
         native(batch(seed), 1e-3)
-    other = SparseAutoencoder(sae.config)
-    other.load_state_dict(sae.state_dict())
-    state = settled(other, settings, copy.deepcopy(native.state_dict()))
+    weights, state = settled(sae.config, settings, *copy.deepcopy((sae.state_dict(), native.state_dict())))
     assert "rest" not in state
+    other = SparseAutoencoder(sae.config)
+    other.load_state_dict(weights)
     assert not torch.equal(other.W_dec, sae.W_dec), "no row was at rest"
     native.settle()
     assert torch.equal(other.W_dec, sae.W_dec)
-    assert settled(other, settings, state) is state
+    assert settled(sae.config, settings, weights, state) == (weights, state)
     reference = ReferenceStep(other, settings)
     reference.load_state_dict(state)
     native(batch(9), 1e-3)
@@ -84,7 +84,20 @@ def test_what_cannot_be_is_refused():
         choose_step(SparseAutoencoder(SAEConfig(4, 16, "relu")), kernels="cpu")
     with pytest.raises(ValueError, match=r"in torch\.float64"):
         choose_step(SparseAutoencoder(SAEConfig(4, 16, k=2)).double(), kernels="native")
+    with pytest.raises(ValueError, match="on a CUDA device, not topk"):
+        choose_step(SparseAutoencoder(SAEConfig(4, 16, k=2)), kernels="gpu")
     with pytest.raises(ValueError, match="unknown kernels"):
         choose_step(SparseAutoencoder(SAEConfig(4, 16, k=2)), kernels="fast")
     with pytest.raises(ValueError, match="at least 1"):
         StepSettings(auxk_rows=0)
+
+
+def test_what_the_gpu_kernels_lack_is_said(monkeypatch):
+    device = torch.device("cuda")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert lacking_for_gpu(device) == "the package triton"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (7, 5))
+    assert "Ampere" in lacking_for_gpu(device)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (9, 0))
+    assert lacking_for_gpu(device) is None

@@ -76,7 +76,7 @@ def all_cases(latent_ranks):
 
     outcomes = {}
     for ranks_of_latent in latent_ranks:
-        axes = join_ranks(ranks_of_latent, ROWS, "cpu")[0].axes
+        axes = join_ranks(ranks_of_latent, ROWS, "cpu").axes
         for case in CASES:
             settings = dataclasses.replace(LEARNS, **CASES[case][3])
             share = latents_of(autoencoder(case), axes)

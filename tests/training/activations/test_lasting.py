@@ -28,11 +28,11 @@ def test_a_mean_stays_within_its_document():
 
 def test_a_share_of_the_rows_gives_way():
     vectors, keep = torch.randn(4, 25, 3), torch.ones(4, 25, dtype=torch.bool)
-    (rows,) = with_lasting([batch(vectors, keep)], share=0.3, window=5)
+    rows = with_lasting(batch(vectors, keep), share=0.3, window=5)
     changed = (rows != vectors[keep]).any(1)
     assert changed.sum() == 30
     assert spread(10, 0.3).sum() == 3
-    (same,) = with_lasting([batch(vectors, keep)], share=0.0, window=5)
+    same = with_lasting(batch(vectors, keep), share=0.0, window=5)
     assert torch.equal(same, vectors[keep])
 
 
