@@ -10,21 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from saes.autoencoder import SparseAutoencoder, freeze_threshold
 from saes.checkpoint import save_sae
 from saes.kernels.choose import choose_step
 from saes.kernels.step import StepMetrics
-from saes.scaling import fold_scale, measure_scale
+from saes.scaling import fold_scale, measure_scales
 from saes.site import Site
-from training.activations.harvest import harvest
 from training.activations.shuffle import ShuffleState, shuffled_rows
+from training.activations.side_by_side import harvest_side_by_side
 from training.corpora.corpus import repeated, split_off, texts, windows
 from training.evaluate import evaluate
 from training.journal import Journal
 from training.language_models.language_model import LanguageModel, Tokens
-from training.language_models.opening import open_model
+from training.language_models.opening import check_hook_names, open_model
 from training.optimiser import learning_rate
 from training.run_state import asked_to_stop, load_run_state, remove_run_state, replace_file, save_run_state
 from training.spec import TrainSpec
@@ -49,17 +50,18 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
     if state == "finished":
         return folder
 
+    check_hook_names(spec.model, spec.places.every, spec.revision)
     model = open_model(spec.model, spec.device, spec.dtype, spec.through, spec.revision)
-    d_in = model.width(spec.hook_name)
-    site = Site(model.name, spec.hook_name, spec.revision, spec.dtype)
+    places = spec.places
+    site = Site(model.name, "+".join(places.read), spec.revision, spec.dtype)
     training_windows = _windows(spec, model, held_out=False)
-    sae = SparseAutoencoder(spec.sae_config(d_in), seed=spec.seed).to(model.device)
+    sae = SparseAutoencoder(spec.sae_config(model.width), seed=spec.seed).to(model.device)
     step_once = choose_step(sae, spec.step_settings(), spec.kernels)
     if state is None:
         step, seconds_before = 0, 0.0
-        first_rows = [batch.rows().float() for batch in _first_batches(spec, model)]
-        scale = measure_scale(first_rows)
-        sae.start_at_mean(torch.cat(first_rows) * scale)
+        first_rows = torch.cat([batch.rows().float() for batch in _first_batches(spec, model)])
+        scale = measure_scales(first_rows, [model.width(name) for name in places.every])
+        sae.start_at_mean(*places.split(first_rows * scale, model.width))
         del first_rows  # not to be held through the whole run
         shuffle = ShuffleState()
         _begin_folder(spec, folder)
@@ -69,12 +71,13 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
         step_once.load_state_dict(state["training_step"])
         shuffle = _moved(ShuffleState.from_state_dict(state["shuffle"]), model.device)
         del state
+    scale = scale.to(model.device)
     log.info("training %s at %s on %d activations, %d to a step", spec.sparsity, site, spec.tokens, spec.batch_rows)
 
     journal = journal or Journal(folder, spec.wandb, spec.wandb_project, dataclasses.asdict(spec), after_step=step)
     unread = islice(training_windows, shuffle.batches_taken, None)
     batches = shuffled_rows(
-        harvest(model, spec.hook_name, unread), spec.buffer_rows, spec.batch_rows, spec.seed, shuffle, spec.repeats
+        harvest_side_by_side(model, places, unread), spec.buffer_rows, spec.batch_rows, spec.seed, shuffle, spec.repeats
     )
     bar = tqdm(total=spec.steps * spec.batch_rows, initial=step * spec.batch_rows, desc="train", unit="tok",
                unit_scale=True, disable=not progress)  # fmt: skip
@@ -93,7 +96,8 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
         with asked_to_stop() as stop, bar:
             while step < spec.steps:
                 lr = learning_rate(step, spec.steps, spec.peak_lr, spec.warmup, spec.decay)
-                metrics = step_once(next(batches) * scale, lr)
+                x, target = places.split(next(batches) * scale, model.width)
+                metrics = step_once(x, lr, target)
                 step += 1
                 bar.update(spec.batch_rows)
                 if step % spec.journal_every == 0 or step == spec.steps:
@@ -110,15 +114,15 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
                 if stopping:
                     raise KeyboardInterrupt(f"stopped at step {step} of {spec.steps}; {folder} can be resumed")
         step_once.settle()
-        finished = fold_scale(sae, scale)
+        folded = finished = fold_scale(sae, *places.split(scale, model.width))
         if spec.sparsity == "batch_topk":
             finished = freeze_threshold(finished)
         save()  # the quality may still be interrupted
-        quality = evaluate(model, finished, spec.hook_name, _held_out(spec, model))
+        quality = evaluate(model, finished, places, _held_out(spec, model))
         seconds = seconds_before + time.monotonic() - began
         quality |= {"tokens_trained": spec.steps * spec.batch_rows, "seconds": round(seconds, 1)}
         _write_json(folder / QUALITY, quality)
-        save_sae(fold_scale(sae, scale), folder, site, _metadata(spec, model, scale, quality))
+        save_sae(folded, folder, site, _metadata(spec, model, scale, quality))
         journal.write(step, quality=quality)
     finally:
         journal.close()
@@ -138,7 +142,7 @@ def _windows(spec: TrainSpec, model: LanguageModel, held_out: bool) -> Iterator[
 
 
 def _first_batches(spec: TrainSpec, model: LanguageModel) -> Iterator[Any]:
-    return harvest(model, spec.hook_name, islice(_windows(spec, model, held_out=False), spec.scale_batches))
+    return harvest_side_by_side(model, spec.places, islice(_windows(spec, model, held_out=False), spec.scale_batches))
 
 
 def _held_out(spec: TrainSpec, model: LanguageModel) -> Iterator[Tokens]:
@@ -171,7 +175,7 @@ def _state_to_go_on_from(spec: TrainSpec, folder: Path, resume: bool) -> Any:
 
 
 def _same_spec(spec: TrainSpec, before: dict[str, Any], folder: Path) -> None:
-    now = dataclasses.asdict(spec)
+    now = json.loads(spec.to_json())
     changed = [name for name in now if name not in FREE and now[name] != before.get(name)]
     if changed:
         told = ", ".join(f"{name} ({before.get(name)!r}, now {now[name]!r})" for name in changed)
@@ -187,9 +191,12 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
     replace_file(path, lambda part: part.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n"))
 
 
-def _metadata(spec: TrainSpec, model: LanguageModel, scale: float, quality: dict[str, Any]) -> dict[str, Any]:
+def _metadata(spec: TrainSpec, model: LanguageModel, scale: Tensor, quality: dict[str, Any]) -> dict[str, Any]:
     """What joins the checkpoint's metadata, under SAELens' names where it has some."""
+    scales = [float(part[0]) for part in scale.split([model.width(name) for name in spec.places.every])]
+    written = {} if spec.target_hook_name is None else {"hook_name_out": spec.target_hook_name}
     return {
+        **written,
         "dataset_path": spec.corpus,
         "context_size": min(model.context, 512) if spec.context is None else spec.context,
         "prepend_bos": bool(model.tokenise(["a"]).ids.shape[1] > model.tokenise(["a"], add_bos=False).ids.shape[1]),
@@ -198,7 +205,7 @@ def _metadata(spec: TrainSpec, model: LanguageModel, scale: float, quality: dict
         "explained_variance": quality["explained_variance"],
         "training_tokens": quality["tokens_trained"],
         "seed": spec.seed,
-        "activation_scale": scale,
+        "activation_scale": scales[0] if len(scales) == 1 else scales,
     }
 
 

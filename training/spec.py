@@ -4,13 +4,15 @@ import dataclasses
 import json
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from saes.autoencoder import SAEConfig
 from saes.kernels.step import StepSettings
+from saes.nearest import did_you_mean
+from training.activations.side_by_side import Places
 from training.language_models.opening import Through
 
 Wandb = Literal["off", "online", "offline"]
@@ -24,6 +26,12 @@ class TrainSpec:
     """Hub name or folder of the language model, or the name of one under checkpoints."""
     hook_name: str = "blocks.2.hook_resid_post"
     """Where its activations are read."""
+    target_hook_name: str | None = None
+    """For a transcoder: the place that it writes, from what it reads at hook_name."""
+    skip: bool = False
+    """Whether a transcoder also passes its input on by a dense matrix."""
+    crosscoder_sites: tuple[str, ...] = ()
+    """For a crosscoder: the places whose activations it reads and writes together; hook_name then plays no part."""
     corpus: str = "storyworld:1"
     """What it reads: a folder, a file, storyworld:SEED or a data set's name. The bundled model has read storyworld:0."""
     out: str = ""
@@ -35,6 +43,8 @@ class TrainSpec:
     """Number of latents."""
     k: int = 32
     """Latents that fire a token: at most (topk) or on average (batch_topk)."""
+    prefixes: tuple[int, ...] = ()
+    """Matryoshka (topk, batch_topk): ascending widths at which the first latents alone have to reconstruct as well."""
     tokens: int = 2_000_000
     """How many activations to train on, one a token; repeated ones count again."""
     repeats: int = 1
@@ -54,14 +64,25 @@ class TrainSpec:
     kernels: str = "auto"
     """Which kernel computes the step: auto, reference or cpu."""
 
+    penalty: str | None = None
+    """What keeps the code sparse: l1, tanh or p_anneal (relu, gated), l0, tanh or target_l0 (jump_relu); None is the
+    first of them."""
     l1_coefficient: float = 5.0
     """Weight of the penalty on values (relu) or on open gates (gated)."""
     l0_coefficient: float = 1.0
-    """Weight of jump_relu's penalty on the number of firing latents."""
+    """Weight of jump_relu's penalty."""
+    tanh_scale: float = 4.0
+    """Of the tanh penalty: values well above 1 / tanh_scale cost the same."""
+    target_l0: float | None = None
+    """Of the target_l0 penalty: how many latents are to fire a token."""
+    p_end: float = 0.2
+    """Of the p_anneal penalty: its power at the end of the run; at the start it is 1."""
     bandwidth: float = 0.05
     """Width around a jump_relu's threshold in which the threshold learns."""
     auxk_coefficient: float = 1 / 32
     """Weight of the rescue of dead latents (topk, batch_topk); 0 switches it off."""
+    resample_every: int | None = None
+    """Steps between two times at which dead latents start anew at badly explained activations; None never does."""
     dead_after_rows: int = 1_000_000
     """A latent that fired in none of this many activations counts as dead."""
     clip_norm: float | None = None
@@ -118,10 +139,28 @@ class TrainSpec:
             )
         if not (0 <= self.warmup <= 1 and 0 <= self.decay <= 1):
             raise ValueError("warmup and decay are shares of the steps, between 0 and 1")
+        if self.target_hook_name in self.places.read:
+            raise ValueError(
+                f"target_hook_name is hook_name, {self.hook_name}: to write what is read is an SAE; leave it out"
+            )
         if self.lr is not None and not self.lr > 0:
             raise ValueError(f"lr must be above 0, got {self.lr}")
-        self.sae_config(d_in=1)
-        self.step_settings()
+        self.sae_config(width=lambda hook_name: 1)
+        self._refuse_what_does_not_fit(self.step_settings().penalty_of(self.sparsity))
+
+    def _refuse_what_does_not_fit(self, penalty: str | None) -> None:
+        """A field that would have no effect, as it is set, is a mistake of whoever set it."""
+        fits = {
+            "tanh_scale": (penalty == "tanh", "penalty tanh"),
+            "target_l0": (penalty == "target_l0", "sparsity jump_relu and penalty target_l0"),
+            "p_end": (penalty == "p_anneal", "penalty p_anneal"),
+            "skip": (self.target_hook_name is not None, "target_hook_name"),
+            "hook_name": (not self.crosscoder_sites, "SAEs of one site, not with crosscoder_sites"),
+        }
+        for field in fields(self):
+            does, home = fits.get(field.name, (True, ""))
+            if not does and getattr(self, field.name) != field.default:
+                raise ValueError(f"{field.name} goes with {home}, and has no effect on this {self.sparsity} SAE")
 
     @property
     def steps(self) -> int:
@@ -138,14 +177,33 @@ class TrainSpec:
             return Path(self.out)
         k = f"-k{self.k}" if self.sparsity in ("topk", "batch_topk") else ""
         model = self.model.rstrip("/").split("/")[-1]
-        return Path("checkpoints") / f"{model}-{self.hook_name}-{self.sparsity}-{self.d_sae}{k}-seed{self.seed}"
+        return Path("checkpoints") / f"{model}-{self.places}-{self.sparsity}-{self.d_sae}{k}-seed{self.seed}"
 
-    def sae_config(self, d_in: int) -> SAEConfig:
-        return SAEConfig(d_in, self.d_sae, self.sparsity, self.k)
+    @property
+    def places(self) -> Places:
+        """Where activations are read, and where they are written."""
+        read = self.crosscoder_sites or (self.hook_name,)
+        return Places(read, read if self.target_hook_name is None else (self.target_hook_name,))
+
+    def sae_config(self, width: Callable[[str], int]) -> SAEConfig:
+        """The SAE's shape, given how wide the activations are at each place."""
+        transcoder = self.target_hook_name is not None
+        return SAEConfig(
+            d_in=sum(width(name) for name in self.places.read),
+            d_sae=self.d_sae,
+            sparsity=self.sparsity,
+            k=self.k,
+            apply_b_dec_to_input=not transcoder,
+            prefixes=self.prefixes,
+            d_out=width(self.places.written[0]) if transcoder else None,
+            skip=self.skip and transcoder,
+            sites=tuple((name, width(name)) for name in self.crosscoder_sites),
+        )
 
     def step_settings(self) -> StepSettings:
-        names = ("l1_coefficient", "l0_coefficient", "bandwidth", "auxk_coefficient", "dead_after_rows", "clip_norm")
-        return StepSettings(**{name: getattr(self, name) for name in names})
+        own = {field.name for field in fields(self)}
+        shared = [field.name for field in fields(StepSettings) if field.name in own]
+        return StepSettings(total_steps=self.steps, **{name: getattr(self, name) for name in shared})
 
     # ---- from and to what people write
 
@@ -174,7 +232,8 @@ class TrainSpec:
         known = {field.name for field in fields(self)}
         for name in changes:
             if name not in known:
-                raise ValueError(f"a spec has no field {name!r}; it has {', '.join(sorted(known))}")
+                meant = did_you_mean(name, known)
+                raise ValueError(f"a spec has no field {name!r}{meant or '; it has ' + ', '.join(sorted(known))}")
         return dataclasses.replace(self, **{name: _fitting(name, value) for name, value in changes.items()})
 
     def with_settings(self, settings: Iterable[str]) -> "TrainSpec":
@@ -197,12 +256,23 @@ class TrainSpec:
 def _fitting(name: str, value: Any) -> Any:
     """``value`` as the type that the field has; YAML calls 2e6 a string and 1 no float."""
     kind = _types()[name]
+    if typing.get_origin(kind) is tuple:
+        values = value if isinstance(value, list | tuple) else [] if value is None else [value]
+        return tuple(_as(name, one, typing.get_args(kind)[0]) for one in values)
+    return _as(name, value, kind)
+
+
+def _as(name: str, value: Any, kind: Any) -> Any:
     allowed = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     if typing.get_origin(kind) is Literal:
         return _chosen(name, value, typing.get_args(kind))
     if value is None and type(None) in allowed:
         return None
     try:
+        if bool in allowed:
+            if not isinstance(value, bool):
+                raise ValueError
+            return value
         if int in allowed and not isinstance(value, bool):
             if float(value) != int(float(value)):
                 raise ValueError

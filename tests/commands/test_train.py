@@ -32,6 +32,11 @@ SMALL = (
 )
 
 
+FOR_THE_EMPTY = {"out": "x", "context": 64, "clip_norm": 1.0, "prefixes": 64, "penalty": "tanh", "target_l0": 20,
+                 "target_hook_name": "x", "crosscoder_sites": "y", "resample_every": 5}  # fmt: skip
+"""Something for the fields whose default is nothing."""
+
+
 def parsed(*words: str) -> argparse.Namespace:
     parser = OneLineParser(prog="saes train")
     train.add_arguments(parser)
@@ -52,14 +57,15 @@ def corpus(tmp_path):
 def test_every_field_of_the_spec_is_a_flag():
     words = []
     for name, kind in TrainSpec.__dataclass_fields__.items():
-        if name not in ("seed", "device", "corpus_split", "lr", "revision"):
-            value = getattr(TrainSpec(), name) or {"out": "x", "context": 64}[name]
+        if name not in ("seed", "device", "corpus_split", "lr", "revision", "skip"):
+            value = getattr(TrainSpec(), name) or FOR_THE_EMPTY[name]
             words += ["--" + name.replace("_", "-"), str(value)]
             assert kind is not None
-    found = given(parsed(*words, "--lr", "1e-3"), TrainSpec)
+    found = given(parsed(*words, "--lr", "1e-3", "--skip"), TrainSpec)
     assert found["d_sae"] == TrainSpec().d_sae
     assert found["lr"] == 1e-3
-    assert len(found) == len(words) // 2 + 1
+    assert found["skip"] is True
+    assert len(found) == len(words) // 2 + 2
 
 
 def test_the_later_source_wins(tmp_path):

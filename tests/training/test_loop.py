@@ -50,20 +50,37 @@ class StoppedAt(Journal):
             os.kill(os.getpid(), self.signal)
 
 
-@pytest.mark.parametrize("sparsity", ["topk", "batch_topk", "relu", "jump_relu"])
-def test_leaves_a_whole_folder(spec, sparsity, llama):
-    settings = {"sparsity": sparsity, "l1_coefficient": 0.1, "l0_coefficient": 0.01}
-    folder = train(spec.with_fields(**settings), progress=False)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"sparsity": "topk"},
+        {"sparsity": "batch_topk"},
+        {"sparsity": "relu", "l1_coefficient": 0.1},
+        {"sparsity": "jump_relu", "l0_coefficient": 0.01},
+        {"sparsity": "gated", "l1_coefficient": 0.1},
+        {"sparsity": "batch_topk", "prefixes": [16, 32]},
+        {"hook_name": "blocks.1.hook_resid_mid", "target_hook_name": "blocks.1.hook_mlp_out", "skip": True, "lr": 2e-2},
+        {"sparsity": "batch_topk", "crosscoder_sites": ["blocks.0.hook_resid_post", "blocks.1.hook_resid_post"]},
+    ],
+    ids=str,
+)
+def test_leaves_a_whole_folder(spec, settings, llama):
+    if "crosscoder_sites" in settings:
+        settings = {**settings, "hook_name": TrainSpec.hook_name}  # a crosscoder has none
+    spec = spec.with_fields(**settings)
+    folder = train(spec, progress=False)
     names = {"cfg.json", "sae_weights.safetensors", "spec.json", "quality.json", "journal.jsonl"}
     assert {path.name for path in folder.iterdir()} == names
     sae, site, metadata = load_sae(folder)
-    assert site.hook_name == spec.hook_name
+    assert site.hook_name == "+".join(spec.places.read)
+    assert metadata.get("hook_name_out") == spec.target_hook_name
+    assert [name for name, _ in sae.config.sites] == list(spec.crosscoder_sites)
     assert site.model == spec.model
     quality = json.loads((folder / "quality.json").read_text())
     parts = {"explained_variance", "l0", "dead", "ce", "ce_patched", "ce_ablated", "ce_recovered", "rows", "tokens"}
     assert parts <= set(quality)
     assert metadata["l0"] == quality["l0"]
-    again = evaluate(llama, sae, spec.hook_name, _held_out(spec, llama))  # on raw activations, from the disk
+    again = evaluate(llama, sae, spec.places, _held_out(spec, llama))  # on raw activations, from the disk
     assert {name: again[name] for name in parts} == pytest.approx({name: quality[name] for name in parts}, rel=1e-4)
     assert quality["explained_variance"] > 0.15
     journal = read_journal(folder / "journal.jsonl")
@@ -73,11 +90,20 @@ def test_leaves_a_whole_folder(spec, sparsity, llama):
     assert json.loads((folder / "spec.json").read_text())["d_sae"] == 64
 
 
-@pytest.mark.parametrize("sparsity", ["topk", "batch_topk", "jump_relu"])
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_and_resumed_equals_uninterrupted(spec, tmp_path, sparsity, kind):
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({"sparsity": "topk"}, signal.SIGINT),
+        ({"sparsity": "batch_topk"}, signal.SIGTERM),
+        ({"sparsity": "jump_relu"}, signal.SIGTERM),
+        ({"sparsity": "relu", "penalty": "p_anneal"}, signal.SIGINT),
+        ({"sparsity": "topk", "resample_every": 3, "dead_after_rows": 100}, signal.SIGINT),
+    ],
+    ids=str,
+)
+def test_stopped_and_resumed_equals_uninterrupted(spec, tmp_path, settings, kind):
     handler_before = signal.getsignal(signal.SIGINT)  # ignored, where a shell runs the tests in the background
-    spec = spec.with_fields(sparsity=sparsity)
+    spec = spec.with_fields(**settings)
     whole = train(spec.with_fields(out=str(tmp_path / "whole")), progress=False)
     folder = spec.folder
     folder.mkdir()

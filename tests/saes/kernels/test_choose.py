@@ -33,8 +33,17 @@ def test_choice(sparsity, kernels, kind, caplog):
     step.load_state_dict(step.state_dict())
 
 
+def test_what_the_sparse_steps_do_not_know_goes_to_the_reference():
+    sae = SparseAutoencoder(SAEConfig(4, 16, "topk", k=2, prefixes=(4,)))
+    assert isinstance(choose_step(sae), ReferenceStep)
+    plain = SparseAutoencoder(SAEConfig(4, 16, "topk", k=2))
+    assert isinstance(choose_step(plain, StepSettings(resample_every=5)), ReferenceStep)
+    with pytest.raises(ValueError, match="plain topk"):
+        choose_step(sae, kernels="cpu")
+
+
 def test_what_cannot_be_is_refused():
-    with pytest.raises(ValueError, match="not relu"):
+    with pytest.raises(ValueError, match="not this relu"):
         choose_step(SparseAutoencoder(SAEConfig(4, 16, "relu")), kernels="cpu")
     with pytest.raises(ValueError, match="unknown kernels"):
         choose_step(SparseAutoencoder(SAEConfig(4, 16, k=2)), kernels="fast")
