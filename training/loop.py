@@ -23,6 +23,7 @@ from training.activations.shuffle import ShuffleState, shuffled_rows
 from training.activations.side_by_side import harvest_side_by_side
 from training.corpora.corpus import repeated, split_off, texts, windows
 from training.evaluate import evaluate
+from training.finetune import finetune
 from training.journal import Journal
 from training.language_models.language_model import LanguageModel, Tokens
 from training.language_models.opening import check_hook_names, open_model
@@ -58,7 +59,7 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
     sae = SparseAutoencoder(spec.sae_config(model.width), seed=spec.seed).to(model.device)
     step_once = choose_step(sae, spec.step_settings(), spec.kernels)
     if state is None:
-        step, seconds_before = 0, 0.0
+        step, seconds_before, finetuned = 0, 0.0, False
         first_rows = torch.cat([batch.rows().float() for batch in _first_batches(spec, model)])
         scale = measure_scales(first_rows, [model.width(name) for name in places.every])
         sae.start_at_mean(*places.split(first_rows * scale, model.width))
@@ -67,6 +68,7 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
         _begin_folder(spec, folder)
     else:
         step, seconds_before, scale = state["step"], state["seconds"], state["scale"]
+        finetuned = state["finetuned"]
         sae.load_state_dict(state["sae"])
         step_once.load_state_dict(state["training_step"])
         shuffle = _moved(ShuffleState.from_state_dict(state["shuffle"]), model.device)
@@ -89,7 +91,8 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
             raise ValueError(f"weights are NaN or infinite at step {step}: a lower lr may do")
         seconds = seconds_before + time.monotonic() - began
         whole = {"spec": spec.to_json(), "step": step, "seconds": seconds, "scale": scale, "sae": sae.state_dict(),
-                 "training_step": step_once.state_dict(), "shuffle": shuffle.state_dict()}  # fmt: skip
+                 "training_step": step_once.state_dict(), "shuffle": shuffle.state_dict(),
+                 "finetuned": finetuned}  # fmt: skip
         save_run_state(folder, whole)
 
     try:
@@ -114,13 +117,19 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
                 if stopping:
                     raise KeyboardInterrupt(f"stopped at step {step} of {spec.steps}; {folder} can be resumed")
         step_once.settle()
+        if spec.kl_finetune_tokens and not finetuned:
+            save()  # a fine-tuning that is interrupted begins anew from here
+            unread = islice(_windows(spec, model, held_out=False), shuffle.batches_taken, None)
+            _finetune(spec, sae, step_once.state_dict(), model, scale, unread, journal, progress)
+            finetuned = True
         folded = finished = fold_scale(sae, *places.split(scale, model.width))
         if spec.sparsity == "batch_topk":
             finished = freeze_threshold(finished)
         save()  # the quality may still be interrupted
         quality = evaluate(model, finished, places, _held_out(spec, model))
         seconds = seconds_before + time.monotonic() - began
-        quality |= {"tokens_trained": spec.steps * spec.batch_rows, "seconds": round(seconds, 1)}
+        trained = spec.steps * spec.batch_rows + spec.kl_finetune_tokens
+        quality |= {"tokens_trained": trained, "seconds": round(seconds, 1)}
         _write_json(folder / QUALITY, quality)
         save_sae(folded, folder, site, _metadata(spec, model, scale, quality))
         journal.write(step, quality=quality)
@@ -128,6 +137,33 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
         journal.close()
     remove_run_state(folder)
     return folder
+
+
+def _finetune(
+    spec: TrainSpec,
+    sae: SparseAutoencoder,
+    training_step: dict[str, Any],
+    model: LanguageModel,
+    scale: Tensor,
+    unread: Iterator[Tokens],
+    journal: Journal,
+    progress: bool,
+) -> None:
+    """The end of the run on KL, written to the journal as further steps; its learning rate rises and then falls."""
+
+    def lr(share: float) -> float:
+        return learning_rate(round(1000 * share), 1000, spec.peak_lr, spec.warmup, decay=1.0)
+
+    context = min(model.context, 512) if spec.context is None else spec.context
+    few = max(1, spec.batch_rows // context)  # windows in a step
+    steps = finetune(sae, spec.step_settings(), training_step, model, spec.places, scale,
+                     (part for batch in unread for part in batch.batches(few)), spec.kl_finetune_tokens, lr)  # fmt: skip
+    with tqdm(total=spec.kl_finetune_tokens, desc="fine-tune on KL", unit="tok", disable=not progress) as bar:
+        for number, (tokens, kl, metrics) in enumerate(steps, spec.steps + 1):
+            bar.update(min(tokens, spec.kl_finetune_tokens) - bar.n)
+            if number % spec.journal_every == 0 or tokens >= spec.kl_finetune_tokens:
+                seen = spec.steps * spec.batch_rows + tokens
+                journal.write(number, tokens=seen, kl=kl, **_entry(metrics, number))
 
 
 # ---- what it reads

@@ -1,7 +1,7 @@
 """What a language model loses when a dictionary's reconstruction stands in for its activations."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from saes.dictionary import Dictionary
@@ -45,6 +45,18 @@ def losses_of(
     if not count:
         return None
 
+    patched, ablated = (splice(model, places, keep, one) for one in (x_hat, torch.zeros_like(x_hat)))
+    ce, ce_patched, ce_ablated = (
+        -float(model.log_probs(tokens, hooks)[:, 1:][predicted].double().mean()) for hooks in ({}, patched, ablated)
+    )
+    return {"ce": ce, "ce_patched": ce_patched, "ce_ablated": ce_ablated, "tokens": count}
+
+
+def splice(
+    model: LanguageModel, places: Places, keep: Bool[Tensor, "text token"], x_hat: Float[Tensor, "row d_out"]
+) -> dict[str, Hook]:
+    """Hooks that put ``x_hat``, a row for each kept token, into the written places; gradients pass."""
+
     def written(part: Tensor) -> Hook:
         def act(x: Tensor) -> Tensor:
             y = x.clone()
@@ -54,12 +66,7 @@ def losses_of(
         return act
 
     parts = x_hat.split([model.width(name) for name in places.written], dim=-1)
-    patched = {name: written(part) for name, part in zip(places.written, parts, strict=True)}
-    ablated = {name: written(torch.zeros_like(part)) for name, part in zip(places.written, parts, strict=True)}
-    ce, ce_patched, ce_ablated = (
-        -float(model.log_probs(tokens, hooks)[:, 1:][predicted].double().mean()) for hooks in ({}, patched, ablated)
-    )
-    return {"ce": ce, "ce_patched": ce_patched, "ce_ablated": ce_ablated, "tokens": count}
+    return {name: written(part) for name, part in zip(places.written, parts, strict=True)}
 
 
 @torch.no_grad()

@@ -49,6 +49,8 @@ class TrainSpec:
     """How many activations to train on, one a token; repeated ones count again."""
     repeats: int = 1
     """How often each activation is learned from, at different times: reading it costs a forward pass."""
+    kl_finetune_tokens: int = 0
+    """Activations to learn from after that, with the SAE inside the model, on what it does to the model's answers."""
     seed: int = 0
 
     lr: float | None = None
@@ -131,6 +133,8 @@ class TrainSpec:
         for name in at_least_one:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.kl_finetune_tokens < 0:
+            raise ValueError(f"kl_finetune_tokens must be at least 0, got {self.kl_finetune_tokens}")
         if self.tokens < self.batch_rows:
             raise ValueError(f"tokens ({self.tokens}) must be at least one batch ({self.batch_rows} batch_rows)")
         if self.buffer_rows < 2 * self.batch_rows:

@@ -1,5 +1,6 @@
 """The training step as one would write it down: dense, by autograd, for every sparsity and device. The truth."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -25,6 +26,16 @@ class ReferenceStep:
     def __call__(
         self, x: Float[Tensor, "row d_in"], lr: float, target: Float[Tensor, "row d_out"] | None = None
     ) -> StepMetrics:
+        return self.learn(x, lr, target)
+
+    def learn(
+        self,
+        x: Float[Tensor, "row d_in"],
+        lr: float,
+        target: Float[Tensor, "row d_out"] | None = None,
+        further: Callable[[Float[Tensor, "row d_out"], Loss], dict[str, Tensor]] | None = None,
+    ) -> StepMetrics:
+        """The step itself; ``further`` gives terms to add to the loss, from x_hat and the loss without them."""
         sae, dead = self.sae, self.update.dead()
         x = x.to(sae.W_dec.dtype)
         target = x if target is None else target.to(sae.W_dec.dtype)
@@ -37,6 +48,8 @@ class ReferenceStep:
         loss = loss_of(
             sae, self.settings, target, pre, z, x_hat, dead, base, self.update.steps, self.update.penalty_weight
         )
+        if further is not None:
+            loss = Loss.of(**loss.terms, **further(x_hat, loss))
         loss.total.backward()
         with torch.no_grad():
             fired = z > 0

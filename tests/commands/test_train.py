@@ -33,7 +33,7 @@ SMALL = (
 
 
 FOR_THE_EMPTY = {"out": "x", "context": 64, "clip_norm": 1.0, "prefixes": 64, "penalty": "tanh", "target_l0": 20,
-                 "target_hook_name": "x", "crosscoder_sites": "y", "resample_every": 5}  # fmt: skip
+                 "target_hook_name": "x", "crosscoder_sites": "y", "resample_every": 5, "kl_finetune_tokens": 5}  # fmt: skip
 """Something for the fields whose default is nothing."""
 
 

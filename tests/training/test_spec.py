@@ -32,6 +32,7 @@ def test_yaml_json_and_settings_meet(tmp_path):
         ({"tanh_scale": 2.0, "sparsity": "relu"}, "tanh_scale goes with penalty tanh, and has no effect"),
         ({"target_l0": 20, "sparsity": "jump_relu"}, "target_l0 goes with sparsity jump_relu and penalty target_l0"),
         ({"p_end": 0.5, "sparsity": "relu"}, "p_end goes with penalty p_anneal"),
+        ({"kl_finetune_tokens": -1}, "kl_finetune_tokens must be at least 0"),
         ({"skip": True}, "skip goes with target_hook_name"),
         ({"skip": 1}, "skip must be bool"),
         ({"target_hook_name": "blocks.2.hook_resid_post"}, "to write what is read is an SAE"),

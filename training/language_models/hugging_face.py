@@ -127,7 +127,10 @@ class HuggingFaceModel:
 
     @torch.no_grad()
     def logits(self, tokens: Tokens, hooks: Mapping[str, Hook] | None = None) -> Float[Tensor, "text token vocab"]:
-        with self.hooked(hooks or {}):
+        return self.differentiable_logits(tokens, hooks or {})
+
+    def differentiable_logits(self, tokens: Tokens, hooks: Mapping[str, Hook]) -> Float[Tensor, "text token vocab"]:
+        with self.hooked(hooks):
             return self._forward(tokens).logits
 
     @torch.no_grad()
