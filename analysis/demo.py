@@ -1,6 +1,7 @@
-"""The whole journey on one model, from top to bottom: train, label, validate, workshop, report.
+"""The whole journey on one model, from top to bottom: train, choose, label, validate, workshop, report.
 
-demo("checkpoints/demo") -> the summary; the folder then holds sae/, study/, report.html, picture.png, summary.json
+demo("checkpoints/demo") -> the summary; the folder then holds saes/ (those trained), sae/ (the chosen one), study/,
+report.html, picture.png, summary.json
 """
 
 import hashlib
@@ -20,10 +21,12 @@ from analysis.report.content import content, headline
 from analysis.report.report import write_report
 from analysis.study import Study
 
-STAGES = ("train", "label", "validate", "workshop", "report")
+STAGES = ("train", "choose", "label", "validate", "workshop", "report")
 FACTS = ("explained_variance", "l0", "dead", "ce_recovered")
 N_IMPOSSIBLE, N_POSSIBLE = 60, 40
 """Episodes of the workshop in each arm."""
+CANDIDATES = 3
+"""SAEs, of seeds one after the other, that are trained on the same activations; finding texts decide which goes on."""
 CONTROL_ARMS = 1
 """Random directions that the workshop pushes along as far as it pushes `desperate`, down and up."""
 
@@ -48,19 +51,24 @@ def demo(
     where it can; `fresh` begins again. `settings` are "field=value" changes to the SAE's recipe.
     """
     from analysis.cases.workshop import CLAMPED, workshop
-    from analysis.clamping.validate import validate
-    from analysis.labelling.label import label
+    from analysis.clamping.journey import validate
+    from analysis.labelling.candidates import most_promising
+    from analysis.labelling.journey import label
     from training.language_models.opening import find_folder, open_model
     from training.loop import FREE, train
     from training.recipes import recipe as recipe_named
 
     out = Path(out)
-    sae, study_folder = out / "sae", out / "study"
-    spec = recipe_named(recipe).with_fields(model=model, out=str(sae), seed=seed, device=device).with_settings(settings)
+    saes, sae, study_folder = out / "saes", out / "sae", out / "study"
+    spec = (
+        recipe_named(recipe).with_fields(model=model, out=str(saes), seed=seed, device=device).with_settings(settings)
+    )
+    spec = spec.with_fields(grid={"seed": [spec.seed + number for number in range(CANDIDATES)], **spec.grid})
     language_model, concept_set = open_model(model, device), load_concepts(concepts)
     decisive = {name: value for name, value in json.loads(spec.to_json()).items() if name not in FREE}
     plan = {
         "train": {**decisive, "model_hash": _weights_hash(find_folder(model))},
+        "choose": {"concepts": concept_set.hash},
         "label": {"concepts": concept_set.hash},
         "validate": {"doses": doses, "controls": controls},
         "workshop": {"n_impossible": N_IMPOSSIBLE, "n_possible": N_POSSIBLE, "controls": CONTROL_ARMS},
@@ -69,8 +77,19 @@ def demo(
     stages = Stages(out, plan, fresh)
 
     def training() -> None:
-        _clear_unless(sae, decisive)
-        train(spec, progress=progress, resume=(sae / "run_state").exists() or (sae / "cfg.json").exists())
+        _clear_unless(saes, decisive)
+        train(spec, progress=progress, resume=saes.exists())
+
+    def choosing() -> None:
+        found = [member.folder for member in spec.members()]
+        best, worth = most_promising(found, concept_set, language_model, seed)
+        shutil.rmtree(sae, ignore_errors=True)
+        shutil.copytree(best, sae)
+        _write_json(out / "chosen.json", {"chosen": best.name, "worth": worth})
+        print(
+            "worth on finding texts: " + ", ".join(f"{name} {value:.3f}" for name, value in worth.items()),
+            file=sys.stderr,
+        )
 
     def labelling() -> None:
         if (study_folder / "study.json").exists():  # tables of an earlier SAE must not stay beside the new labels
@@ -94,7 +113,8 @@ def demo(
         picture(out / "picture.png", shown.marks, shown.workshop)
 
     for stage, work, leaves in (
-        ("train", training, sae / "cfg.json"),
+        ("train", training, saes / "sweep.json"),
+        ("choose", choosing, sae / "cfg.json"),
         ("label", labelling, study_folder / "labels.parquet"),
         ("validate", validating, study_folder / "labels.parquet"),
         ("workshop", working, study_folder / "study.json"),
@@ -172,7 +192,7 @@ class Stages:
         out.mkdir(parents=True, exist_ok=True)
         before = {} if fresh or not self.path.exists() else json.loads(self.path.read_text())
         if fresh and self.path.exists():  # only what a demo left here
-            for part in (out / "sae", out / "study"):
+            for part in (out / "saes", out / "sae", out / "study"):
                 shutil.rmtree(part, ignore_errors=True)
         self.done: dict[str, Any] = {}
         for stage in plan:  # up to the first one that differs
@@ -197,13 +217,13 @@ class Stages:
         _write_json(self.path, self.done)
 
 
-def _clear_unless(sae: Path, settings: dict[str, Any]) -> None:
+def _clear_unless(saes: Path, settings: dict[str, Any]) -> None:
     """Takes away what an earlier demo trained here with other settings."""
-    path = sae / "spec.json"
+    path = saes / "spec.json"
     if path.exists():
         before = json.loads(path.read_text())
         if any(before.get(name) != value for name, value in settings.items()):
-            shutil.rmtree(sae)
+            shutil.rmtree(saes)
 
 
 def _weights_hash(folder: str | None) -> str:

@@ -16,6 +16,7 @@ VERBS = {
     },
     "the journey, step by step": {
         "pretrain": "train a small language model from nothing",
+        "harvest": "write a language model's activations to disk, for many runs to read",
         "train": "train a sparse autoencoder on a language model's activations",
         "label": "find latents that carry emotion concepts, and check them on held-out texts",
         "validate": "test the labels by clamping, against matched controls",

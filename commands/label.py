@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     if arguments.sae_lens and arguments.checkpoint:
         raise ValueError("give a CHECKPOINT or --sae-lens RELEASE ID, not both")
     release, checkpoint = arguments.sae_lens or (None, find_folder(arguments.checkpoint or DEFAULT))
-    from analysis.labelling.label import label
+    from analysis.labelling.journey import label
 
     study = label(
         checkpoint,

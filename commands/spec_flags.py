@@ -61,6 +61,19 @@ def count(text: str) -> int:
     return int(number)
 
 
+def mapping(text: str) -> dict[str, Any]:
+    """`{d_sae: [1024, 4096]}`, as YAML."""
+    import yaml
+
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError:
+        found = None
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form {{field: [value, value]}}")
+    return found
+
+
 def listed(text: str, kind: Any = str) -> list:
     """`a,b,c` as a list."""
     return [kind(part.strip()) for part in text.split(",") if part.strip()]
@@ -78,4 +91,6 @@ def _option(hint: Any) -> dict[str, Any]:
         return {"nargs": "+", "action": "extend", **inner}
     if hint is bool:
         return {"action": argparse.BooleanOptionalAction}
+    if get_origin(hint) is dict:
+        return {"type": mapping, "metavar": "{FIELD: [VALUE, ...]}"}
     return {"type": count if hint is int else hint, "metavar": {int: "N", float: "X"}.get(hint, "TEXT")}

@@ -1,12 +1,14 @@
-"""Trains a sparse autoencoder on the activations of a language model at one place.
+"""Trains a sparse autoencoder on the activations of a language model at one place, or many in one go.
 
 Leaves cfg.json and sae_weights.safetensors (SAELens' layout), spec.json, quality.json and journal.jsonl. Settings come
 from a recipe's name or a YAML file, then --set, then flags; a later one wins. Ctrl-C saves the run; --resume goes on.
+With --sites or --grid every SAE gets such a folder of its own under --out, and sweep.json lists them.
 """
 
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from commands.answer import Answer
 from commands.spec_flags import add_spec_flags, given
@@ -28,16 +30,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Answer:
     spec = spec_of(arguments)
-    from training.loop import train
+    from training.loop import SWEEP, train
 
     folder = train(spec, resume=arguments.resume)
+    if spec.is_sweep:
+        members = json.loads((folder / SWEEP).read_text())["members"]
+        lines = [told(folder / member["folder"], member["quality"]) for member in members]
+        return Answer("\n".join(lines), {"folder": str(folder), "members": members})
     quality = json.loads((folder / "quality.json").read_text())
-    text = (
-        f"{folder}: explained variance {quality['explained_variance']:.3f}, L0 {quality['l0']:.1f}, "
-        f"dead {quality['dead']:.1%}, cross-entropy recovered {quality['ce_recovered']:.3f}\n"
-        f"next: saes label {folder}"
-    )
+    text = f"{told(folder, quality)}\nnext: saes label {folder}"
     return Answer(text, {"folder": str(folder), "quality": quality})
+
+
+def told(folder: Path, quality: dict[str, Any]) -> str:
+    """A line about a finished SAE."""
+    from training.loop import NOT_MEASURED
+
+    if NOT_MEASURED in quality:
+        return f"{folder}: quality not measured, {quality[NOT_MEASURED]}"
+    return (
+        f"{folder}: explained variance {quality['explained_variance']:.3f}, L0 {quality['l0']:.1f}, "
+        f"dead {quality['dead']:.1%}, cross-entropy recovered {quality['ce_recovered']:.3f}"
+    )
 
 
 def spec_of(arguments: argparse.Namespace) -> TrainSpec:

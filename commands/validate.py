@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     doses = listed(arguments.doses, float) if arguments.doses else None
     if arguments.controls < 1:
         raise ValueError("a clamp without controls proves nothing: --controls must be at least 1")
-    from analysis.clamping.validate import validate
+    from analysis.clamping.journey import validate
 
     study = validate(
         study,

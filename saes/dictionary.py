@@ -48,10 +48,6 @@ class Dictionary(Protocol):
         """The activation that a code stands for."""
         ...
 
-    def reconstruct(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_in"]:
-        """What is made of ``x``: decode(encode(x)), and whatever bypasses the code."""
-        ...
-
 
 class Directions:
     """A Dictionary of fixed unit directions d: encode = relu(x @ d - offset), decode = z @ d.
@@ -88,9 +84,6 @@ class Directions:
 
     def decode(self, z: Float[Tensor, "*batch d_sae"]) -> Float[Tensor, "*batch d_in"]:
         return z @ self.directions
-
-    def reconstruct(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_in"]:
-        return self.decode(self.encode(x))
 
 
 def fitting(

@@ -1,19 +1,18 @@
 """The end of a training, end to end: the SAE learns inside the frozen language model from what it makes of the answers."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from jaxtyping import Float
 from torch import Tensor
 
 from saes.autoencoder import SparseAutoencoder
 from saes.kernels.reference import ReferenceStep
 from saes.kernels.step import StepMetrics, StepSettings
 from saes.losses import Loss
-from training.activations.side_by_side import Places, harvested_side_by_side
+from training.activations.places import Places, side_by_side
 from training.language_models.language_model import LanguageModel, Tokens
-from training.patched_loss import splice
+from training.spliced import kl_divergence, read_at, splice
 
 
 def finetune(
@@ -22,7 +21,7 @@ def finetune(
     training_step: dict[str, Any],
     model: LanguageModel,
     places: Places,
-    scale: Float[Tensor, " columns"],
+    scales: Mapping[str, float],
     token_batches: Iterable[Tokens],
     tokens: int,
     learning_rate: Callable[[float], float],
@@ -32,36 +31,32 @@ def finetune(
     The loss is that of the training and KL(the model as it is || with x_hat in place), through the model's remaining
     layers (arXiv:2405.12241). Each step weighs the KL so that it is as large as the reconstruction error, of which a
     short end of a run is enough (arXiv:2503.17272). Adam goes on from ``training_step``, the state of the training's
-    step. ``learning_rate`` is asked for a share of the tokens. Rows are scaled by ``scale`` as the training's were.
+    step. ``learning_rate`` is asked for a share of the tokens. Activations are scaled by ``scales``, as in the training.
     """
     step = ReferenceStep(sae, dataclasses.replace(settings, resample_every=None))
     step.load_state_dict(training_step)
-    _, written = places.split(scale, model.width)
-    written = scale if written is None else written
     done = 0
     for part in token_batches:
-        batch = harvested_side_by_side(model, places, part)
-        rows = batch.rows().float()
-        if not len(rows):
+        rows, batch = read_at(model, places, part)
+        if not len(rows[places.read[0]]):
             continue
-        before, real = model.logits(batch.tokens).float().log_softmax(-1), batch.tokens.real
+        written = side_by_side(
+            {name: x.new_tensor(scales[name]).expand_as(x[0]) for name, x in rows.items()}, places.written
+        )
+        real = batch.tokens.real
+        before = model.logits(batch.tokens)[real].float().log_softmax(-1)
         found: list[Tensor] = []
 
         def end_to_end(x_hat: Tensor, loss: Loss) -> dict[str, Tensor]:
-            hooks = splice(model, places, batch.keep, x_hat / written)  # noqa: B023 called at once
-            after = model.differentiable_logits(batch.tokens, hooks).float().log_softmax(-1)  # noqa: B023
-            kl = kl_divergence(before[real], after[real])  # noqa: B023
+            hooks = splice(model, places, batch.keep, x_hat / written)  # noqa: B023 (called at once)
+            after = model.differentiable_logits(batch.tokens, hooks)[real].float().log_softmax(-1)  # noqa: B023
+            kl = kl_divergence(before, after).mean()  # noqa: B023
             found.append(kl.detach())  # noqa: B023
             return {"kl": kl * (loss.terms["reconstruction"].detach() / kl.detach().clamp(min=1e-8))}
 
-        x, target = places.split(rows * scale, model.width)
+        x, target = places.split({name: one * scales[name] for name, one in rows.items()})
         metrics = step.learn(x, learning_rate(done / tokens), target, end_to_end)
-        done += len(rows)
+        done += len(x)
         yield done, float(found[0]), metrics
         if done >= tokens:
             return
-
-
-def kl_divergence(log_p: Float[Tensor, "token vocab"], log_q: Float[Tensor, "token vocab"]) -> Float[Tensor, ""]:
-    """KL(p || q) in nats a token."""
-    return (log_p.exp() * (log_p - log_q)).sum(-1).mean()

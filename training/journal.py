@@ -13,7 +13,8 @@ JOURNAL = "journal.jsonl"
 class Journal:
     """Writes each entry to ``folder/journal.jsonl`` at once, and to wandb unless ``mode`` is "off".
 
-    ``after_step`` drops what was written for later steps, by a run that then was interrupted and is now resumed.
+    ``after_step`` drops what was written for later steps, by a run that then was interrupted and is now resumed, and
+    what it said of its end. ``wandb_id`` is the run at wandb that goes on then.
     """
 
     def __init__(
@@ -23,10 +24,11 @@ class Journal:
         project: str = "emotion-saes",
         settings: Mapping[str, Any] | None = None,
         after_step: int = 0,
+        wandb_id: str | None = None,
     ):
         self.path = Path(folder) / JOURNAL
         before = read_journal(self.path) if self.path.exists() and after_step else []
-        kept = [entry for entry in before if entry["step"] <= after_step]
+        kept = [entry for entry in before if entry["step"] <= after_step and "quality" not in entry]
         temporary = self.path.with_name(f".{JOURNAL}.{os.getpid()}.tmp")
         temporary.write_text("".join(_line(entry) for entry in kept))
         os.replace(temporary, self.path)
@@ -38,7 +40,13 @@ class Journal:
                 dir=str(folder),
                 mode=mode,
                 config=dict(settings or {}),
+                **({"id": wandb_id, "resume": "allow"} if wandb_id else {}),
             )
+
+    @property
+    def wandb_id(self) -> str | None:
+        """The id of the run at wandb, if there is one."""
+        return None if self.run is None else self.run.id
 
     def write(self, step: int, **entry: Any) -> None:
         """One entry; numbers that JSON cannot hold become null."""

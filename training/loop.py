@@ -1,47 +1,61 @@
-"""Training an SAE, from a spec to a folder."""
+"""Training SAEs, from a spec to a folder."""
 
-import dataclasses
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
 from tqdm import tqdm
 
-from saes.autoencoder import SparseAutoencoder, freeze_threshold
-from saes.checkpoint import save_sae
-from saes.kernels.choose import choose_step
-from saes.kernels.step import StepMetrics
-from saes.scaling import fold_scale, measure_scales
-from saes.site import Site
+from saes.checkpoint import CONFIG, save_sae
+from training.activations.batch import on_device
+from training.activations.shards import DTYPES
 from training.activations.shuffle import ShuffleState, shuffled_rows
-from training.activations.side_by_side import harvest_side_by_side
-from training.corpora.corpus import repeated, split_off, texts, windows
+from training.activations.source import Source, open_source
 from training.evaluate import evaluate
-from training.finetune import finetune
 from training.journal import Journal
-from training.language_models.language_model import LanguageModel, Tokens
-from training.language_models.opening import check_hook_names, open_model
-from training.optimiser import learning_rate
-from training.run_state import asked_to_stop, load_run_state, remove_run_state, replace_file, save_run_state
+from training.learner import Learner
+from training.run_state import (
+    asked_to_stop,
+    load_run_state,
+    remove_parts,
+    remove_run_state,
+    replace_file,
+    save_run_state,
+)
 from training.spec import TrainSpec
+from training.spliced import evaluate_at
+from training.windows import held_out_windows, training_windows
 
 log = logging.getLogger(__name__)
 
-SPEC, QUALITY = "spec.json", "quality.json"
+SPEC, QUALITY, SWEEP = "spec.json", "quality.json", "sweep.json"
 
-FREE = {"out", "device", "journal_every", "save_seconds", "wandb", "wandb_project"}
+NOT_MEASURED = "not_measured"
+"""Stands in quality.json with the reason, instead of all figures, where there is no language model to measure them on."""
+
+FREE = {
+    "out",
+    "device",
+    "journal_every",
+    "save_seconds",
+    "keep_states",
+    "read_ahead",
+    "wandb",
+    "wandb_project",
+}
 """Fields that a resumed run may change: they do not decide what comes out."""
 
 
 def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True, resume: bool = False) -> Path:
     """Train the SAE that ``spec`` describes and return its folder: cfg.json, sae_weights.safetensors, spec.json,
     quality.json, journal.jsonl.
+
+    A spec with sites or a grid is a sweep: each of its SAEs gets a folder of its own, exactly as if it had been trained
+    alone, and sweep.json lists them; but the text is read, and the activations are shuffled, once for all of them.
 
     Ctrl-C and SIGTERM save the whole state before a KeyboardInterrupt leaves; with ``resume`` the same spec goes
     on from there to the very same SAE. Until the end the folder holds no checkpoint, so none is ever half-written.
@@ -51,35 +65,34 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
     if state == "finished":
         return folder
 
-    check_hook_names(spec.model, spec.places.every, spec.revision)
-    model = open_model(spec.model, spec.device, spec.dtype, spec.through, spec.revision)
-    places = spec.places
-    site = Site(model.name, "+".join(places.read), spec.revision, spec.dtype)
-    training_windows = _windows(spec, model, held_out=False)
-    sae = SparseAutoencoder(spec.sae_config(model.width), seed=spec.seed).to(model.device)
-    step_once = choose_step(sae, spec.step_settings(), spec.kernels)
+    source = open_source(spec)
+    learners = [
+        Learner(member, source.site("+".join(member.places.read)), source.width, source.device)
+        for member in spec.members()
+    ]
     if state is None:
-        step, seconds_before, finetuned = 0, 0.0, False
-        first_rows = torch.cat([batch.rows().float() for batch in _first_batches(spec, model)])
-        scale = measure_scales(first_rows, [model.width(name) for name in places.every])
-        sae.start_at_mean(*places.split(first_rows * scale, model.width))
-        del first_rows  # not to be held through the whole run
+        step, seconds_before = 0, 0.0
+        first = list(islice(source.batches(), spec.scale_batches))
+        for learner in learners:
+            learner.start(first)
+        del first  # not to be held through the whole run
         shuffle = ShuffleState()
-        _begin_folder(spec, folder)
+        for begun in (spec, *spec.members()):
+            _begin_folder(begun, begun.folder)
     else:
-        step, seconds_before, scale = state["step"], state["seconds"], state["scale"]
-        finetuned = state["finetuned"]
-        sae.load_state_dict(state["sae"])
-        step_once.load_state_dict(state["training_step"])
-        shuffle = _moved(ShuffleState.from_state_dict(state["shuffle"]), model.device)
+        step, seconds_before = state["step"], state["seconds"]
+        for learner, saved in zip(learners, state["learners"], strict=True):
+            learner.load_state_dict(saved)
+        shuffle = ShuffleState.from_state_dict(state["shuffle"], source.rows_device)
         del state
-    scale = scale.to(model.device)
-    log.info("training %s at %s on %d activations, %d to a step", spec.sparsity, site, spec.tokens, spec.batch_rows)
+    log.info("training %s on %d activations, %d to a step", _told(learners), spec.tokens, spec.batch_rows)
 
-    journal = journal or Journal(folder, spec.wandb, spec.wandb_project, dataclasses.asdict(spec), after_step=step)
-    unread = islice(training_windows, shuffle.batches_taken, None)
+    for learner in learners:
+        remove_parts(learner.folder)
+        learner.open_journal(step, journal)
+    unread = source.batches(shuffle.batches_taken)
     batches = shuffled_rows(
-        harvest_side_by_side(model, places, unread), spec.buffer_rows, spec.batch_rows, spec.seed, shuffle, spec.repeats
+        unread, spec.buffer_rows, spec.batch_rows, spec.order_seed, shuffle, spec.repeats, DTYPES[spec.buffer_dtype]
     )
     bar = tqdm(total=spec.steps * spec.batch_rows, initial=step * spec.batch_rows, desc="train", unit="tok",
                unit_scale=True, disable=not progress)  # fmt: skip
@@ -87,108 +100,91 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
     began_at = step
 
     def save() -> None:
-        if not all(weight.isfinite().all() for weight in sae.parameters()):  # a loss is from before its step
-            raise ValueError(f"weights are NaN or infinite at step {step}: a lower lr may do")
+        if not all(weight.isfinite().all() for one in learners for weight in one.sae.parameters()):
+            raise ValueError(f"weights are NaN or infinite at step {step}: a lower lr may do")  # a loss is from before
         seconds = seconds_before + time.monotonic() - began
-        whole = {"spec": spec.to_json(), "step": step, "seconds": seconds, "scale": scale, "sae": sae.state_dict(),
-                 "training_step": step_once.state_dict(), "shuffle": shuffle.state_dict(),
-                 "finetuned": finetuned}  # fmt: skip
-        save_run_state(folder, whole)
+        whole = {"spec": spec.to_json(), "step": step, "seconds": seconds, "shuffle": shuffle.state_dict(),
+                 "learners": [learner.state_dict() for learner in learners]}  # fmt: skip
+        save_run_state(folder, whole, spec.keep_states)
 
     try:
         with asked_to_stop() as stop, bar:
             while step < spec.steps:
-                lr = learning_rate(step, spec.steps, spec.peak_lr, spec.warmup, spec.decay)
-                x, target = places.split(next(batches) * scale, model.width)
-                metrics = step_once(x, lr, target)
+                rows = {name: on_device(part, source.device) for name, part in next(batches).items()}
+                for learner in learners:
+                    learner.learn(rows, step)
                 step += 1
                 bar.update(spec.batch_rows)
                 if step % spec.journal_every == 0 or step == spec.steps:
-                    entry = _entry(metrics, step)
-                    rate = (step - began_at) * spec.batch_rows / (time.monotonic() - began)
-                    journal.write(step, tokens=step * spec.batch_rows, lr=lr, **entry, tokens_per_second=round(rate))
+                    rate = round((step - began_at) * spec.batch_rows / (time.monotonic() - began))
+                    for learner in learners:
+                        entry = learner.check(step)
+                        learner.write(
+                            step, tokens=step * spec.batch_rows, lr=learner.lr, **entry, tokens_per_second=rate
+                        )
                     bar.set_postfix(ev=f"{entry['explained_variance']:.3f}", l0=f"{entry['l0']:.0f}",
                                     dead=f"{entry['dead']:.0%}")  # fmt: skip
                 stopping = stop()
                 if stopping or time.monotonic() - saved > spec.save_seconds:
-                    _entry(metrics, step)  # nothing that went NaN since the journal's last line may be saved
+                    for learner in learners:  # nothing that went NaN since the journal's last line may be saved
+                        learner.check(step)
                     save()
                     saved = time.monotonic()
                 if stopping:
                     raise KeyboardInterrupt(f"stopped at step {step} of {spec.steps}; {folder} can be resumed")
-        step_once.settle()
-        if spec.kl_finetune_tokens and not finetuned:
-            save()  # a fine-tuning that is interrupted begins anew from here
-            unread = islice(_windows(spec, model, held_out=False), shuffle.batches_taken, None)
-            _finetune(spec, sae, step_once.state_dict(), model, scale, unread, journal, progress)
-            finetuned = True
-        folded = finished = fold_scale(sae, *places.split(scale, model.width))
-        if spec.sparsity == "batch_topk":
-            finished = freeze_threshold(finished)
-        save()  # the quality may still be interrupted
-        quality = evaluate(model, finished, places, _held_out(spec, model))
-        seconds = seconds_before + time.monotonic() - began
-        trained = spec.steps * spec.batch_rows + spec.kl_finetune_tokens
-        quality |= {"tokens_trained": trained, "seconds": round(seconds, 1)}
-        _write_json(folder / QUALITY, quality)
-        save_sae(folded, folder, site, _metadata(spec, model, scale, quality))
-        journal.write(step, quality=quality)
+        unread.close()  # whatever runs ahead must leave the language model alone from here on
+        for learner in learners:
+            learner.step_once.settle()
+        save()  # what follows may still be interrupted
+        for learner in learners:
+            if spec.kl_finetune_tokens and not learner.finetuned:
+                model = source.language_model()
+                taken = 0 if spec.activations else shuffle.batches_taken  # of text; shards say nothing of it
+                learner.finetune(model, islice(training_windows(spec, model), taken, None), progress)
+                save()  # whoever interrupts the fine-tuning of the next begins that one anew
+        judge = _judge(spec, source)
+        table = []
+        for learner in learners:
+            quality = judge(learner)
+            seconds = seconds_before + time.monotonic() - began
+            trained = spec.steps * spec.batch_rows + spec.kl_finetune_tokens
+            quality |= {"tokens_trained": trained, "seconds": round(seconds, 1)}
+            _write_json(learner.folder / QUALITY, quality)
+            learner.write(step, quality=quality)
+            save_sae(learner.folded(), learner.folder, learner.site,
+                     _metadata(learner, source, quality))  # fmt: skip
+            table.append(_row(spec, learner, quality))
+        if spec.is_sweep:
+            _write_json(folder / SWEEP, {"members": table})
     finally:
-        journal.close()
+        unread.close()
+        for learner in learners:
+            learner.close_journal()
     remove_run_state(folder)
     return folder
 
 
-def _finetune(
-    spec: TrainSpec,
-    sae: SparseAutoencoder,
-    training_step: dict[str, Any],
-    model: LanguageModel,
-    scale: Tensor,
-    unread: Iterator[Tokens],
-    journal: Journal,
-    progress: bool,
-) -> None:
-    """The end of the run on KL, written to the journal as further steps; its learning rate rises and then falls."""
-
-    def lr(share: float) -> float:
-        return learning_rate(round(1000 * share), 1000, spec.peak_lr, spec.warmup, decay=1.0)
-
-    context = min(model.context, 512) if spec.context is None else spec.context
-    few = max(1, spec.batch_rows // context)  # windows in a step
-    steps = finetune(sae, spec.step_settings(), training_step, model, spec.places, scale,
-                     (part for batch in unread for part in batch.batches(few)), spec.kl_finetune_tokens, lr)  # fmt: skip
-    with tqdm(total=spec.kl_finetune_tokens, desc="fine-tune on KL", unit="tok", disable=not progress) as bar:
-        for number, (tokens, kl, metrics) in enumerate(steps, spec.steps + 1):
-            bar.update(min(tokens, spec.kl_finetune_tokens) - bar.n)
-            if number % spec.journal_every == 0 or tokens >= spec.kl_finetune_tokens:
-                seen = spec.steps * spec.batch_rows + tokens
-                journal.write(number, tokens=seen, kl=kl, **_entry(metrics, number))
+# ---- what it measures at the end
 
 
-# ---- what it reads
+def _judge(spec: TrainSpec, source: Source) -> Callable[[Learner], dict[str, Any]]:
+    """What measures the quality of an SAE on held-out text, or says why there is none."""
+    try:
+        model = source.language_model()
+        windows = list(held_out_windows(spec, model))
+    except (OSError, ValueError, ImportError) as error:
+        if not spec.activations:
+            raise
+        reason = f"no language model or no text to measure it on: {error}"
+        log.warning("the quality is not measured: %s", reason)
+        return lambda learner: {NOT_MEASURED: reason}
 
+    def judge(learner: Learner) -> dict[str, Any]:
+        if learner.places.is_one:
+            return evaluate(model, learner.finished(), learner.site.hook_name, windows)
+        return evaluate_at(model, learner.finished(), learner.places, windows)
 
-def _windows(spec: TrainSpec, model: LanguageModel, held_out: bool) -> Iterator[Tokens]:
-    def documents() -> Iterator[str]:
-        return split_off(texts(spec.corpus, spec.corpus_split, spec.corpus_column), held_out)
-
-    context = min(model.context, 512) if spec.context is None else spec.context
-    return windows(documents() if held_out else repeated(documents), model, context, spec.window_batch)
-
-
-def _first_batches(spec: TrainSpec, model: LanguageModel) -> Iterator[Any]:
-    return harvest_side_by_side(model, spec.places, islice(_windows(spec, model, held_out=False), spec.scale_batches))
-
-
-def _held_out(spec: TrainSpec, model: LanguageModel) -> Iterator[Tokens]:
-    """Windows of held-out documents, about as many tokens as the spec says."""
-    tokens = 0
-    for batch in _windows(spec, model, held_out=True):
-        yield batch
-        tokens += batch.ids.numel()
-        if tokens >= spec.held_out_tokens:
-            return
+    return judge
 
 
 # ---- what it leaves
@@ -198,12 +194,14 @@ def _state_to_go_on_from(spec: TrainSpec, folder: Path, resume: bool) -> Any:
     """The state that was saved, None for a new run, or "finished"; a ValueError where the folder is taken."""
     state = load_run_state(folder) if folder.is_dir() else None
     if state is None:
-        if not (folder / "cfg.json").exists():
-            return None
-        if resume and (folder / SPEC).exists():
+        whole = folder / (SWEEP if spec.is_sweep else CONFIG)
+        if resume and whole.exists() and (folder / SPEC).exists():
             _same_spec(spec, json.loads((folder / SPEC).read_text()), folder)
             return "finished"
-        raise ValueError(f"{folder} already holds an SAE; name another folder with out")
+        for taken in (folder, *(member.folder for member in spec.members())):
+            if (taken / CONFIG).exists() or (taken / SWEEP).exists():
+                raise ValueError(f"{taken} already holds an SAE; name another folder with out")
+        return None
     if not resume:
         raise ValueError(f"{folder} holds an unfinished run; resume it, or name another folder with out")
     _same_spec(spec, json.loads(state["spec"]), folder)
@@ -227,34 +225,30 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
     replace_file(path, lambda part: part.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n"))
 
 
-def _metadata(spec: TrainSpec, model: LanguageModel, scale: Tensor, quality: dict[str, Any]) -> dict[str, Any]:
+def _metadata(learner: Learner, source: Source, quality: dict[str, Any]) -> dict[str, Any]:
     """What joins the checkpoint's metadata, under SAELens' names where it has some."""
-    scales = [float(part[0]) for part in scale.split([model.width(name) for name in spec.places.every])]
-    written = {} if spec.target_hook_name is None else {"hook_name_out": spec.target_hook_name}
+    target, scales = learner.spec.target_hook_name, list(learner.scales.values())
     return {
-        **written,
-        "dataset_path": spec.corpus,
-        "context_size": min(model.context, 512) if spec.context is None else spec.context,
-        "prepend_bos": bool(model.tokenise(["a"]).ids.shape[1] > model.tokenise(["a"], add_bos=False).ids.shape[1]),
+        **({} if target is None else {"hook_name_out": target}),
+        "dataset_path": learner.spec.corpus,
+        "context_size": source.context,
+        "prepend_bos": source.prepend_bos,
         "exclude_special_tokens": True,
-        "l0": quality["l0"],
-        "explained_variance": quality["explained_variance"],
+        **{name: quality[name] for name in ("l0", "explained_variance") if name in quality},
         "training_tokens": quality["tokens_trained"],
-        "seed": spec.seed,
+        "seed": learner.spec.seed,
         "activation_scale": scales[0] if len(scales) == 1 else scales,
     }
 
 
-# ---- small things
+def _row(spec: TrainSpec, learner: Learner, quality: dict[str, Any]) -> dict[str, Any]:
+    """An SAE's line in sweep.json: its folder, what is its own, and its figures."""
+    own = {name: getattr(learner.spec, name) for name in ("hook_name", *spec.grid)}
+    return {"folder": learner.folder.name, **own, "quality": quality}
 
 
-def _entry(metrics: StepMetrics, step: int) -> dict[str, float]:
-    """The metrics as numbers; a loss that is none ends the run here, before it can be saved over a good state."""
-    entry = {"loss": float(metrics.loss), **{f"loss_{name}": float(term) for name, term in metrics.terms.items()}}
-    if not all(abs(value) < float("inf") for value in entry.values()):
-        raise ValueError(f"the loss is NaN or infinite at step {step}: a lower lr may do")
-    return entry | {name: float(getattr(metrics, name)) for name in ("explained_variance", "l0", "dead")}
-
-
-def _moved(shuffle: ShuffleState, device: torch.device) -> ShuffleState:
-    return dataclasses.replace(shuffle, rows=None if shuffle.rows is None else shuffle.rows.to(device))
+def _told(learners: list[Learner]) -> str:
+    first = learners[0]
+    if len(learners) == 1:
+        return f"{first.spec.sparsity} at {first.site}"
+    return f"{len(learners)} SAEs at {', '.join(dict.fromkeys(str(one.site) for one in learners))}"

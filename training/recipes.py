@@ -18,6 +18,8 @@ def storyteller() -> TrainSpec:
         k=32,
         tokens=4_000_000,
         repeats=4,
+        lasting_share=0.3,
+        lasting_window=12,
         lr=2e-3,
         dead_after_rows=200_000,
     )

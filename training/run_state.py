@@ -1,61 +1,109 @@
-"""The whole state of an unfinished run in one file, and the signals that ask for it to be written."""
+"""The whole state of an unfinished run, the last few times it was saved, and the signals that ask for it to be written."""
 
 import contextlib
+import hashlib
+import logging
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
+log = logging.getLogger(__name__)
+
 RUN_STATE = "run_state"
-"""Beside the run's other files until it is finished. Loaded as tensors and plain values alone: it can run no code."""
+"""A folder beside the run's other files until it is finished. A state in it is called NUMBER-SHA256, so that it is seen
+at once whether it is whole. They are loaded as tensors and plain values alone: they can run no code."""
 
 
-def save_run_state(folder: str | Path, state: dict[str, Any]) -> None:
-    """Write ``state`` whole or not at all: after a full disk, the one before is still there."""
-    path = Path(folder) / RUN_STATE
-
-    def write(part: Path) -> None:
+def save_run_state(folder: str | Path, state: dict[str, Any], keep: int = 2) -> None:
+    """Write ``state`` whole or not at all, and keep the last ``keep``: after a full disk, those before are still there."""
+    states = Path(folder) / RUN_STATE
+    states.mkdir(exist_ok=True)
+    remove_parts(states)
+    before = _saved(states)
+    number = 1 + max((int(path.name.split("-")[0]) for path in before), default=0)
+    part = states / f".{number}.{os.getpid()}.tmp"
+    with _whole_or_not_at_all(states, part):
         with part.open("wb") as file:
+            hashed = _Hashed(file)
             try:
-                torch.save(state, file)
+                torch.save(state, hashed)  # type: ignore[arg-type]  # of a file it asks only to be written
             except RuntimeError as error:  # PyTorch closes its zip after a failed write, and complains of that instead
                 if isinstance(error.__context__, OSError):
                     raise error.__context__ from None
                 raise
-
-    replace_file(path, write)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, states / f"{number:08d}-{hashed.digest.hexdigest()}")
+    for path in _saved(states)[:-keep]:
+        path.unlink()
 
 
 def load_run_state(folder: str | Path) -> dict[str, Any] | None:
-    """What was saved last, or None; a ValueError where the file is damaged."""
-    path = Path(folder) / RUN_STATE
-    if not path.exists():
-        return None
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its parts raise
-        raise ValueError(
-            f"{path} is damaged, so this run cannot be resumed: start it anew in another folder"
-        ) from error
+    """What was saved last and is whole, or None where nothing was saved; a ValueError where all of it is damaged."""
+    saved = _saved(Path(folder) / RUN_STATE)
+    for path in reversed(saved):
+        with path.open("rb") as file:
+            whole = hashlib.file_digest(file, "sha256").hexdigest() == path.name.split("-")[1]
+        if whole:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        log.warning("%s is damaged: going on from the state that was saved before it, if there is one", path)
+    if saved:
+        raise ValueError(f"{saved[-1]} is damaged, so this run cannot be resumed: start it anew in another folder")
+    return None
 
 
 def remove_run_state(folder: str | Path) -> None:
-    (Path(folder) / RUN_STATE).unlink(missing_ok=True)
+    shutil.rmtree(Path(folder) / RUN_STATE, ignore_errors=True)
+
+
+def remove_parts(folder: str | Path) -> None:
+    """Take away what a killed process had begun to write: the hidden files that were to be moved into place."""
+    for part in Path(folder).glob(".*.tmp"):
+        part.unlink(missing_ok=True)
+
+
+def _saved(states: Path) -> list[Path]:
+    """The states there are, the oldest first."""
+    return sorted(path for path in states.glob("*-*") if path.name.split("-")[0].isdecimal())
+
+
+class _Hashed:
+    """A file whose SHA-256 is known as soon as it is written."""
+
+    def __init__(self, file: BinaryIO):
+        self.file = file
+        self.digest = hashlib.sha256()
+
+    def write(self, part: Any) -> int:
+        self.digest.update(part)
+        return self.file.write(part)
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
     """``write`` a file beside ``path``, then move it there in one go; an OSError keeps its number and names ``path``."""
     part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with _whole_or_not_at_all(path, part):
         write(part)
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
+
+
+@contextmanager
+def _whole_or_not_at_all(path: Path, part: Path) -> Iterator[None]:
+    """Whatever goes wrong inside, ``part`` is gone afterwards; an OSError says that ``path`` stays as it was."""
+    try:
+        yield
     except OSError as error:
         raise OSError(
             error.errno, f"could not write {path}, which stays as it was: {error.strerror or error}", str(path)

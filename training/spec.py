@@ -5,17 +5,27 @@ import json
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
 from saes.autoencoder import SAEConfig
 from saes.kernels.step import StepSettings
 from saes.nearest import did_you_mean
-from training.activations.side_by_side import Places
+from training.activations.places import Places
 from training.language_models.opening import Through
 
 Wandb = Literal["off", "online", "offline"]
+BufferDtype = Literal["float32", "bfloat16"]
+ReadAhead = Literal["auto", "off", "text", "activations"]
+
+GRID_FIELDS = (
+    "sparsity", "d_sae", "k", "seed", "lr", "warmup", "decay", "kernels", "l1_coefficient", "l0_coefficient", "bandwidth",
+    "auxk_coefficient", "dead_after_rows", "clip_norm", "prefixes", "penalty", "tanh_scale", "target_l0", "p_end",
+    "resample_every", "skip",
+)  # fmt: skip
+"""What may differ between the SAEs of a sweep: all else decides which rows come when, and that they share."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,12 @@ class TrainSpec:
     """What it reads: a folder, a file, storyworld:SEED or a data set's name. The bundled model has read storyworld:0."""
     out: str = ""
     """The folder to make; empty is a name made of model, hook name and SAE, under ./checkpoints."""
+    sites: tuple[str, ...] = ()
+    """Hook names, where SAEs are to be trained at several over one reading of the text; empty is hook_name alone."""
+    grid: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Fields of the SAE with several values each, {d_sae: [1024, 4096], k: [16, 32]}: an SAE of every combination."""
+    activations: str = ""
+    """A folder that `saes harvest` made: train from the activations in it, and leave the language model alone."""
 
     sparsity: str = "topk"
     """topk, batch_topk, jump_relu, relu or gated."""
@@ -47,10 +63,14 @@ class TrainSpec:
     """Matryoshka (topk, batch_topk): ascending widths at which the first latents alone have to reconstruct as well."""
     tokens: int = 2_000_000
     """How many activations to train on, one a token; repeated ones count again."""
-    repeats: int = 1
-    """How often each activation is learned from, at different times: reading it costs a forward pass."""
     kl_finetune_tokens: int = 0
     """Activations to learn from after that, with the SAE inside the model, on what it does to the model's answers."""
+    repeats: int = 1
+    """How often each activation is learned from, at different times: reading it costs a forward pass."""
+    lasting_share: float = 0.0
+    """The share of activations that give way to the mean of their neighbours in the text, so that what lasts is learned."""
+    lasting_window: int = 16
+    """Tokens in such a mean."""
     seed: int = 0
 
     lr: float | None = None
@@ -63,8 +83,15 @@ class TrainSpec:
     """Activations in a step."""
     buffer_rows: int = 65536
     """Activations in the shuffle buffer."""
+    buffer_dtype: BufferDtype = "float32"
+    """What they are stored as there; bfloat16 takes half the memory."""
+    shuffle_seed: int | None = None
+    """Decides the order of the activations; None is seed. A sweep over seeds writes its own into its members' specs."""
+    aligned_with: tuple[str, ...] = ()
+    """Hook names whose attention sinks are left out, too. A sweep over sites writes them into its members' specs, which
+    all learn from the same tokens."""
     kernels: str = "auto"
-    """Which kernel computes the step: auto, reference or cpu."""
+    """Which kernel computes the step: auto, reference, cpu, native or gpu."""
 
     penalty: str | None = None
     """What keeps the code sparse: l1, tanh or p_anneal (relu, gated), l0, tanh or target_l0 (jump_relu); None is the
@@ -116,6 +143,10 @@ class TrainSpec:
     """Steps between two lines of the journal."""
     save_seconds: float = 300.0
     """Seconds between two savings of the run's state."""
+    keep_states: int = 2
+    """Saved states that are kept, so that a damaged one does not end the run."""
+    read_ahead: ReadAhead = "auto"
+    """What a thread prepares while an SAE learns: text (tokens), activations (the language model's pass, too) or off."""
     wandb: Wandb = "off"
     """Whether the journal also goes to Weights & Biases."""
     wandb_project: str = "emotion-saes"
@@ -124,36 +155,54 @@ class TrainSpec:
         at_least_one = (
             "tokens",
             "repeats",
+            "lasting_window",
             "batch_rows",
             "window_batch",
             "scale_batches",
             "held_out_tokens",
             "journal_every",
+            "keep_states",
         )
         for name in at_least_one:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.kl_finetune_tokens < 0:
             raise ValueError(f"kl_finetune_tokens must be at least 0, got {self.kl_finetune_tokens}")
+        if self.target_hook_name in self.places.read:
+            raise ValueError(
+                f"target_hook_name is hook_name, {self.hook_name}: to write what is read is an SAE; leave it out"
+            )
         if self.tokens < self.batch_rows:
             raise ValueError(f"tokens ({self.tokens}) must be at least one batch ({self.batch_rows} batch_rows)")
         if self.buffer_rows < 2 * self.batch_rows:
             raise ValueError(
                 f"buffer_rows must be at least twice batch_rows ({self.batch_rows}), got {self.buffer_rows}"
             )
+        if not 0 <= self.lasting_share <= 1:
+            raise ValueError(f"lasting_share lies between 0 and 1, got {self.lasting_share}")
         if not (0 <= self.warmup <= 1 and 0 <= self.decay <= 1):
             raise ValueError("warmup and decay are shares of the steps, between 0 and 1")
-        if self.target_hook_name in self.places.read:
-            raise ValueError(
-                f"target_hook_name is hook_name, {self.hook_name}: to write what is read is an SAE; leave it out"
-            )
         if self.lr is not None and not self.lr > 0:
             raise ValueError(f"lr must be above 0, got {self.lr}")
+        if self.sites and (self.target_hook_name or self.crosscoder_sites):
+            raise ValueError("sites goes with SAEs of one place each, not with target_hook_name or crosscoder_sites")
         self.sae_config(width=lambda hook_name: 1)
-        self._refuse_what_does_not_fit(self.step_settings().penalty_of(self.sparsity))
+        self.step_settings()
+        if not self.is_sweep:
+            self._refuse_what_does_not_fit()
+        for name, values in self.grid.items():
+            if name not in GRID_FIELDS:
+                meant = did_you_mean(name, GRID_FIELDS)
+                raise ValueError(f"grid cannot vary {name!r}; it can vary {', '.join(GRID_FIELDS)}{meant}")
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"grid needs values for {name}, each once, got {list(values)}")
+        if len(set(self.sites)) < len(self.sites):
+            raise ValueError(f"sites names a place twice: {', '.join(self.sites)}")
+        self.members()  # each has to be possible
 
-    def _refuse_what_does_not_fit(self, penalty: str | None) -> None:
+    def _refuse_what_does_not_fit(self) -> None:
         """A field that would have no effect, as it is set, is a mistake of whoever set it."""
+        penalty = self.step_settings().penalty_of(self.sparsity)
         fits = {
             "tanh_scale": (penalty == "tanh", "penalty tanh"),
             "target_l0": (penalty == "target_l0", "sparsity jump_relu and penalty target_l0"),
@@ -161,10 +210,47 @@ class TrainSpec:
             "skip": (self.target_hook_name is not None, "target_hook_name"),
             "hook_name": (not self.crosscoder_sites, "SAEs of one site, not with crosscoder_sites"),
         }
-        for field in fields(self):
-            does, home = fits.get(field.name, (True, ""))
-            if not does and getattr(self, field.name) != field.default:
-                raise ValueError(f"{field.name} goes with {home}, and has no effect on this {self.sparsity} SAE")
+        for one in fields(self):
+            does, home = fits.get(one.name, (True, ""))
+            if not does and getattr(self, one.name) != one.default:
+                raise ValueError(f"{one.name} goes with {home}, and has no effect on this {self.sparsity} SAE")
+
+    @property
+    def is_sweep(self) -> bool:
+        return bool(self.sites or self.grid)
+
+    def members(self) -> list["TrainSpec"]:
+        """The specs of the single runs that this one stands for, each with a folder of its own; just this, for most."""
+        if not self.is_sweep:
+            return [self]
+        found = []
+        for site, values in product(self.sites or (self.hook_name,), product(*self.grid.values())):
+            changes = dict(zip(self.grid, values, strict=True))
+            words = [site] * bool(self.sites) + [f"{name}-{value}" for name, value in changes.items()]
+            if "seed" in changes:
+                changes["shuffle_seed"] = self.order_seed
+            if len(self.sites) > 1:
+                changes["aligned_with"] = self.hook_names
+            out = str(self.folder / "-".join(words))
+            alone: dict[str, Any] = {"hook_name": site, "sites": (), "grid": {}, "out": out}
+            found.append(dataclasses.replace(self, **alone, **changes))
+        return found
+
+    @property
+    def hook_names(self) -> tuple[str, ...]:
+        """Every place that has to be read, in order, none twice."""
+        return tuple(dict.fromkeys((*(self.sites or self.places.every), *self.aligned_with)))
+
+    @property
+    def places(self) -> Places:
+        """What the SAE reads, and what it writes (of a sweep over sites, each member has its own)."""
+        read = self.crosscoder_sites or (self.hook_name,)
+        return Places(read, read if self.target_hook_name is None else (self.target_hook_name,))
+
+    @property
+    def order_seed(self) -> int:
+        """What decides the order of the activations."""
+        return self.seed if self.shuffle_seed is None else self.shuffle_seed
 
     @property
     def steps(self) -> int:
@@ -181,13 +267,9 @@ class TrainSpec:
             return Path(self.out)
         k = f"-k{self.k}" if self.sparsity in ("topk", "batch_topk") else ""
         model = self.model.rstrip("/").split("/")[-1]
+        if self.is_sweep:
+            return Path("checkpoints") / f"{model}-sweep-seed{self.seed}"
         return Path("checkpoints") / f"{model}-{self.places}-{self.sparsity}-{self.d_sae}{k}-seed{self.seed}"
-
-    @property
-    def places(self) -> Places:
-        """Where activations are read, and where they are written."""
-        read = self.crosscoder_sites or (self.hook_name,)
-        return Places(read, read if self.target_hook_name is None else (self.target_hook_name,))
 
     def sae_config(self, width: Callable[[str], int]) -> SAEConfig:
         """The SAE's shape, given how wide the activations are at each place."""
@@ -205,8 +287,8 @@ class TrainSpec:
         )
 
     def step_settings(self) -> StepSettings:
-        own = {field.name for field in fields(self)}
-        shared = [field.name for field in fields(StepSettings) if field.name in own]
+        own = {one.name for one in fields(self)}
+        shared = [one.name for one in fields(StepSettings) if one.name in own]
         return StepSettings(total_steps=self.steps, **{name: getattr(self, name) for name in shared})
 
     # ---- from and to what people write
@@ -260,18 +342,28 @@ class TrainSpec:
 def _fitting(name: str, value: Any) -> Any:
     """``value`` as the type that the field has; YAML calls 2e6 a string and 1 no float."""
     kind = _types()[name]
-    if typing.get_origin(kind) is tuple:
-        values = value if isinstance(value, list | tuple) else [] if value is None else [value]
-        return tuple(_as(name, one, typing.get_args(kind)[0]) for one in values)
-    return _as(name, value, kind)
-
-
-def _as(name: str, value: Any, kind: Any) -> Any:
     allowed = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     if typing.get_origin(kind) is Literal:
         return _chosen(name, value, typing.get_args(kind))
     if value is None and type(None) in allowed:
         return None
+    if typing.get_origin(kind) is tuple:
+        inner = typing.get_args(kind)[0]
+        values = tuple(value) if isinstance(value, list | tuple) else (value,)
+        if not all(isinstance(one, inner) and not isinstance(one, bool) for one in values):
+            what = "names" if inner is str else "whole numbers"
+            raise ValueError(f"{name} must be a list of {what}, got {value!r}")
+        return values
+    if typing.get_origin(kind) is dict:
+        if not isinstance(value, dict) or not all(isinstance(values, list | tuple) for values in value.values()):
+            raise ValueError(
+                f"{name} must be fields with lists of values, {{d_sae: [1024, 4096]}} for example, got {value!r}"
+            )
+        unknown = [field for field in value if field not in GRID_FIELDS]
+        return {
+            field: tuple(values if unknown else (_fitting(field, one) for one in values))
+            for field, values in value.items()
+        }
     try:
         if bool in allowed:
             if not isinstance(value, bool):

@@ -1,48 +1,95 @@
 """Which kernel computes the training step: chosen by itself, said in the log, and open to being forced."""
 
+import importlib.util
 import logging
 
 import torch
 
 from saes.autoencoder import SparseAutoencoder
 from saes.kernels.cpu import SparseStep
+from saes.kernels.native import compiled
+from saes.kernels.native_step import NativeStep
 from saes.kernels.reference import ReferenceStep
 from saes.kernels.step import StepSettings, TrainingStep
+from saes.losses import PENALTIES
 
 log = logging.getLogger(__name__)
 
-KERNELS = ("auto", "reference", "cpu")
+KERNELS = ("auto", "reference", "cpu", "native", "gpu")
+
+SUITS = {
+    "cpu": ("topk", "batch_topk"),
+    "native": ("topk", "batch_topk", "relu", "jump_relu", "gated"),
+    "gpu": ("topk", "batch_topk"),
+}
+"""The sparsities that each kernel knows; the reference knows all."""
 
 
 def choose_step(sae: SparseAutoencoder, settings: StepSettings | None = None, kernels: str = "auto") -> TrainingStep:
-    """The training step for ``sae``: the sparse one for topk and batch_topk on the CPU, else the reference.
+    """The training step for ``sae``: on the CPU the compiled kernels where there is a compiler, else the same sums in
+    PyTorch; on a GPU those in Triton where it is installed; else the reference.
 
-    Every kernel computes the same update, so the choice changes the speed alone.
+    Every kernel computes the same update (native_step.py says how nearly), so the choice changes the speed alone.
     """
     if kernels not in KERNELS:
         raise ValueError(f"unknown kernels {kernels!r}; one of {', '.join(KERNELS)}")
     settings = settings or StepSettings()
     device, sparsity = sae.W_dec.device.type, sae.config.sparsity
-    suits_cpu = device == "cpu" and suits_sparse(sae, settings)
-    if kernels == "cpu" and not suits_cpu:
+    plain = suits_sparse(sae, settings)
+    suits = {
+        name: device == ("cuda" if name == "gpu" else "cpu") and sparsity in known and plain
+        for name, known in SUITS.items()
+    }
+    if kernels in suits and not suits[kernels]:
         raise ValueError(
-            f"the cpu kernel trains plain topk and batch_topk in float32 on the CPU, not this {sparsity} in "
+            f"the {kernels} kernel trains plain {', '.join(SUITS[kernels])} in float32 on "
+            f"{'a CUDA device' if kernels == 'gpu' else 'the CPU'}, not {'' if plain else 'this '}{sparsity} in "
             f"{sae.W_dec.dtype} on {device}; kernels='auto' chooses one that does"
         )
-    if kernels == "reference" or not suits_cpu:
-        log.info("training step: reference kernel (%s on %s)", sparsity, device)
-        return ReferenceStep(sae, settings)
     candidates = torch.bfloat16 if multiplies_bfloat16() else torch.float32
-    log.info("training step: sparse cpu kernel (%s, candidates in %s)", sparsity, candidates)
-    return SparseStep(sae, settings, candidates)
+    if kernels in ("auto", "native") and suits["native"]:
+        library = compiled()
+        if library is not None:
+            log.info("training step: compiled cpu kernels (%s, candidates in %s)", sparsity, candidates)
+            return NativeStep(sae, settings, library, candidates)
+        if kernels == "native":
+            raise ValueError(
+                "the native kernel needs a C++ compiler that can build it: install one, or leave kernels out"
+            )
+    if kernels in ("auto", "cpu") and suits["cpu"]:
+        log.info("training step: sparse cpu kernel in PyTorch (%s, candidates in %s)", sparsity, candidates)
+        return SparseStep(sae, settings, candidates)
+    if kernels in ("auto", "gpu") and suits["gpu"]:
+        lacking = lacking_for_gpu(sae.W_dec.device)
+        if lacking is None:
+            from saes.kernels.gpu import GpuStep
+
+            log.info("training step: gpu kernels in Triton (%s, candidates in %s)", sparsity, torch.bfloat16)
+            return GpuStep(sae, settings)
+        if kernels == "gpu":
+            raise ValueError(f"the gpu kernel needs {lacking}; kernels='auto' does without")
+        log.info("training step: no gpu kernels, which need %s", lacking)
+    log.info("training step: reference kernel (%s on %s)", sparsity, device)
+    return ReferenceStep(sae, settings)
 
 
 def suits_sparse(sae: SparseAutoencoder, settings: StepSettings) -> bool:
-    """Whether the sparse steps compute what the reference would: all that they do not know is listed here."""
-    config = sae.config
+    """Whether the fast steps compute what the reference would: all that none of them knows is listed here."""
+    config, penalty = sae.config, settings.penalty_of(sae.config.sparsity)
     if config.prefixes or config.d_out is not None or settings.resample_every is not None:
         return False
-    return config.sparsity in ("topk", "batch_topk") and sae.W_dec.dtype == torch.float32
+    if penalty is not None and (penalty != PENALTIES[config.sparsity][0] or (config.sites and penalty == "l1")):
+        return False  # of the penalties they know the usual one, and of lengths those at one site
+    return sae.W_dec.dtype == torch.float32
+
+
+def lacking_for_gpu(device: torch.device) -> str | None:
+    """What the gpu kernels would need beside this device, or None if they can run there."""
+    if importlib.util.find_spec("triton") is None:
+        return "the package triton"
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        return "a GPU that multiplies bfloat16 (Ampere or later)"
+    return None
 
 
 def multiplies_bfloat16() -> bool:

@@ -18,10 +18,10 @@ from saes.quality import explained_variance
 class ReferenceStep:
     """A TrainingStep by autograd."""
 
-    def __init__(self, sae: SparseAutoencoder, settings: StepSettings):
+    def __init__(self, sae: SparseAutoencoder, settings: StepSettings, update: Update | None = None):
         self.sae = sae
         self.settings = settings
-        self.update = Update(sae, settings, fused=False)
+        self.update = update or Update(sae, settings, fused=False)
 
     def __call__(
         self, x: Float[Tensor, "row d_in"], lr: float, target: Float[Tensor, "row d_out"] | None = None

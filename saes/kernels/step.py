@@ -1,5 +1,6 @@
 """What every training step is given, gives back, and does once the gradients are there."""
 
+import copy
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -165,13 +166,22 @@ class Update:
             torch.nn.utils.clip_grad_norm_(self.sae.parameters(), self.settings.clip_norm)
         # Without its part along the row, which renormalising takes back, Adam's moments hold only what can be learned.
         gradient.addcmul_((gradient * W_dec).sum(1, keepdim=True), W_dec, value=-1)
+        self.step(lr)
+        W_dec.div_(W_dec.norm(dim=1, keepdim=True).clamp_(min=1e-12))
+        self.count(fired, rows)
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        """Adam on the parameters that have a gradient in ``.grad``, which is used up."""
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         self.optimiser.step()
         self.optimiser.zero_grad()
-        W_dec.div_(W_dec.norm(dim=1, keepdim=True).clamp_(min=1e-12))
         if self.sae.config.sparsity == "jump_relu":
             self.sae.threshold.clamp_(min=0)
+
+    def count(self, fired: Bool[Tensor, " d_sae"], rows: int) -> None:
+        """Note which latents fired in the batch of ``rows``."""
         self.rows_since_fired.add_(rows).masked_fill_(fired, 0)
         self.rows_seen += rows
         self.steps += 1
@@ -209,7 +219,7 @@ class Update:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimiser.load_state_dict(copy.deepcopy(state["optimiser"]))  # or both would write to the same moments
         for group in self.optimiser.param_groups:  # settings are the run's own; only the moments are resumed
             group.update(betas=self.settings.betas, eps=self.settings.eps, fused=self.fused)
         self.rows_since_fired.copy_(state["rows_since_fired"])

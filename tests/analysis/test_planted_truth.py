@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.clamping.validate import validate
+from analysis.clamping.journey import validate
 from analysis.concepts.concept import Concept, ConceptSet, Text
-from analysis.labelling.label import label
+from analysis.labelling.journey import label
 from analysis.records import CONTROLS
 from saes.autoencoder import SAEConfig, SparseAutoencoder
 from saes.checkpoint import save_sae

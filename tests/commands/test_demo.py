@@ -71,8 +71,13 @@ def stubbed(monkeypatch, tmp_path, tiny_model, make_study):
             [WorkshopArm(arm, 2.0, 0.5, 0.4, 0.6, 0.1, 0.5, 18, 0.4, float("nan"), 0.0, 20, 10) for arm in ARMS],
         )
 
-    monkeypatch.setattr("analysis.labelling.label.label", label)
-    monkeypatch.setattr("analysis.clamping.validate.validate", validate)
+    def most_promising(found, *_, **__):
+        calls.append("choose")
+        return found[1], {folder.name: float(number == 1) for number, folder in enumerate(found)}
+
+    monkeypatch.setattr("analysis.labelling.candidates.most_promising", most_promising)
+    monkeypatch.setattr("analysis.labelling.journey.label", label)
+    monkeypatch.setattr("analysis.clamping.journey.validate", validate)
     monkeypatch.setattr("analysis.cases.workshop.workshop", workshop)
     monkeypatch.setattr("commands.__main__.sys.argv", ["saes"])
     monkeypatch.setattr(journey, "load_concepts", lambda _: FakeConcepts())
@@ -106,12 +111,15 @@ class FakeConcepts:
 
 def test_the_journey_leaves_what_it_promises(stubbed, tmp_path):
     summary, calls = stubbed()
-    assert calls == ["label", "validate", "workshop"]
+    assert calls == ["choose", "label", "validate", "workshop"]
     left = {path.name for path in (tmp_path / "demo").iterdir()}
-    assert left >= {"sae", "study", "report.html", "summary.json", "picture.png"}
+    assert left >= {"saes", "sae", "chosen.json", "study", "report.html", "summary.json", "picture.png"}
     assert json.loads((tmp_path / "demo" / "summary.json").read_text()) == summary
     assert all(set(summary[part]) >= names for part, names in FIELDS.items())
-    assert set(summary["seconds"]) == {"train", "label", "validate", "workshop", "report"}
+    assert set(summary["seconds"]) == {"train", "choose", "label", "validate", "workshop", "report"}
+    chosen = json.loads((tmp_path / "demo" / "chosen.json").read_text())
+    assert chosen == {"chosen": "seed-1", "worth": {"seed-0": 0.0, "seed-1": 1.0, "seed-2": 0.0}}
+    assert json.loads((tmp_path / "demo" / "sae" / "spec.json").read_text())["seed"] == 1
     assert set(summary["workshop"]["cheat_rate"]) == set(ARMS)
     assert summary["workshop"]["solve_rate"]["none"] is None
     assert summary["clamps"]["validated"] == 1
@@ -139,8 +147,8 @@ def test_a_stage_that_was_interrupted_is_done_again_and_those_before_it_are_not(
 def test_other_settings_do_everything_that_they_touch_again(stubbed):
     stubbed()
     assert stubbed(doses=[1.0])[1] == ["validate", "workshop"]
-    assert stubbed("k=5", doses=[1.0])[1] == ["label", "validate", "workshop"]
-    assert stubbed("k=5", doses=[1.0], fresh=True)[1] == ["label", "validate", "workshop"]
+    assert stubbed("k=5", doses=[1.0])[1] == ["choose", "label", "validate", "workshop"]
+    assert stubbed("k=5", doses=[1.0], fresh=True)[1] == ["choose", "label", "validate", "workshop"]
 
 
 def test_the_ending_is_short(stubbed):

@@ -32,9 +32,10 @@ SMALL = (
 )
 
 
-FOR_THE_EMPTY = {"out": "x", "context": 64, "clip_norm": 1.0, "prefixes": 64, "penalty": "tanh", "target_l0": 20,
-                 "target_hook_name": "x", "crosscoder_sites": "y", "resample_every": 5, "kl_finetune_tokens": 5}  # fmt: skip
-"""Something for the fields whose default is nothing."""
+UNSET = {"out": "x", "context": 64, "sites": "blocks.0.hook_resid_post", "grid": "{k: [8, 16]}", "activations": "x",
+         "shuffle_seed": 1, "aligned_with": "blocks.0.hook_resid_post", "lasting_share": 0.3, "clip_norm": 1.0,
+         "prefixes": 64, "penalty": "tanh", "target_l0": 20, "target_hook_name": "x",
+         "crosscoder_sites": "y", "resample_every": 5, "kl_finetune_tokens": 5}  # fmt: skip
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -58,7 +59,7 @@ def test_every_field_of_the_spec_is_a_flag():
     words = []
     for name, kind in TrainSpec.__dataclass_fields__.items():
         if name not in ("seed", "device", "corpus_split", "lr", "revision", "skip"):
-            value = getattr(TrainSpec(), name) or FOR_THE_EMPTY[name]
+            value = getattr(TrainSpec(), name) or UNSET[name]
             words += ["--" + name.replace("_", "-"), str(value)]
             assert kind is not None
     found = given(parsed(*words, "--lr", "1e-3", "--skip"), TrainSpec)
@@ -98,6 +99,12 @@ def test_a_field_s_docstring_is_its_help():
         (("--model", "./gone"), "there is no model folder ./gone"),
         (("--sparsity", "dense"), "sparsity"),
         (("--tokens", "1.5"), "tokens"),
+        (("--grid", "{k"), "not of the form {field: [value, value]}"),
+        (("--grid", "{context: [32, 64]}"), "grid cannot vary 'context'"),
+        (
+            ("--activations", "./gone"),
+            "gone holds no activations (no manifest.json): `saes harvest` makes such a folder",
+        ),
     ],
 )
 def test_mistakes(run, words, said):

@@ -1,4 +1,4 @@
-"""Tiny random-weight language models of five families, saved to disk as any local model would be."""
+"""Tiny random-weight language models of five families, saved to disk as any local model would be; a run of seconds."""
 
 import pytest
 import torch
@@ -87,3 +87,24 @@ def models(model_folders):
 @pytest.fixture(scope="session")
 def llama(models):
     return models["llama"]
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    words = ["The cat sat on the mat.", "Nora was proud.", "Rain fell on the barn.", "Tom laughed and ran away."]
+    lines = "\n<|endoftext|>\n".join(f"{words[n % 4]} {words[(n * 7 + 3) % 4]} Then {n}." for n in range(200))
+    path = tmp_path / "corpus.txt"
+    path.write_text(lines)
+    return path
+
+
+@pytest.fixture
+def spec(model_folders, corpus, tmp_path):
+    from training.spec import TrainSpec
+
+    site = "blocks.1.hook_resid_post"
+    return TrainSpec(
+        model=str(model_folders["llama"]), hook_name=site, corpus=str(corpus), d_sae=64, k=4,
+        tokens=64 * 30, batch_rows=64, buffer_rows=256, window_batch=4, context=32, scale_batches=2,
+        held_out_tokens=256, lr=3e-3, journal_every=5, dead_after_rows=512, out=str(tmp_path / "out"), device="cpu",
+    )  # fmt: skip

@@ -6,24 +6,11 @@ import pytest
 import torch
 
 from saes.checkpoint import load_sae
-from training.activations.side_by_side import harvested_side_by_side
-from training.finetune import kl_divergence
 from training.journal import read_journal
-from training.loop import _held_out, train
-from training.patched_loss import reconstructed, splice
+from training.loop import train
 from training.spec import TrainSpec
-
-
-@pytest.fixture
-def spec(model_folders, tmp_path):
-    words = ["The cat sat on the mat.", "Nora was proud.", "Rain fell on the barn.", "Tom laughed and ran away."]
-    lines = "\n<|endoftext|>\n".join(f"{words[n % 4]} {words[(n * 7 + 3) % 4]} Then {n}." for n in range(200))
-    (tmp_path / "corpus.txt").write_text(lines)
-    return TrainSpec(
-        model=str(model_folders["llama"]), hook_name="blocks.1.hook_resid_post", corpus=str(tmp_path / "corpus.txt"),
-        d_sae=64, k=4, tokens=64 * 30, batch_rows=64, buffer_rows=256, window_batch=4, context=32, scale_batches=2,
-        held_out_tokens=512, lr=3e-3, journal_every=5, dead_after_rows=512, out=str(tmp_path / "out"), device="cpu",
-    )  # fmt: skip
+from training.spliced import kl_divergence, read_at, splice
+from training.windows import held_out_windows
 
 
 @torch.no_grad()
@@ -31,12 +18,11 @@ def kl_of(spec, folder, model):
     """KL a token between the model as it is and with the SAE in place, on held-out text."""
     sae, _, _ = load_sae(folder)
     found = []
-    for tokens in _held_out(spec, model):
-        batch = harvested_side_by_side(model, spec.places, tokens)
-        x, _ = spec.places.split(batch.rows(), model.width)
-        hooks = splice(model, spec.places, batch.keep, reconstructed(sae, x))
+    for tokens in held_out_windows(spec, model):
+        rows, batch = read_at(model, spec.places, tokens)
+        hooks = splice(model, spec.places, batch.keep, sae.reconstruct(spec.places.split(rows)[0]))
         log_p, log_q = (model.logits(tokens, one).log_softmax(-1)[tokens.real] for one in ({}, hooks))
-        found.append(float(kl_divergence(log_p, log_q)))
+        found.append(float(kl_divergence(log_p, log_q).mean()))
     return sum(found) / len(found)
 
 
@@ -68,11 +54,11 @@ def test_it_lowers_the_kl_on_held_out_text(spec, settings, llama, tmp_path):
 
 
 def test_interrupted_it_begins_anew_and_becomes_the_same(spec, tmp_path, monkeypatch):
-    from training import loop
+    from training import learner
 
     spec = spec.with_fields(kl_finetune_tokens=64 * 5)
     whole = train(spec.with_fields(out=str(tmp_path / "whole")), progress=False)
-    finetune = loop.finetune
+    finetune = learner.finetune
 
     def stopped(*given):
         for number, seen in enumerate(finetune(*given)):
@@ -80,10 +66,10 @@ def test_interrupted_it_begins_anew_and_becomes_the_same(spec, tmp_path, monkeyp
                 raise KeyboardInterrupt
             yield seen
 
-    monkeypatch.setattr(loop, "finetune", stopped)
+    monkeypatch.setattr(learner, "finetune", stopped)
     with pytest.raises(KeyboardInterrupt):
         train(spec, progress=False)
-    monkeypatch.setattr(loop, "finetune", finetune)
+    monkeypatch.setattr(learner, "finetune", finetune)
     train(spec, progress=False, resume=True)
     ours, theirs = (load_sae(folder)[0].state_dict() for folder in (spec.folder, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -102,9 +88,3 @@ def test_interrupted_after_it_nothing_is_learned_twice(spec, tmp_path, monkeypat
     train(spec, progress=False, resume=True)
     ours, theirs = (load_sae(folder)[0].state_dict() for folder in (spec.folder, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-
-
-def test_kl_is_zero_for_the_same_and_the_known_number_for_two_coins():
-    p, q = torch.tensor([[0.5, 0.5]]), torch.tensor([[0.9, 0.1]])
-    assert float(kl_divergence(p.log(), p.log())) == 0
-    assert float(kl_divergence(p.log(), q.log())) == pytest.approx(0.5108, abs=1e-4)

@@ -32,7 +32,9 @@ def test_a_resumed_one_drops_what_comes_after_and_a_broken_line(tmp_path):
 @pytest.mark.parametrize("mode", ["offline", "online"])
 def test_wandb_gets_the_same(tmp_path, monkeypatch, mode):
     calls = []
-    run = SimpleNamespace(log=lambda entry, step: calls.append((step, entry)), finish=lambda: calls.append("finished"))
+    run = SimpleNamespace(
+        id="1", log=lambda entry, step: calls.append((step, entry)), finish=lambda: calls.append("finished")
+    )
     fake = SimpleNamespace(init=lambda **options: calls.append(options) or run)
     monkeypatch.setitem(sys.modules, "wandb", fake)
     journal = Journal(tmp_path, mode, "project", {"d_sae": 4})
@@ -42,6 +44,17 @@ def test_wandb_gets_the_same(tmp_path, monkeypatch, mode):
     assert calls[0]["config"] == {"d_sae": 4}
     assert calls[1:] == [(5, {"loss": 1.0}), "finished"]
     assert read_journal(journal.path) == [{"step": 5, "loss": 1.0}]
+
+
+def test_a_resumed_run_goes_on_at_wandb(tmp_path, monkeypatch):
+    calls = []
+    run = SimpleNamespace(id="abc", log=lambda entry, step: None, finish=lambda: None)
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=lambda **options: calls.append(options) or run))
+    first = Journal(tmp_path, "offline")
+    assert first.wandb_id == "abc"
+    Journal(tmp_path, "offline", after_step=3, wandb_id=first.wandb_id)
+    assert "id" not in calls[0]
+    assert (calls[1]["id"], calls[1]["resume"]) == ("abc", "allow")
 
 
 def test_off_needs_no_wandb(tmp_path, monkeypatch):

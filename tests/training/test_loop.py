@@ -1,9 +1,7 @@
 """A run end to end at the smallest size, and the promise that a stopped one becomes the same SAE."""
 
-import errno
 import json
 import os
-import resource
 import signal
 
 import pytest
@@ -13,29 +11,11 @@ from safetensors.torch import load_file
 from saes.checkpoint import load_sae
 from training.evaluate import evaluate
 from training.journal import Journal, read_journal
-from training.language_models.language_model import Tokens
-from training.loop import _held_out, train
+from training.loop import train
 from training.run_state import load_run_state
 from training.spec import TrainSpec
-
-
-@pytest.fixture
-def corpus(tmp_path):
-    words = ["The cat sat on the mat.", "Nora was proud.", "Rain fell on the barn.", "Tom laughed and ran away."]
-    lines = "\n<|endoftext|>\n".join(f"{words[n % 4]} {words[(n * 7 + 3) % 4]} Then {n}." for n in range(200))
-    path = tmp_path / "corpus.txt"
-    path.write_text(lines)
-    return path
-
-
-@pytest.fixture
-def spec(model_folders, corpus, tmp_path):
-    site = "blocks.1.hook_resid_post"
-    return TrainSpec(
-        model=str(model_folders["llama"]), hook_name=site, corpus=str(corpus), d_sae=64, k=4,
-        tokens=64 * 30, batch_rows=64, buffer_rows=256, window_batch=4, context=32, scale_batches=2,
-        held_out_tokens=256, lr=3e-3, journal_every=5, dead_after_rows=512, out=str(tmp_path / "out"), device="cpu",
-    )  # fmt: skip
+from training.spliced import evaluate_at
+from training.windows import held_out_windows
 
 
 class StoppedAt(Journal):
@@ -80,7 +60,11 @@ def test_leaves_a_whole_folder(spec, settings, llama):
     parts = {"explained_variance", "l0", "dead", "ce", "ce_patched", "ce_ablated", "ce_recovered", "rows", "tokens"}
     assert parts <= set(quality)
     assert metadata["l0"] == quality["l0"]
-    again = evaluate(llama, sae, spec.places, _held_out(spec, llama))  # on raw activations, from the disk
+    windows = held_out_windows(spec, llama)
+    if spec.places.is_one:
+        again = evaluate(llama, sae, spec.hook_name, windows)  # on raw activations, from the disk
+    else:
+        again = evaluate_at(llama, sae, spec.places, windows)
     assert {name: again[name] for name in parts} == pytest.approx({name: quality[name] for name in parts}, rel=1e-4)
     assert quality["explained_variance"] > 0.15
     journal = read_journal(folder / "journal.jsonl")
@@ -105,6 +89,7 @@ def test_stopped_and_resumed_equals_uninterrupted(spec, tmp_path, settings, kind
     handler_before = signal.getsignal(signal.SIGINT)  # ignored, where a shell runs the tests in the background
     spec = spec.with_fields(**settings)
     whole = train(spec.with_fields(out=str(tmp_path / "whole")), progress=False)
+    spec = spec.with_fields(read_ahead="text" if kind == signal.SIGINT else "activations")  # which changes nothing
     folder = spec.folder
     folder.mkdir()
     journal = StoppedAt(folder)
@@ -144,37 +129,6 @@ def test_what_is_wrong_leaves_nothing_half_written(spec, tmp_path):
     assert not spec.folder.exists()
 
 
-def test_a_full_disk_keeps_the_state_before(spec, tmp_path, monkeypatch):
-    from training import run_state
-
-    run_state.save_run_state(tmp_path, {"step": 1})
-    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with pytest.raises(OSError, match="stays as it was"):
-        run_state.save_run_state(tmp_path, {"step": 2})
-    assert run_state.load_run_state(tmp_path) == {"step": 1}
-    assert [path.name for path in tmp_path.iterdir() if "tmp" in path.name] == []
-    (tmp_path / "run_state").write_bytes(b"nonsense")
-    with pytest.raises(ValueError, match="damaged"):
-        run_state.load_run_state(tmp_path)
-
-
-def test_what_the_system_says_while_a_state_is_written_is_said(tmp_path):
-    """A file that may not grow stands for a disk that fills up: PyTorch's writer would speak of its zip instead."""
-    from training import run_state
-
-    run_state.save_run_state(tmp_path, {"step": 1})
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, before[1]))
-    try:
-        with pytest.raises(OSError, match="run_state, which stays as it was: File too large") as caught:
-            run_state.save_run_state(tmp_path, {"big": torch.zeros(10**6), "step": 2})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert caught.value.errno == errno.EFBIG
-    assert caught.value.filename == str(tmp_path / "run_state")
-    assert run_state.load_run_state(tmp_path) == {"step": 1}
-
-
 def test_a_loss_that_is_no_number_stops_the_run(spec):
     with pytest.raises(ValueError, match=r"lower lr|NaN"):
         train(spec.with_fields(lr=1e30), progress=False)
@@ -186,10 +140,4 @@ def test_a_state_gone_nan_is_not_saved_over_a_good_one(spec, lr):
     with pytest.raises(ValueError, match="NaN or infinite at step"):
         train(spec.with_fields(lr=lr, journal_every=1000, save_seconds=0), progress=False)
     state = load_run_state(spec.folder)
-    assert state is None or all(weight.isfinite().all() for weight in state["sae"].values())
-
-
-def test_held_out_windows_hold_what_was_asked(spec, llama):
-    batches = list(_held_out(spec, llama))
-    assert all(isinstance(batch, Tokens) for batch in batches)
-    assert sum(batch.ids.numel() for batch in batches[:-1]) < spec.held_out_tokens
+    assert state is None or all(weight.isfinite().all() for weight in state["learners"][0]["sae"].values())

@@ -39,6 +39,11 @@ def test_yaml_json_and_settings_meet(tmp_path):
         ({"crosscoder_sites": ["a"]}, "two or more different sites"),
         ({"crosscoder_sites": ["a", "b"], "hook_name": "c"}, "hook_name goes with SAEs of one site"),
         ({"crosscoder_sites": ["a", "b"], "target_hook_name": "c"}, "no d_out"),
+        ({"crosscoder_sites": ["a", "b"], "sites": ["c"]}, "sites goes with SAEs of one place each"),
+        ({"grid": {"penalty": ["l1", "tanhh"]}, "sparsity": "relu"}, "not penalty 'tanhh'; did you mean tanh"),
+        ({"prefixes": [64, 32]}, "prefixes must ascend"),
+        ({"prefixes": ["x"]}, "prefixes must be a list of whole numbers, got \\['x'\\]"),
+        ({"prefixes": [64], "sparsity": "relu"}, "prefixes go with"),
         ({"d_sae": "many"}, "d_sae must be int, got 'many'"),
         ({"d_sae": 1.5}, "d_sae must be int"),
         ({"sparsity": "tapk"}, "unknown sparsity 'tapk'; .*; did you mean topk"),
@@ -49,9 +54,16 @@ def test_yaml_json_and_settings_meet(tmp_path):
         ({"lr": 0}, "lr must be above 0"),
         ({"context": "x"}, "context must be int or nothing"),
         ({"warmup": 2}, "shares of the steps"),
-        ({"prefixes": [64, 32]}, "prefixes must ascend"),
-        ({"prefixes": ["x"]}, "prefixes must be int, got 'x'"),
-        ({"prefixes": [64], "sparsity": "relu"}, "prefixes go with"),
+        ({"grid": {"context": [32, 64]}}, "grid cannot vary 'context'; it can vary .*d_sae"),
+        ({"grid": {"k": []}}, "grid needs values for k"),
+        ({"grid": {"k": [4, 4]}}, "each once"),
+        ({"grid": {"k": 4}}, "lists of values"),
+        ({"grid": {"k": ["many"]}}, "k must be int"),
+        ({"grid": {"d_sae": [8, 64], "k": [16]}}, "k must lie between 1 and d_sae 8"),
+        ({"sites": ["a", "a"]}, "names a place twice"),
+        ({"sites": 3}, "list of names"),
+        ({"buffer_dtype": "int8"}, "float32, bfloat16"),
+        ({"keep_states": 0}, "keep_states must be at least 1"),
     ],
 )
 def test_mistakes_are_named(settings, message):
@@ -79,3 +91,15 @@ def test_the_folder_says_what_is_in_it():
     spec = TrainSpec(model="/models/my-llm/", d_sae=512, k=16, seed=3)
     assert str(spec.folder) == "checkpoints/my-llm-blocks.2.hook_resid_post-topk-512-k16-seed3"
     assert str(TrainSpec(out="here").folder) == "here"
+
+
+def test_a_sweep_is_every_combination_each_with_a_folder():
+    spec = TrainSpec.from_settings(
+        {"sites": "blocks.0.hook_resid_post", "grid": {"d_sae": ["64", 128], "lr": [1, 2e-3]}}
+    )
+    members = spec.members()
+    assert [(one.d_sae, one.lr) for one in members] == [(64, 1.0), (64, 2e-3), (128, 1.0), (128, 2e-3)]
+    assert len({one.folder for one in members}) == 4
+    assert members[0].folder.parent == spec.folder
+    assert not any(one.is_sweep for one in members)
+    assert TrainSpec.from_settings(json.loads(spec.to_json())) == spec

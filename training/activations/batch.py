@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -19,3 +20,10 @@ class ActivationBatch(NamedTuple):
     def rows(self) -> Float[Tensor, "row d_in"]:
         """The activations that are kept, one a row."""
         return self.vectors[self.keep]
+
+
+def on_device(rows: Float[Tensor, "row d_in"], device: torch.device) -> Float[Tensor, "row d_in"]:
+    """The rows there; on their way from memory to a GPU they do not hold up the processor."""
+    if device.type == "cuda" and rows.device.type == "cpu":
+        return rows.pin_memory().to(device, non_blocking=True)
+    return rows.to(device)

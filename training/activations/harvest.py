@@ -1,7 +1,8 @@
 """Activations from a language model, batch after batch, without those that would only mislead an SAE."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -17,21 +18,42 @@ that of the batch, not a running one, so that what is kept does not depend on wh
 """
 
 
-def harvest(model: LanguageModel, hook_name: str, token_batches: Iterable[Tokens]) -> Iterator[ActivationBatch]:
-    """What passes ``hook_name`` for each batch of tokens; NaN or infinity is a ValueError that names the token."""
-    model.width(hook_name)  # an unknown place is an error before any text is read
-    return (harvested(model, hook_name, tokens, number) for number, tokens in enumerate(token_batches))
+def harvest(
+    model: LanguageModel, hook_names: Sequence[str], token_batches: Iterable[Tokens]
+) -> Iterator[dict[str, ActivationBatch]]:
+    """What passes each place for each batch of tokens, all in one forward pass that stops at the last of them.
+
+    NaN or infinity is a ValueError that names the token.
+    """
+    for hook_name in hook_names:
+        model.width(hook_name)  # an unknown place is an error before any text is read
+    return (harvested_at(model, hook_names, tokens, number) for number, tokens in enumerate(token_batches))
 
 
 def harvested(model: LanguageModel, hook_name: str, tokens: Tokens, number: int = 0) -> ActivationBatch:
-    """The activations of one batch, which is the ``number``-th of its stream."""
+    """The activations of one batch, which is the ``number``-th of its stream, at one place."""
+    return harvested_at(model, [hook_name], tokens, number)[hook_name]
+
+
+def harvested_at(
+    model: LanguageModel, hook_names: Sequence[str], tokens: Tokens, number: int = 0
+) -> dict[str, ActivationBatch]:
+    """The same at several places."""
     tokens = tokens.to(model.device)
-    vectors = model.activations(tokens, [hook_name])[hook_name]
-    lengths = vectors.float().norm(dim=-1)
-    wrong = tokens.keep & ~lengths.isfinite()
-    if bool(wrong.any()):
-        raise not_finite_error(model, hook_name, tokens, wrong, f" in batch {number}")
-    return ActivationBatch(tokens, vectors, within_reach(lengths, tokens.keep))
+    found = {}
+    for hook_name, vectors in model.activations(tokens, hook_names).items():
+        lengths = vectors.float().norm(dim=-1)
+        wrong = tokens.keep & ~lengths.isfinite()
+        if bool(wrong.any()):
+            raise not_finite_error(model, hook_name, tokens, wrong, f" in batch {number}")
+        found[hook_name] = ActivationBatch(tokens, vectors, within_reach(lengths, tokens.keep))
+    return found
+
+
+def aligned(found: Mapping[str, ActivationBatch], hook_names: Sequence[str]) -> dict[str, ActivationBatch]:
+    """What was found at ``hook_names``, keeping only those tokens that are kept at every place of ``found``."""
+    keep = torch.stack([batch.keep for batch in found.values()]).all(0)
+    return {name: found[name]._replace(keep=keep) for name in hook_names}
 
 
 def within_reach(

@@ -146,6 +146,17 @@ def split_off(documents: Iterable[str], held_out: bool) -> Iterator[str]:
             yield text
 
 
+def share(documents: Iterable[str], rank: int, ranks: int) -> Iterator[str]:
+    """Every ``ranks``-th document from the ``rank``-th on: each document is seen by exactly one rank.
+
+    Every rank opens the whole source, but tokenises its own documents only. So which ones are held out, and what a
+    document's place is, never depends on the number of ranks, as it would if files were dealt out.
+    """
+    if not 0 <= rank < ranks:
+        raise ValueError(f"rank must lie between 0 and {ranks - 1}, one less than the number of ranks: got {rank}")
+    return islice(documents, rank, None, ranks)
+
+
 def repeated(open_documents: Callable[[], Iterator[str]]) -> Iterator[str]:
     """The documents again and again; a ValueError where there is none."""
     while True:

@@ -3,6 +3,7 @@
 The model stays as it is (fused attention included). Its places are found by looking at how its blocks are built.
 """
 
+import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -82,6 +83,13 @@ class HuggingFaceModel:
 
     def _find_places(self) -> dict[str, Place]:
         return places_in(self.model)
+
+    def weights_hash(self) -> str:
+        digest = hashlib.sha256()
+        for name, weight in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(weight.cpu().contiguous().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
 
     def unembedding(self) -> Float[Tensor, "vocab d_model"]:
         return self.model.get_output_embeddings().weight.detach()

@@ -79,6 +79,10 @@ class LanguageModel(Protocol):
         """The length of the activations there; ValueError for an unknown place."""
         ...
 
+    def weights_hash(self) -> str:
+        """A SHA-256 of all weights."""
+        ...
+
     def unembedding(self) -> Float[Tensor, "vocab d_model"]:
         """What turns the last activation (after the final norm) into logits: a token is a row."""
         ...

@@ -1,5 +1,7 @@
 """Texts to tokens and back, with any Hugging Face tokenizer."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +28,13 @@ def plain_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
         return []
     # verbose=False: a warning about texts beyond the context would be about what is cut or packed anyway
     return tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+
+
+def tokenizer_hash(tokenizer: Any) -> str:
+    """A SHA-256 of all that decides how a tokenizer cuts texts."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    told = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def bos(tokenizer: Any, add_bos: bool | None = None) -> list[int]:

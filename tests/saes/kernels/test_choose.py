@@ -6,19 +6,24 @@ import pytest
 import torch
 
 from saes.autoencoder import SAEConfig, SparseAutoencoder
-from saes.kernels.choose import choose_step
+from saes.kernels.choose import choose_step, lacking_for_gpu
 from saes.kernels.cpu import SparseStep
+from saes.kernels.native import compiled
+from saes.kernels.native_step import NativeStep
 from saes.kernels.reference import ReferenceStep
 from saes.kernels.step import StepSettings
+
+COMPILES = compiled() is not None
+FASTEST = NativeStep if COMPILES else SparseStep
 
 
 @pytest.mark.parametrize(
     ("sparsity", "kernels", "kind"),
     [
-        ("topk", "auto", SparseStep),
-        ("batch_topk", "auto", SparseStep),
-        ("relu", "auto", ReferenceStep),
-        ("jump_relu", "auto", ReferenceStep),
+        ("topk", "auto", FASTEST),
+        ("batch_topk", "auto", FASTEST),
+        ("relu", "auto", FASTEST if COMPILES else ReferenceStep),
+        ("jump_relu", "auto", FASTEST if COMPILES else ReferenceStep),
         ("topk", "cpu", SparseStep),
         ("topk", "reference", ReferenceStep),
     ],
@@ -45,7 +50,22 @@ def test_what_the_sparse_steps_do_not_know_goes_to_the_reference():
 def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match="not this relu"):
         choose_step(SparseAutoencoder(SAEConfig(4, 16, "relu")), kernels="cpu")
+    with pytest.raises(ValueError, match=r"in torch\.float64"):
+        choose_step(SparseAutoencoder(SAEConfig(4, 16, k=2)).double(), kernels="native")
+    with pytest.raises(ValueError, match="on a CUDA device, not topk"):
+        choose_step(SparseAutoencoder(SAEConfig(4, 16, k=2)), kernels="gpu")
     with pytest.raises(ValueError, match="unknown kernels"):
         choose_step(SparseAutoencoder(SAEConfig(4, 16, k=2)), kernels="fast")
     with pytest.raises(ValueError, match="at least 1"):
         StepSettings(auxk_rows=0)
+
+
+def test_what_the_gpu_kernels_lack_is_said(monkeypatch):
+    device = torch.device("cuda")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert lacking_for_gpu(device) == "the package triton"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (7, 5))
+    assert "Ampere" in lacking_for_gpu(device)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (9, 0))
+    assert lacking_for_gpu(device) is None

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from training.activations.harvest import harvest, within_reach
+from training.activations.harvest import aligned, harvest, harvested, within_reach
 from training.corpora.corpus import windows
 
 SITE = "blocks.1.hook_resid_post"
@@ -11,12 +11,29 @@ SITE = "blocks.1.hook_resid_post"
 
 def test_rows_are_the_activations_of_text(llama):
     batches = list(windows(["The cat sat on the mat. " * 8] * 3, llama, context=16, batch=4))
-    for tokens, batch in zip(batches, harvest(llama, SITE, batches), strict=True):
+    for tokens, found in zip(batches, harvest(llama, [SITE], batches), strict=True):
+        batch = found[SITE]
         expected = llama.activations(tokens, [SITE])[SITE]
         assert torch.equal(batch.vectors, expected)
         assert not batch.keep[~tokens.keep].any()
         assert torch.equal(batch.rows(), expected[batch.keep])
         assert batch.rows().shape[1] == 32
+
+
+def test_many_sites_in_one_pass_are_each_what_it_is_alone(llama):
+    tokens = llama.tokenise(["The cat sat on the mat. " * 4])
+    others = ["blocks.0.hook_mlp_out", "blocks.2.hook_resid_pre"]
+    found = next(harvest(llama, [SITE, *others], [tokens]))
+    assert all(torch.equal(found[name].vectors, harvested(llama, name, tokens).vectors) for name in found)
+    assert set(found) == {SITE, *others}
+
+
+def test_aligned_rows_are_of_tokens_kept_everywhere(llama):
+    found = next(harvest(llama, [SITE, "blocks.0.hook_mlp_out"], [llama.tokenise(["The cat sat on the mat."])]))
+    found[SITE].keep[0, 3] = False  # as if it were an attention sink at one of the two
+    rows = aligned(found, ["blocks.0.hook_mlp_out"])["blocks.0.hook_mlp_out"].rows()
+    batch = found["blocks.0.hook_mlp_out"]
+    assert torch.equal(rows, torch.cat([batch.vectors[0, 1:3], batch.vectors[0, 4:]]))
 
 
 def test_attention_sinks_are_left_out():
@@ -40,9 +57,9 @@ def test_nan_is_named_with_its_token(llama):
         llama.hooked({SITE: spoil}),
         pytest.raises(ValueError, match=f"NaN or infinite at token 3 \\('{word}'\\) of text 0 in batch 0"),
     ):
-        next(harvest(llama, SITE, [tokens]))
+        next(harvest(llama, [SITE], [tokens]))
 
 
 def test_an_unknown_place_is_an_error_at_once(llama):
     with pytest.raises(ValueError, match="each with hook_resid_pre"):
-        harvest(llama, "blocks.7.hook_resid_post", iter(()))
+        harvest(llama, [SITE, "blocks.7.hook_resid_post"], iter(()))

@@ -8,7 +8,7 @@ from itertools import islice
 import pytest
 import torch
 
-from training.corpora.corpus import repeated, split_off, texts, windows
+from training.corpora.corpus import repeated, share, split_off, texts, windows
 
 THREE = ["The cat sat.", "Nora laughed\nand ran.", "It rained."]
 
@@ -99,6 +99,31 @@ def test_held_out_documents_are_no_others():
     held, kept = list(split_off(documents, True)), list(split_off(documents, False))
     assert held == ["0", "20", "40"]
     assert sorted(held + kept, key=int) == documents
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 7])
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "folder"])
+def test_every_document_has_one_rank(tmp_path, kind, ranks):
+    documents = [f"document {number}" for number in range(50)]
+    if kind == "parquet":
+        pytest.importorskip("datasets")
+        pyarrow = pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow.parquet")
+        pyarrow.parquet.write_table(pyarrow.table({"text": documents}), tmp_path / "a.parquet")
+    else:
+        for name, part in (("a", documents[:20]), ("b", documents[20:])):
+            (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in part))
+    source = tmp_path / "b.jsonl" if kind == "jsonl" else tmp_path
+    whole = list(texts(source))
+    shares = [list(share(texts(source), rank, ranks)) for rank in range(ranks)]
+    assert sorted(text for one in shares for text in one) == sorted(whole)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert shares == [list(share(texts(source), rank, ranks)) for rank in range(ranks)]
+
+
+def test_a_rank_that_is_none():
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        share(iter("ab"), 2, 2)
 
 
 def test_a_corpus_is_repeated_but_not_an_empty_one():

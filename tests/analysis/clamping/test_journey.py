@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-import analysis.clamping.validate as journey
-from analysis.clamping.validate import validate
+import analysis.clamping.journey as journey
+from analysis.clamping.journey import validate
 from analysis.records import CONTROLS, clamp_counts
 
 DECOYS = {"moodg": 20, "moodh": 21}

@@ -1,0 +1,164 @@
+"""Where a run's activations come from: a language model that reads, or shards on disk that one left."""
+
+import logging
+import os
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, closing
+from itertools import islice
+from typing import Any, Protocol
+
+import torch
+
+from saes.site import Site
+from training.activations.ahead import read_ahead
+from training.activations.batch import ActivationBatch
+from training.activations.harvest import aligned, harvest
+from training.activations.lasting import with_lasting
+from training.activations.shards import Shards
+from training.activations.shuffle import Rows
+from training.language_models.language_model import LanguageModel, Tokens
+from training.language_models.opening import check_hook_names, choose_device, open_model
+from training.spec import TrainSpec
+from training.windows import context_of, training_windows
+
+log = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """A stream of activations that is the same each time it is read, and what it is a stream of."""
+
+    device: torch.device
+    """Where SAEs are to be trained on it."""
+    rows_device: torch.device
+    """Where its rows come out, and are shuffled."""
+    context: int
+    """How many tokens the model read at a time."""
+    prepend_bos: bool
+    """Whether a window began with a beginning-of-text token."""
+
+    def width(self, hook_name: str) -> int:
+        """The length of the activations there; ValueError for a place that cannot be read."""
+        ...
+
+    def site(self, hook_name: str) -> Site:
+        """The full address of that place."""
+        ...
+
+    def batches(self, start: int = 0) -> Generator[Rows, None, None]:
+        """Rows at every hook name of the spec, batch by batch, from the ``start``-th on."""
+        ...
+
+    def language_model(self) -> LanguageModel:
+        """The model itself; whatever is wrong with it is an error."""
+        ...
+
+
+def open_source(spec: TrainSpec) -> Source:
+    """The source that the spec names, with all its places checked."""
+    source: Source = StoredSource(spec) if spec.activations else ModelSource(spec)
+    for hook_name in spec.hook_names:
+        source.width(hook_name)
+    return source
+
+
+class ModelSource:
+    """A language model that reads the corpus again and again."""
+
+    def __init__(self, spec: TrainSpec):
+        self.spec = spec
+        check_hook_names(spec.model, spec.hook_names, spec.revision)
+        self.model = open_model(spec.model, spec.device, spec.dtype, spec.through, spec.revision)
+        self.device = self.rows_device = self.model.device
+        self.context = context_of(spec, self.model)
+        self.prepend_bos = begins_with_bos(self.model)
+
+    def width(self, hook_name: str) -> int:
+        return self.model.width(hook_name)
+
+    def site(self, hook_name: str) -> Site:
+        return Site(self.model.name, hook_name, self.spec.revision, self.spec.dtype)
+
+    def batches(self, start: int = 0) -> Generator[Rows, None, None]:
+        ahead = what_to_read_ahead(self.spec.read_ahead, self.device)
+        with ExitStack() as threads:
+            tokens: Iterator[Tokens] = islice(training_windows(self.spec, self.model), start, None)
+            if ahead == "text":
+                tokens = threads.enter_context(closing(read_ahead(tokens)))
+            found = harvest(self.model, self.spec.hook_names, tokens)
+            rows: Iterator[Rows] = (self._rows(batch) for batch in found)
+            if ahead == "activations":
+                rows = threads.enter_context(closing(read_ahead(rows)))
+            yield from rows
+
+    def language_model(self) -> LanguageModel:
+        return self.model
+
+    def _rows(self, found: Mapping[str, ActivationBatch]) -> Rows:
+        return {
+            name: with_lasting(batch, self.spec.lasting_share, self.spec.lasting_window)
+            for name, batch in aligned(found, self.spec.hook_names).items()
+        }
+
+
+class StoredSource:
+    """Shards of activations, each read once."""
+
+    def __init__(self, spec: TrainSpec):
+        self.spec = spec
+        if spec.lasting_share:
+            raise ValueError(
+                "lasting_share needs the neighbours of each token, which shards do not hold: leave activations out"
+            )
+        self.shards = Shards.open(spec.activations)
+        self.shards.check_origin(origin(spec))
+        self.device, self.rows_device = torch.device(choose_device(spec.device)), torch.device("cpu")
+        self.context, self.prepend_bos = self.shards.context, self.shards.prepend_bos
+        for hook_name in spec.hook_names:
+            self.width(hook_name)
+        held, needed = self.shards.rows_at(spec.hook_names), -(-spec.steps * spec.batch_rows // spec.repeats)
+        if held < needed:
+            raise ValueError(
+                f"{spec.activations} holds {held} activations, but {spec.tokens} tokens with repeats {spec.repeats} need "
+                f"{needed}: harvest more, or train on {held * spec.repeats}"
+            )
+
+    def width(self, hook_name: str) -> int:
+        return self.shards.width(hook_name)
+
+    def site(self, hook_name: str) -> Site:
+        return Site(self.spec.model, hook_name, self.spec.revision, self.spec.dtype)
+
+    def batches(self, start: int = 0) -> Generator[Rows, None, None]:
+        return self.shards.batches(self.spec.hook_names, start)
+
+    def language_model(self) -> LanguageModel:
+        spec = self.spec
+        model = open_model(spec.model, spec.device, spec.dtype, spec.through, spec.revision)
+        self.shards.check_weights(model)
+        return model
+
+
+def origin(spec: TrainSpec) -> dict[str, Any]:
+    """What has to be the same where activations are written and where they are read."""
+    names = ("model", "revision", "dtype", "through", "corpus", "corpus_split", "corpus_column")
+    return {name: getattr(spec, name) for name in names}
+
+
+def begins_with_bos(model: LanguageModel) -> bool:
+    """Whether the model's texts begin with a special token by themselves."""
+    return bool(model.tokenise(["a"]).ids.shape[1] > model.tokenise(["a"], add_bos=False).ids.shape[1])
+
+
+def what_to_read_ahead(asked: str, device: torch.device) -> str:
+    """``asked``, with "auto" made definite.
+
+    A GPU is kept busy by a thread that launches the model's next pass. On the CPU two passes at once only get in each
+    other's way (their threads wait at each other's barriers), and even tokenising gains nothing where torch already
+    uses every core: measured on two cores, it cost 2 %.
+    """
+    if asked != "auto":
+        return asked
+    idle = len(os.sched_getaffinity(0)) > torch.get_num_threads()
+    chosen = "activations" if device.type == "cuda" else "text" if idle else "off"
+    log.info("reading ahead: %s (%s, %d threads)", chosen, device, torch.get_num_threads())
+    return chosen

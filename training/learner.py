@@ -1,0 +1,136 @@
+"""One SAE as it is trained: its weights, what updates them, the scale of what it is given, and its files."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from saes.autoencoder import SparseAutoencoder, freeze_threshold
+from saes.kernels.choose import choose_step
+from saes.kernels.step import StepMetrics
+from saes.scaling import fold_scale, measure_scale
+from saes.site import Site
+from training.activations.shuffle import Rows
+from training.finetune import finetune
+from training.journal import Journal
+from training.language_models.language_model import LanguageModel, Tokens
+from training.optimiser import learning_rate
+from training.spec import TrainSpec
+
+
+class Learner:
+    """The SAE of one spec. ``learn`` changes its weights; what it learns from is given to it, by hook name."""
+
+    def __init__(self, spec: TrainSpec, site: Site, width: Callable[[str], int], device: torch.device):
+        self.spec = spec
+        self.site = site
+        self.places = spec.places
+        self.widths = {name: width(name) for name in self.places.every}
+        self.sae = SparseAutoencoder(spec.sae_config(width), seed=spec.seed).to(device)
+        self.step_once = choose_step(self.sae, spec.step_settings(), spec.kernels)
+        self.device = device
+        self.scales = dict.fromkeys(self.places.every, 1.0)
+        self.finetuned = False
+        self.lr = 0.0
+        self.metrics: StepMetrics | None = None
+        self.journal: Journal | None = None
+        self.wandb_id: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        return self.spec.folder
+
+    @property
+    def scale(self) -> float:
+        """Of what is read (first)."""
+        return self.scales[self.places.read[0]]
+
+    def start(self, first_rows: Sequence[Rows]) -> None:
+        """Measure the scale of the activations of each place, and begin at their mean."""
+        first = {name: [rows[name].float() for rows in first_rows] for name in self.places.every}
+        self.scales = {name: measure_scale(parts) for name, parts in first.items()}
+        self.sae.start_at_mean(*self._scaled({name: torch.cat(parts).to(self.device) for name, parts in first.items()}))
+
+    def learn(self, rows: Rows, step: int) -> None:
+        """The step after ``step`` others."""
+        self.lr = learning_rate(step, self.spec.steps, self.spec.peak_lr, self.spec.warmup, self.spec.decay)
+        x, target = self._scaled(rows)
+        self.metrics = self.step_once(x, self.lr) if target is None else self.step_once(x, self.lr, target)
+
+    def _scaled(self, rows: Rows) -> tuple[Tensor, Tensor | None]:
+        return self.places.split({name: rows[name] * self.scales[name] for name in self.places.every})
+
+    def folded(self) -> SparseAutoencoder:
+        """The SAE for activations as they are."""
+        if self.places.is_one:
+            return fold_scale(self.sae, self.scale)
+        columns = {name: torch.full((width,), self.scales[name]) for name, width in self.widths.items()}
+        return fold_scale(self.sae, *self.places.split(columns))
+
+    def finished(self) -> SparseAutoencoder:
+        """The same, each row's code independent of the others."""
+        return freeze_threshold(self.folded()) if self.spec.sparsity == "batch_topk" else self.folded()
+
+    def finetune(self, model: LanguageModel, token_batches: Iterable[Tokens], progress: bool = True) -> None:
+        """The end of the run on KL, written to the journal as further steps; the learning rate rises, then falls."""
+        spec = self.spec
+
+        def lr(share: float) -> float:
+            self.lr = learning_rate(round(1000 * share), 1000, spec.peak_lr, spec.warmup, decay=1.0)
+            return self.lr
+
+        def few() -> Iterator[Tokens]:
+            for batch in token_batches:
+                yield from batch.batches(max(1, spec.batch_rows // batch.ids.shape[1]))  # about a step's rows
+
+        state, wanted = self.step_once.state_dict(), spec.kl_finetune_tokens
+        steps = finetune(self.sae, spec.step_settings(), state, model, self.places, self.scales, few(), wanted, lr)
+        with tqdm(total=wanted, desc="fine-tune on KL", unit="tok", unit_scale=True, disable=not progress) as bar:
+            for step, (tokens, kl, self.metrics) in enumerate(steps, spec.steps + 1):
+                bar.update(min(tokens, wanted) - bar.n)
+                if step % spec.journal_every == 0 or tokens >= wanted:
+                    seen = spec.steps * spec.batch_rows + tokens
+                    self.write(step, tokens=seen, lr=self.lr, kl=kl, **self.check(step))
+        self.finetuned = True
+
+    # ---- its journal
+
+    def open_journal(self, after_step: int, journal: Journal | None = None) -> None:
+        spec = self.spec
+        self.journal = journal or Journal(
+            self.folder, spec.wandb, spec.wandb_project, asdict(spec), after_step=after_step, wandb_id=self.wandb_id
+        )
+        self.wandb_id = self.journal.wandb_id
+
+    def write(self, step: int, **entry: Any) -> None:
+        assert self.journal is not None
+        self.journal.write(step, **entry)
+
+    def close_journal(self) -> None:
+        if self.journal is not None:
+            self.journal.close()
+
+    # ---- its state
+
+    def check(self, step: int) -> dict[str, float]:
+        """What the last step saw, as numbers; a ValueError where a loss or a weight is none, before it can be saved."""
+        if self.metrics is None:
+            return {}
+        terms = {f"loss_{name}": float(term) for name, term in self.metrics.terms.items()}
+        entry = {"loss": float(self.metrics.loss), **terms}
+        if not all(abs(value) < float("inf") for value in entry.values()):
+            raise ValueError(f"the loss is NaN or infinite at step {step}: a lower lr may do")
+        return entry | {name: float(getattr(self.metrics, name)) for name in ("explained_variance", "l0", "dead")}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sae": self.sae.state_dict(), "training_step": self.step_once.state_dict(), "scales": self.scales,
+                "finetuned": self.finetuned, "wandb_id": self.wandb_id}  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.scales, self.finetuned, self.wandb_id = state["scales"], state["finetuned"], state["wandb_id"]
+        self.sae.load_state_dict(state["sae"])
+        self.step_once.load_state_dict(state["training_step"])
