@@ -1,6 +1,6 @@
 """Pictures as files: the only importer of matplotlib."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from analysis.records import WorkshopArm
@@ -44,10 +44,39 @@ def picture(path: str | Path, marks: Sequence[Mark], arms: Sequence[WorkshopArm]
         _workshop(right, arms)
         if title:
             figure.suptitle(title, fontsize=10, x=0.01, ha="left")
-        part = Path(path).with_name(Path(path).name + ".part")
-        figure.savefig(part, format="png", dpi=150, facecolor="white")
-        plt.close(figure)
-        part.replace(path)
+        _save(plt, figure, path)
+
+
+def frontier(path: str | Path, points: Mapping[str, tuple[float, float]]) -> None:
+    """Explained variance against L0 (latents that fire a token), a named point a checkpoint, as a PNG."""
+    plt = _pyplot()
+    with plt.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure, axes = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
+        ordered = sorted(points.items(), key=lambda item: item[1])
+        l0s = [l0 for _, (l0, _) in ordered]
+        axes.plot(l0s, [variance for _, (_, variance) in ordered], "o", color="#0b62a8")
+        best: list[tuple[float, float]] = []  # points that no sparser one equals
+        for _, (l0, variance) in ordered:
+            if not best or variance > best[-1][1]:
+                best.append((l0, variance))
+        axes.plot(*zip(*best, strict=True), color="#0b62a8", linewidth=1, alpha=0.5)
+        for name, point in ordered:
+            axes.annotate(name, point, (5, -9), textcoords="offset points", fontsize=7)
+        if l0s[0] > 0 and l0s[-1] > 4 * l0s[0]:
+            axes.set_xscale("log")
+        axes.set(xlabel="L0: latents that fire a token", ylabel="explained variance on held-out text")
+        axes.grid(color="#ecebe6", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.margins(0.12)
+        _save(plt, figure, path)
+
+
+def _save(plt, figure, path: str | Path) -> None:
+    """Whole or not at all."""
+    part = Path(path).with_name(Path(path).name + ".part")
+    figure.savefig(part, format="png", dpi=150, facecolor="white")
+    plt.close(figure)
+    part.replace(path)
 
 
 def _circumplex(axes, marks: Sequence[Mark]) -> None:

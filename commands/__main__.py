@@ -21,7 +21,12 @@ VERBS = {
         "label": "find latents that carry emotion concepts, and check them on held-out texts",
         "validate": "test the labels by clamping, against matched controls",
     },
+    "train on a cluster": {
+        "plan": "what a training run will cost, before it is started",
+        "submit": "hand a training run to Slurm",
+    },
     "look at what was found": {
+        "evaluate": "how good checkpoints are on held-out text, and their frontier",
         "clamp": "write with latents clamped, beside the baseline",
         "show": "what a checkpoint, a study or a feature is",
     },
@@ -38,7 +43,10 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 0 done, 2 wrong input or a full disk, 1 our failure, 130 Ctrl-C."""
+    """Runs one command and returns its exit code.
+
+    0 done, 2 wrong input or a full disk, 1 our failure, 130 Ctrl-C, 75 stopped by the system and to be started again.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())
@@ -93,9 +101,9 @@ def _run(verb: str, words: list[str]) -> int:
     except BrokenPipeError:  # `saes show ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print(f"\nsaes {verb}: stopped; what was saved is whole, and {_how_to_go_on(verb)}", file=sys.stderr)
-        return STOPPED
+        return getattr(stopped, "exit_code", STOPPED)
     except Exception as error:
         if debug:
             import traceback

@@ -2,7 +2,8 @@
 
 Leaves cfg.json and sae_weights.safetensors (SAELens' layout), spec.json, quality.json and journal.jsonl. Settings come
 from a recipe's name or a YAML file, then --set, then flags; a later one wins. Ctrl-C saves the run; --resume goes on.
-With --sites or --grid every SAE gets such a folder of its own under --out, and sweep.json lists them.
+SIGTERM and SIGUSR1 (a cluster's warning) save it too and end it with exit code 75; docs/cluster.md says more. With
+--sites or --grid every SAE gets such a folder of its own under --out, and sweep.json lists them.
 """
 
 import argparse
@@ -19,13 +20,19 @@ MAIN = ("model", "hook_name", "corpus", "out", "sparsity", "d_sae", "k", "tokens
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    group = add_run_arguments(parser, "what to train")
+    group.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, title: str) -> Any:
+    """Recipe or file, --set and a flag a field: what says which run is meant. Returns the group of the main ones."""
     rest = tuple(name for name in TrainSpec.__dataclass_fields__ if name not in MAIN)
-    group = parser.add_argument_group("what to train")
+    group = parser.add_argument_group(title)
     group.add_argument("recipe", nargs="?", metavar="RECIPE|SPEC.yaml", help="storyteller, tiny, or a file with fields")
     add_spec_flags(group, TrainSpec, skip=rest)
     group.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any field; may be repeated")
-    group.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
     add_spec_flags(parser.add_argument_group("further fields"), TrainSpec, skip=MAIN)
+    return group
 
 
 def run(arguments: argparse.Namespace) -> Answer:

@@ -16,6 +16,7 @@ from saes.scaling import fold_scale, measure_scale
 from saes.site import Site
 from training.activations.shuffle import Rows
 from training.finetune import finetune
+from training.guard import Guard
 from training.journal import Journal
 from training.language_models.language_model import LanguageModel, Tokens
 from training.optimiser import learning_rate
@@ -32,6 +33,7 @@ class Learner:
         self.widths = {name: width(name) for name in self.places.every}
         self.sae = SparseAutoencoder(spec.sae_config(width), seed=spec.seed).to(device)
         self.step_once = choose_step(self.sae, spec.step_settings(), spec.kernels)
+        self.guard = Guard(spec.spike_factor)
         self.device = device
         self.scales = dict.fromkeys(self.places.every, 1.0)
         self.finetuned = False
@@ -117,20 +119,20 @@ class Learner:
     # ---- its state
 
     def check(self, step: int) -> dict[str, float]:
-        """What the last step saw, as numbers; a ValueError where a loss or a weight is none, before it can be saved."""
+        """What the last step saw, as numbers; a ValueError where the run has gone wrong, before that can be saved."""
         if self.metrics is None:
             return {}
         terms = {f"loss_{name}": float(term) for name, term in self.metrics.terms.items()}
         entry = {"loss": float(self.metrics.loss), **terms}
-        if not all(abs(value) < float("inf") for value in entry.values()):
-            raise ValueError(f"the loss is NaN or infinite at step {step}: a lower lr may do")
+        self.guard.look(step, entry, self.sae)
         return entry | {name: float(getattr(self.metrics, name)) for name in ("explained_variance", "l0", "dead")}
 
     def state_dict(self) -> dict[str, Any]:
         return {"sae": self.sae.state_dict(), "training_step": self.step_once.state_dict(), "scales": self.scales,
-                "finetuned": self.finetuned, "wandb_id": self.wandb_id}  # fmt: skip
+                "finetuned": self.finetuned, "wandb_id": self.wandb_id, "guard": self.guard.state_dict()}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.scales, self.finetuned, self.wandb_id = state["scales"], state["finetuned"], state["wandb_id"]
         self.sae.load_state_dict(state["sae"])
         self.step_once.load_state_dict(state["training_step"])
+        self.guard.load_state_dict(state["guard"])

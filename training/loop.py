@@ -15,7 +15,7 @@ from training.activations.batch import on_device
 from training.activations.shards import DTYPES
 from training.activations.shuffle import ShuffleState, shuffled_rows
 from training.activations.source import Source, open_source
-from training.evaluate import evaluate
+from training.evaluate import QUALITY, evaluate
 from training.journal import Journal
 from training.learner import Learner
 from training.run_state import (
@@ -32,7 +32,7 @@ from training.windows import held_out_windows, training_windows
 
 log = logging.getLogger(__name__)
 
-SPEC, QUALITY, SWEEP = "spec.json", "quality.json", "sweep.json"
+SPEC, SWEEP = "spec.json", "sweep.json"
 
 NOT_MEASURED = "not_measured"
 """Stands in quality.json with the reason, instead of all figures, where there is no language model to measure them on."""
@@ -44,6 +44,7 @@ FREE = {
     "save_seconds",
     "keep_states",
     "read_ahead",
+    "spike_factor",
     "wandb",
     "wandb_project",
 }
@@ -57,8 +58,8 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
     A spec with sites or a grid is a sweep: each of its SAEs gets a folder of its own, exactly as if it had been trained
     alone, and sweep.json lists them; but the text is read, and the activations are shuffled, once for all of them.
 
-    Ctrl-C and SIGTERM save the whole state before a KeyboardInterrupt leaves; with ``resume`` the same spec goes
-    on from there to the very same SAE. Until the end the folder holds no checkpoint, so none is ever half-written.
+    Ctrl-C, SIGTERM and SIGUSR1 save the whole state before a KeyboardInterrupt leaves; with ``resume`` the same spec
+    goes on from there to the very same SAE. Until the end the folder holds no checkpoint, so none is ever half-written.
     """
     folder = spec.folder
     state = _state_to_go_on_from(spec, folder, resume)
@@ -83,10 +84,12 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
         step, seconds_before = state["step"], state["seconds"]
         for learner, saved in zip(learners, state["learners"], strict=True):
             learner.load_state_dict(saved)
+            learner.guard.saved(step, folder)
         shuffle = ShuffleState.from_state_dict(state["shuffle"], source.rows_device)
         del state
     log.info("training %s on %d activations, %d to a step", _told(learners), spec.tokens, spec.batch_rows)
 
+    remove_parts(folder)
     for learner in learners:
         remove_parts(learner.folder)
         learner.open_journal(step, journal)
@@ -100,12 +103,12 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
     began_at = step
 
     def save() -> None:
-        if not all(weight.isfinite().all() for one in learners for weight in one.sae.parameters()):
-            raise ValueError(f"weights are NaN or infinite at step {step}: a lower lr may do")  # a loss is from before
         seconds = seconds_before + time.monotonic() - began
         whole = {"spec": spec.to_json(), "step": step, "seconds": seconds, "shuffle": shuffle.state_dict(),
                  "learners": [learner.state_dict() for learner in learners]}  # fmt: skip
         save_run_state(folder, whole, spec.keep_states)
+        for learner in learners:
+            learner.guard.saved(step, folder)
 
     try:
         with asked_to_stop() as stop, bar:
@@ -126,12 +129,12 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
                                     dead=f"{entry['dead']:.0%}")  # fmt: skip
                 stopping = stop()
                 if stopping or time.monotonic() - saved > spec.save_seconds:
-                    for learner in learners:  # nothing that went NaN since the journal's last line may be saved
+                    for learner in learners:  # nothing that went wrong since the journal's last line may be saved
                         learner.check(step)
                     save()
                     saved = time.monotonic()
                 if stopping:
-                    raise KeyboardInterrupt(f"stopped at step {step} of {spec.steps}; {folder} can be resumed")
+                    raise stop.error(f"stopped at step {step} of {spec.steps}; {folder} can be resumed")
         unread.close()  # whatever runs ahead must leave the language model alone from here on
         for learner in learners:
             learner.step_once.settle()
@@ -210,6 +213,7 @@ def _state_to_go_on_from(spec: TrainSpec, folder: Path, resume: bool) -> Any:
 
 def _same_spec(spec: TrainSpec, before: dict[str, Any], folder: Path) -> None:
     now = json.loads(spec.to_json())
+    before = json.loads(TrainSpec().to_json()) | before  # a field that is newer than the run had its default
     changed = [name for name in now if name not in FREE and now[name] != before.get(name)]
     if changed:
         told = ", ".join(f"{name} ({before.get(name)!r}, now {now[name]!r})" for name in changed)

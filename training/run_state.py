@@ -20,6 +20,31 @@ RUN_STATE = "run_state"
 """A folder beside the run's other files until it is finished. A state in it is called NUMBER-SHA256, so that it is seen
 at once whether it is whole. They are loaded as tensors and plain values alone: they can run no code."""
 
+QUEUE_AGAIN = 75
+"""The exit code of a run that the system asked to stop (SIGTERM, SIGUSR1): saved, and to be started again. 75 is what
+sysexits.h calls a temporary failure, EX_TEMPFAIL; the job that `saes submit` writes goes back into the queue on it."""
+
+
+class StoppedBySystem(KeyboardInterrupt):
+    """A run that was asked to stop, by no Ctrl-C, and has saved its state."""
+
+    exit_code = QUEUE_AGAIN
+
+
+class StopRequest:
+    """Says True when called once a signal has asked the process to stop, and gives the error to stop with."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __call__(self) -> bool:
+        return self.signal is not None
+
+    def error(self, message: str) -> KeyboardInterrupt:
+        """What to raise when all is saved: by Ctrl-C a plain KeyboardInterrupt, else (and where another process of the
+        run was asked, and not this one) a StoppedBySystem."""
+        return KeyboardInterrupt(message) if self.signal == signal.SIGINT else StoppedBySystem(message)
+
 
 def save_run_state(folder: str | Path, state: dict[str, Any], keep: int = 2) -> None:
     """Write ``state`` whole or not at all, and keep the last ``keep``: after a full disk, those before are still there."""
@@ -114,19 +139,23 @@ def _whole_or_not_at_all(path: Path, part: Path) -> Iterator[None]:
 
 
 @contextmanager
-def asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """A question that says True once SIGINT or SIGTERM came; a second one acts as it would have without us."""
-    asked = False
+def asked_to_stop() -> Iterator[StopRequest]:
+    """A question that says True once SIGINT, SIGTERM or SIGUSR1 came.
+
+    A second Ctrl-C acts as it would have without us. A second SIGTERM or SIGUSR1 changes nothing: Slurm and torchrun both
+    send theirs, and the state has to be written whole.
+    """
+    asked = StopRequest()
     if threading.current_thread() is not threading.main_thread():  # where Python allows no signal handlers
-        yield lambda: False
+        yield asked
         return
-    kinds = (signal.SIGINT, signal.SIGTERM)
+    kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
     before = {kind: signal.getsignal(kind) for kind in kinds}
 
     def note(number: int, frame: Any) -> None:
-        nonlocal asked
-        asked = True
-        give_back()
+        asked.signal = asked.signal or number
+        if number == signal.SIGINT:
+            give_back()
 
     def give_back() -> None:
         for kind, handler in before.items():
@@ -135,6 +164,6 @@ def asked_to_stop() -> Iterator[Callable[[], bool]]:
     for kind in kinds:
         signal.signal(kind, note)
     try:
-        yield lambda: asked
+        yield asked
     finally:
         give_back()

@@ -147,6 +147,8 @@ class TrainSpec:
     """Saved states that are kept, so that a damaged one does not end the run."""
     read_ahead: ReadAhead = "auto"
     """What a thread prepares while an SAE learns: text (tokens), activations (the language model's pass, too) or off."""
+    spike_factor: float = 10.0
+    """A loss, or a length of the weights, so many times its running median stops the run; 0 lets it go on."""
     wandb: Wandb = "off"
     """Whether the journal also goes to Weights & Biases."""
     wandb_project: str = "emotion-saes"
@@ -182,6 +184,8 @@ class TrainSpec:
             raise ValueError(f"lasting_share lies between 0 and 1, got {self.lasting_share}")
         if not (0 <= self.warmup <= 1 and 0 <= self.decay <= 1):
             raise ValueError("warmup and decay are shares of the steps, between 0 and 1")
+        if self.spike_factor != 0 and not self.spike_factor > 1:
+            raise ValueError(f"spike_factor must be above 1, or 0 to let every spike pass, got {self.spike_factor}")
         if self.lr is not None and not self.lr > 0:
             raise ValueError(f"lr must be above 0, got {self.lr}")
         if self.sites and (self.target_hook_name or self.crosscoder_sites):

@@ -1,7 +1,7 @@
 """SAEs of several places inside the language model: transcoders, which write another place than they read, and
 crosscoders, which read and write many."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -15,6 +15,18 @@ from training.activations.harvest import aligned, harvested_at
 from training.activations.places import Places
 from training.language_models.language_model import Hook, LanguageModel, Tokens
 from training.patched_loss import NOTHING_PREDICTED, ROWS_AT_ONCE, recovered
+
+
+def places_of(sae: SparseAutoencoder, hook_name: str, metadata: Mapping[str, Any]) -> Places:
+    """What a checkpoint's SAE, trained at ``hook_name``, reads and writes."""
+    if sae.config.sites:
+        names = tuple(name for name, _ in sae.config.sites)
+        return Places(names, names)
+    if sae.config.d_out is None:
+        return Places((hook_name,), (hook_name,))
+    if not metadata.get("hook_name_out"):
+        raise ValueError(f"this transcoder of {hook_name} does not say which place it writes: no hook_name_out")
+    return Places((hook_name,), (metadata["hook_name_out"],))
 
 
 def read_at(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from commands.__main__ import VERBS, main
+from training.run_state import StoppedBySystem
 
 ROOT = Path(__file__).parents[2]
 ALL = [verb for group in VERBS.values() for verb in group]
@@ -25,7 +26,7 @@ def test_help_loads_nothing_heavy():
     assert loaded_by("from commands.__main__ import main; main(['--help'])") == set()
 
 
-@pytest.mark.parametrize("verb", ["label", "validate", "clamp", "show", "demo"])
+@pytest.mark.parametrize("verb", ["label", "validate", "clamp", "show", "demo", "evaluate"])
 def test_the_help_of_light_verbs_loads_no_torch(verb):
     code = f"from commands.__main__ import main\nassert main(['{verb}', '--help']) == 0"
     assert "torch" not in loaded_by(code)
@@ -94,6 +95,7 @@ def breaking(error):
         (RuntimeError("could not write x: No space left on device"), 2, "the disk is full (could not write x"),
         (ImportError("wandb is not installed: pip install wandb"), 1, "pip install wandb"),
         (KeyboardInterrupt(), 130, "stopped"),
+        (StoppedBySystem("at step 3"), 75, "stopped"),
     ],
 )
 def test_what_goes_wrong_is_one_line_and_a_code(run, monkeypatch, error, code, said):

@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import load_file
 
 from saes.checkpoint import load_sae
-from training.evaluate import evaluate
+from training.evaluate import HeldOut, evaluate, evaluate_checkpoints
 from training.journal import Journal, read_journal
 from training.loop import train
-from training.run_state import load_run_state
+from training.run_state import StoppedBySystem, load_run_state
 from training.spec import TrainSpec
-from training.spliced import evaluate_at
+from training.spliced import evaluate_at, places_of
 from training.windows import held_out_windows
 
 
@@ -64,7 +64,10 @@ def test_leaves_a_whole_folder(spec, settings, llama):
     if spec.places.is_one:
         again = evaluate(llama, sae, spec.hook_name, windows)  # on raw activations, from the disk
     else:
+        assert places_of(sae, site.hook_name, metadata) == spec.places
         again = evaluate_at(llama, sae, spec.places, windows)
+        ((_, found),) = evaluate_checkpoints([folder], HeldOut(model=spec.model), "cpu", progress=False)
+        assert found["explained_variance"] == pytest.approx(quality["explained_variance"], rel=1e-4)
     assert {name: again[name] for name in parts} == pytest.approx({name: quality[name] for name in parts}, rel=1e-4)
     assert quality["explained_variance"] > 0.15
     journal = read_journal(folder / "journal.jsonl")
@@ -78,7 +81,7 @@ def test_leaves_a_whole_folder(spec, settings, llama):
     ("settings", "kind"),
     [
         ({"sparsity": "topk"}, signal.SIGINT),
-        ({"sparsity": "batch_topk"}, signal.SIGTERM),
+        ({"sparsity": "batch_topk"}, signal.SIGUSR1),
         ({"sparsity": "jump_relu"}, signal.SIGTERM),
         ({"sparsity": "relu", "penalty": "p_anneal"}, signal.SIGINT),
         ({"sparsity": "topk", "resample_every": 3, "dead_after_rows": 100}, signal.SIGINT),
@@ -94,8 +97,9 @@ def test_stopped_and_resumed_equals_uninterrupted(spec, tmp_path, settings, kind
     folder.mkdir()
     journal = StoppedAt(folder)
     journal.signal = kind
-    with pytest.raises(KeyboardInterrupt, match="step 15 of 30"):
+    with pytest.raises(KeyboardInterrupt, match="step 15 of 30") as stopped:
         train(spec, journal=journal, progress=False)
+    assert isinstance(stopped.value, StoppedBySystem) == (kind != signal.SIGINT)
     assert not (folder / "cfg.json").exists()
     assert signal.getsignal(signal.SIGINT) is handler_before
     with pytest.raises(ValueError, match="unfinished run"):
@@ -111,6 +115,23 @@ def test_stopped_and_resumed_equals_uninterrupted(spec, tmp_path, settings, kind
     assert train(spec, progress=False, resume=True) == folder  # nothing left to do
     with pytest.raises(ValueError, match="already holds an SAE"):
         train(spec, progress=False)
+
+
+def test_a_spike_stops_the_run_and_names_the_last_good_state(spec, monkeypatch):
+    """Planted in the activations: from step 20 on they are fifty times as long."""
+    from training import loop
+
+    batches = loop.shuffled_rows
+
+    def spoilt(*given):
+        for number, rows in enumerate(batches(*given)):
+            yield {name: part * (50 if number >= 20 else 1) for name, part in rows.items()}
+
+    monkeypatch.setattr(loop, "shuffled_rows", spoilt)
+    with pytest.raises(ValueError, match=r"the loss at step 21 is .* the last good state, of step 20, is in"):
+        train(spec.with_fields(journal_every=1, save_seconds=0), progress=False)
+    assert load_run_state(spec.folder)["step"] == 20
+    assert not (spec.folder / "cfg.json").exists()
 
 
 def test_what_is_wrong_leaves_nothing_half_written(spec, tmp_path):

@@ -4,11 +4,12 @@ import errno
 import logging
 import os
 import resource
+import signal
 
 import pytest
 import torch
 
-from training.run_state import load_run_state, remove_run_state, save_run_state
+from training.run_state import asked_to_stop, load_run_state, remove_run_state, save_run_state
 
 
 def states(folder):
@@ -70,3 +71,12 @@ def test_what_the_system_says_while_a_state_is_written_is_said(tmp_path):
     assert caught.value.errno == errno.EFBIG
     assert caught.value.filename == str(tmp_path / "run_state")
     assert load_run_state(tmp_path) == {"step": 1}
+
+
+def test_a_second_warning_does_not_cut_the_saving_short():
+    with asked_to_stop() as stop:
+        assert not stop()
+        for kind in (signal.SIGUSR1, signal.SIGTERM, signal.SIGUSR1):  # the default would end this process
+            os.kill(os.getpid(), kind)
+        assert stop()
+        assert stop.error("saved").exit_code == 75

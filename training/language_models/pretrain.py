@@ -181,7 +181,7 @@ def pretrain(spec: PretrainSpec, device: str = "cpu", progress: bool = True) -> 
                 save_hugging_face(model, state_folder / "tokenizer.json", out)
                 saved = time.monotonic()
             if stopping:
-                raise KeyboardInterrupt(
+                raise stop.error(
                     f"stopped at step {step} of {spec.steps}; {out} can be gone on with by the same command"
                 )
     seconds += time.monotonic() - started

@@ -48,7 +48,7 @@ def test_what_the_sparse_steps_do_not_know_goes_to_the_reference():
 
 
 def test_what_cannot_be_is_refused():
-    with pytest.raises(ValueError, match="not this relu"):
+    with pytest.raises(ValueError, match="not relu"):
         choose_step(SparseAutoencoder(SAEConfig(4, 16, "relu")), kernels="cpu")
     with pytest.raises(ValueError, match=r"in torch\.float64"):
         choose_step(SparseAutoencoder(SAEConfig(4, 16, k=2)).double(), kernels="native")
