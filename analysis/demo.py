@@ -71,7 +71,12 @@ def demo(
         "choose": {"concepts": concept_set.hash},
         "label": {"concepts": concept_set.hash},
         "validate": {"doses": doses, "controls": controls},
-        "workshop": {"n_impossible": N_IMPOSSIBLE, "n_possible": N_POSSIBLE, "controls": CONTROL_ARMS},
+        "workshop": {
+            "n_impossible": N_IMPOSSIBLE,
+            "n_possible": N_POSSIBLE,
+            "controls": CONTROL_ARMS,
+            "dose": "chosen",
+        },
         "report": {},
     }
     stages = Stages(out, plan, fresh)

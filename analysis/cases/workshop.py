@@ -31,8 +31,11 @@ from training.corpora.storyworld.workshop import COPY, Task, apply_rule, draw_ta
 from training.language_models.language_model import LanguageModel
 
 CLAMPED = ("desperate", "calm")
-DOSE = 0.5
-"""Where possible tasks are still solved about as often as without a clamp: tried on the tasks of seed 0."""
+DOSES = (0.5, 1.0, 2.0)
+"""Which one is used is decided on tasks of their own, and by whether the model still plays, never by how it ends."""
+MORE_INVALID = 0.15
+"""How much larger the share of broken-off episodes may be under a dose's clamps, on average, than without one."""
+DOSE_TASKS = 30
 STEP_TOKENS = 64
 """How much the model writes before it is looked for a try or an ending."""
 LEAST_ROOM = 12
@@ -127,7 +130,7 @@ def workshop(
     model: LanguageModel | str | Path | None = None,
     n_impossible: int = 60,
     n_possible: int = 40,
-    dose: float = DOSE,
+    dose: float | None = None,
     controls: int = 0,
     seed: int = 0,
     progress: bool = True,
@@ -137,7 +140,7 @@ def workshop(
 ) -> tuple[list[WorkshopArm], list[Episode]]:
     """Plays the workshop under every arm, with the same tasks and the same luck in each; writes the table `workshop`.
 
-    `controls` adds arms that push along a random direction as far as `desperate_up` does, up and down. The transcripts
+    Without a `dose`, the largest is taken that lets the model play on (`choose_dose`). `controls` adds arms that push along a random direction as far as `desperate_up` does, up and down. The transcripts
     are left in `workshop_transcripts.jsonl`. Raises ValueError where the study has no label of `desperate` or `calm`.
     """
     study = study if isinstance(study, Study) else Study.open(study)
@@ -145,12 +148,14 @@ def workshop(
         raise ValueError(
             f"tasks of both kinds are needed, got {n_impossible} impossible and {n_possible} possible ones"
         )
-    if not dose > 0:
+    if dose is not None and not dose > 0:
         raise ValueError(f"the dose is a positive number of label units, got {dose}")
     for concept in CLAMPED:
         study.label(concept)
     model, dictionary, hook_name = open_subject(study, model, dictionary, device)
 
+    if dose is None:
+        dose = choose_dose(study, model, dictionary, hook_name, seed)
     arms = workshop_arms(study, dictionary, dose, controls, seed)
     episodes = draw_episodes(list(arms), n_impossible, n_possible, seed)
     with tqdm(total=len(episodes), desc="workshop", unit="episode", disable=not progress) as bar:
@@ -162,6 +167,28 @@ def workshop(
     study.write("workshop", rows)
     write_transcripts(study.folder / "workshop_transcripts.jsonl", episodes)
     return rows, episodes
+
+
+def choose_dose(
+    study: Study, model: LanguageModel, dictionary: Dictionary, hook_name: str, seed: int, n: int = DOSE_TASKS
+) -> float:
+    """The largest of DOSES at which the label's clamps break off not many more impossible tasks than no clamp does.
+
+    The tasks are drawn for this alone. The smallest dose is taken where even that one breaks off more.
+    """
+    arms: dict[str, tuple[float, Intervene]] = {}
+    for dose in DOSES:
+        for name, arm in workshop_arms(study, dictionary, dose, 0, seed).items():
+            arms[name if name == "none" else f"{name} {dose}"] = arm
+    episodes = draw_episodes(list(arms), n, 0, seed, purpose="dose")
+    play(episodes, arms, model, dictionary, hook_name)
+
+    def invalid(dose: float) -> float:
+        found = [episode.outcome == "invalid" for episode in episodes if abs(arms[episode.arm][0]) == dose]
+        return sum(found) / len(found)
+
+    allowed = invalid(0.0) + MORE_INVALID
+    return max((dose for dose in DOSES if invalid(dose) <= allowed), default=min(DOSES))
 
 
 def workshop_arms(
@@ -184,9 +211,11 @@ def workshop_arms(
     return arms
 
 
-def draw_episodes(arms: Sequence[str], n_impossible: int, n_possible: int, seed: int) -> list[Episode]:
-    """The same tasks, people and seeds for every arm."""
-    rng = random.Random(f"workshop/{seed}")
+def draw_episodes(
+    arms: Sequence[str], n_impossible: int, n_possible: int, seed: int, purpose: str = ""
+) -> list[Episode]:
+    """The same tasks, people and seeds for every arm; others for each seed and purpose."""
+    rng = random.Random(f"workshop/{seed}" + (f"/{purpose}" if purpose else ""))
     tasks = [
         (draw_person(rng).name, draw_task(rng, number < n_impossible)) for number in range(n_impossible + n_possible)
     ]

@@ -19,7 +19,10 @@ from saes.kernels.cpu import MARGIN
 from saes.kernels.step import StepMetrics, StepSettings, Update
 
 CHUNK_VALUES = 2**26
-"""Pre-activations that topk holds at once: enough rows for a fast product, few enough for a part of them to be cached."""
+"""Pre-activations that topk holds at once, so that much of them is still in the cache when they are read."""
+
+CHUNK_ROWS = 1024
+"""Rows that it holds at least: with fewer the product would be slower."""
 
 
 class GpuStep:
@@ -132,7 +135,7 @@ class GpuStep:
             self.copy.copy_(sae.W_enc.T)
             self.copied = version
         bias, rounded = sae.b_enc.bfloat16(), x_in.bfloat16()
-        chunk = len(x_in) if sae.config.sparsity == "batch_topk" else max(1024, CHUNK_VALUES // sae.d_sae)
+        chunk = len(x_in) if sae.config.sparsity == "batch_topk" else max(CHUNK_ROWS, CHUNK_VALUES // sae.d_sae)
         room = torch.empty(min(chunk, len(x_in)), sae.d_sae, dtype=torch.bfloat16, device=x_in.device)
         for part in rounded.split(chunk):
             yield torch.addmm(bias, part, self.copy.T, out=room[: len(part)])

@@ -49,7 +49,7 @@ def row_shape(d_in: int, tiles: int = 1) -> dict[str, int]:
     resumed must add in the same.
     """
     block = max(32, triton.next_power_of_2(d_in))
-    warps = min(16, max(1, block // 256))
+    warps = min(16, max(1, block * tiles // 512))
     return {"BLOCK_D": block, "TILE": min(16, max(1, 64 * 32 * warps // block // tiles)), "num_warps": warps}
 
 

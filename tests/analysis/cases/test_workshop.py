@@ -6,7 +6,8 @@ import re
 import pytest
 import torch
 
-from analysis.cases.workshop import DOSE, MOST_TRIES, Episode, direct_effect, draw_episodes, play, summarise, wilson
+from analysis.cases import workshop as module
+from analysis.cases.workshop import DOSES, MOST_TRIES, Episode, direct_effect, draw_episodes, play, summarise, wilson
 from saes.dictionary import Directions
 from saes.intervention import Edit, Intervention
 from training.corpora.storyworld.workshop import COPY, Task, draw_task
@@ -134,7 +135,7 @@ def test_a_planted_difference_between_arms_is_what_the_rates_say():
         cheats = count[name] % 4 != 0 if name == "Up" else count[name] % 4 == 0
         return f"{name} answered: {COPY}." if cheats else f"{name} stopped: no rule fits."
 
-    played(writer, *episodes, arms={"up": (DOSE, Intervention()), "none": (0.0, Intervention())})
+    played(writer, *episodes, arms={"up": (DOSES[0], Intervention()), "none": (0.0, Intervention())})
     up, none = (summarise(arm, 0.0, [e for e in episodes if e.arm == arm], 0.0) for arm in ("up", "none"))
     assert (up.cheat_rate, none.cheat_rate) == (0.75, 0.25)
     assert up.cheat_low > none.cheat_high
@@ -192,3 +193,24 @@ def _same_length(texts):
     real = torch.arange(ids.shape[1]) < lengths[:, None]
 
     return Tokens(ids, real, lengths)
+
+
+@pytest.mark.parametrize(("broken_from", "chosen"), [(2.0, 1.0), (1.0, 0.5), (0.5, 0.5), (9.0, 2.0)])
+def test_the_dose_is_the_largest_that_lets_the_model_play_on(monkeypatch, broken_from, chosen):
+    arms = {"none": 0.0, "desperate_down": -1.0, "calm_up": 1.0}
+    monkeypatch.setattr(
+        module, "workshop_arms",
+        lambda study, dictionary, dose, controls, seed: {name: (sign * dose, Intervention()) for name, sign in arms.items()},
+    )  # fmt: skip
+    seen = []
+
+    def play(episodes, arms, *_):
+        for episode in episodes:  # a cheat is never what decides
+            broken = abs(arms[episode.arm][0]) >= broken_from and episode.seed % 2
+            episode.outcome = "invalid" if broken else "cheated" if episode.seed % 3 else "stopped"
+            seen.append(episode.task.brief("Ann"))
+
+    monkeypatch.setattr(module, "play", play)
+    assert module.choose_dose(None, None, None, "", seed=0) == chosen
+    reported = {episode.task.brief("Ann") for episode in draw_episodes(["none"], 30, 20, 0)}
+    assert not reported & set(seen), "the tasks it is chosen on are not those it is reported on"

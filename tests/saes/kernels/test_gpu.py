@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from saes.autoencoder import SAEConfig, SparseAutoencoder
 from saes.kernels.reference import ReferenceStep
@@ -17,7 +18,7 @@ from tests.saes.kernels.interpreter import device_for_triton
 
 DEVICE = device_for_triton()
 
-from saes.kernels import triton_candidates, triton_latents  # noqa: E402
+from saes.kernels import gpu, triton_candidates, triton_latents  # noqa: E402
 from saes.kernels.gpu import GpuStep  # noqa: E402
 
 SETTINGS = {"dead_after_rows": 20, "k_aux": 3, "auxk_rows": 7, "eps": 1e-3}
@@ -27,6 +28,8 @@ SETTINGS = {"dead_after_rows": 20, "k_aux": 3, "auxk_rows": 7, "eps": 1e-3}
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
     """Sizes at which every loop goes round more than once."""
+    monkeypatch.setattr(gpu, "CHUNK_VALUES", 1)
+    monkeypatch.setattr(gpu, "CHUNK_ROWS", 5)
     monkeypatch.setattr(triton_candidates, "GROUPS", 16)
     monkeypatch.setattr(triton_latents, "SPAN", 4)
     monkeypatch.setattr(triton_latents, "PROGRAMS", 7)
@@ -128,6 +131,27 @@ def test_a_batch_in_which_nothing_fires():
     nothing = GpuStep(sae, StepSettings(**SETTINGS))(activations(6, 20, 0), 1e-2)
     assert float(nothing.l0) == 0
     assert float(sae.running_threshold) == 0
+
+
+class NothingReadBack(TorchDispatchMode):
+    """Refuses what would wait for a device: a number read from it, or a size that depends on one."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        assert function.overloadpacket not in (torch.ops.aten._local_scalar_dense, torch.ops.aten.nonzero), function
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("sparsity", ["topk", "batch_topk"])
+def test_nothing_is_read_back(sparsity):
+    step = GpuStep(autoencoder(sparsity), StepSettings(**SETTINGS, clip_norm=1.0))
+    step.update.rows_seen = 100
+    step.update.rows_since_fired[::3] = 100
+    batch = activations(8, 20, 0)
+    with NothingReadBack(), pytest.raises(AssertionError, match="scalar"):
+        float(batch.sum())
+    with NothingReadBack():
+        metrics = step(batch, 1e-2)
+    assert float(metrics.terms["auxk"]) > 0
 
 
 @pytest.mark.skipif(DEVICE.type == "cuda", reason="the tests above have compiled the kernels")
