@@ -11,7 +11,6 @@ from saes.kernels.native import compiled
 from saes.kernels.native_step import NativeStep
 from saes.kernels.reference import ReferenceStep
 from saes.kernels.step import StepSettings, TrainingStep
-from saes.losses import PENALTIES
 
 log = logging.getLogger(__name__)
 
@@ -35,16 +34,13 @@ def choose_step(sae: SparseAutoencoder, settings: StepSettings | None = None, ke
         raise ValueError(f"unknown kernels {kernels!r}; one of {', '.join(KERNELS)}")
     settings = settings or StepSettings()
     device, sparsity = sae.W_dec.device.type, sae.config.sparsity
-    plain = suits_sparse(sae, settings)
-    suits = {
-        name: device == ("cuda" if name == "gpu" else "cpu") and sparsity in known and plain
-        for name, known in SUITS.items()
-    }
+    suits = {name: suits_sparse(name, sae, settings) for name in SUITS}
     if kernels in suits and not suits[kernels]:
+        kind = "" if sparsity in SUITS[kernels] else sparsity + " "
         raise ValueError(
-            f"the {kernels} kernel trains plain {', '.join(SUITS[kernels])} in float32 on "
-            f"{'a CUDA device' if kernels == 'gpu' else 'the CPU'}, not {'' if plain else 'this '}{sparsity} in "
-            f"{sae.W_dec.dtype} on {device}; kernels='auto' chooses one that does"
+            f"the {kernels} kernel trains {', '.join(SUITS[kernels])} in float32 on "
+            f"{'a CUDA device' if kernels == 'gpu' else 'the CPU'}{'' if kernels == 'native' else ', without prefixes or target'}, "
+            f"not this {kind}SAE in {sae.W_dec.dtype} on {device}; kernels='auto' chooses one that does"
         )
     candidates = torch.bfloat16 if multiplies_bfloat16() else torch.float32
     if kernels in ("auto", "native") and suits["native"]:
@@ -73,14 +69,16 @@ def choose_step(sae: SparseAutoencoder, settings: StepSettings | None = None, ke
     return ReferenceStep(sae, settings)
 
 
-def suits_sparse(sae: SparseAutoencoder, settings: StepSettings) -> bool:
-    """Whether the fast steps compute what the reference would: all that none of them knows is listed here."""
+def suits_sparse(kernels: str, sae: SparseAutoencoder, settings: StepSettings) -> bool:
+    """Whether these kernels compute what the reference would: all that they do not know is listed here."""
     config, penalty = sae.config, settings.penalty_of(sae.config.sparsity)
-    if config.prefixes or config.d_out is not None or settings.resample_every is not None:
+    if config.sparsity not in SUITS[kernels] or sae.W_dec.dtype != torch.float32:
         return False
-    if penalty is not None and (penalty != PENALTIES[config.sparsity][0] or (config.sites and penalty == "l1")):
-        return False  # of the penalties they know the usual one, and of lengths those at one site
-    return sae.W_dec.dtype == torch.float32
+    if sae.W_dec.device.type != ("cuda" if kernels == "gpu" else "cpu"):
+        return False
+    if settings.resample_every is not None or penalty == "p_anneal" or (config.sites and penalty in ("l1", "tanh")):
+        return False
+    return kernels == "native" or not (config.prefixes or config.d_out is not None)
 
 
 def lacking_for_gpu(device: torch.device) -> str | None:
