@@ -89,6 +89,7 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
         del state
     log.info("training %s on %d activations, %d to a step", _told(learners), spec.tokens, spec.batch_rows)
 
+    remove_parts(folder)
     for learner in learners:
         remove_parts(learner.folder)
         learner.open_journal(step, journal)
@@ -199,6 +200,7 @@ def _state_to_go_on_from(spec: TrainSpec, folder: Path, resume: bool) -> Any:
 
 def _same_spec(spec: TrainSpec, before: dict[str, Any], folder: Path) -> None:
     now = json.loads(spec.to_json())
+    before = json.loads(TrainSpec().to_json()) | before  # a field that is newer than the run had its default
     changed = [name for name in now if name not in FREE and now[name] != before.get(name)]
     if changed:
         told = ", ".join(f"{name} ({before.get(name)!r}, now {now[name]!r})" for name in changed)

@@ -61,7 +61,7 @@ class GpuStep:
         error_sum = left[:rows].sum(0)
         terms = {"reconstruction": squared_error / rows}
         parts = [firings]
-        if dead is not None and rescue is not None:
+        if rescue is not None and dead is not None:
             k_aux = self.settings.k_aux_of(sae)
             weight = (dead.sum() / k_aux).clamp(max=1) * (self.settings.auxk_coefficient / looked_at)
             left[rows:] = left[:looked_at]
@@ -147,12 +147,11 @@ class GpuStep:
         """The ``k`` candidates of each row with the highest exact scores; with ``relu`` those above zero of them."""
         rows, slots = latents.shape
         scores = self._scores(x_in, latents.flatten(), _starts(rows, slots, x_in.device)).view(rows, slots)
-        values, places = scores.topk(min(k, slots), sorted=False)
+        k = min(k, slots)
+        values, places = scores.topk(k, sorted=False)
         latents = latents.gather(1, places)
         fires = values > (0 if relu else -torch.inf)
-        return SlotCode.of(
-            values.flatten(), latents.flatten(), fires.flatten(), _starts(rows, values.shape[1], x_in.device)
-        )
+        return SlotCode.of(values.flatten(), latents.flatten(), fires.flatten(), _starts(rows, k, x_in.device))
 
     def _cut(
         self, x_in: Float[Tensor, "row d_in"], latents: Int32[Tensor, " slot"], offsets: Int64[Tensor, " row_and_end"]
@@ -171,8 +170,8 @@ class GpuStep:
         squares, value_grad = triton_rows.decode_into(
             left, self.sae.W_dec, code.values, code.latents, code.offsets, scale
         )
-        row = torch.arange(len(left), dtype=torch.int32, device=left.device)
-        row = row.repeat_interleave(code.offsets.diff(), output_size=len(code.latents))
+        slot = torch.arange(len(code.latents), device=left.device)
+        row = torch.searchsorted(code.offsets[1:], slot, right=True, out_int32=True)
         return squares, Firings(row, code.values * scale, value_grad, code.latents)
 
     def _learn(

@@ -33,10 +33,7 @@ def test_what_it_says_of_itself(spec):
         open_source(spec.with_fields(sites=[SITES[0], "blocks.9.hook_resid_post"]))
 
 
-def test_a_gpu_is_kept_busy_and_a_busy_cpu_left_alone(monkeypatch):
+def test_a_gpu_is_kept_busy_and_a_cpu_left_alone():
     assert what_to_read_ahead("auto", torch.device("cuda")) == "activations"
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 10**4)
     assert what_to_read_ahead("auto", torch.device("cpu")) == "off"
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 0)
-    assert what_to_read_ahead("auto", torch.device("cpu")) == "text"
-    assert what_to_read_ahead("activations", torch.device("cpu")) == "activations"
+    assert what_to_read_ahead("text", torch.device("cpu")) == "text"
