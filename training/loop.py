@@ -18,6 +18,7 @@ from training.activations.source import Source, open_source
 from training.evaluate import QUALITY, evaluate
 from training.journal import Journal
 from training.learner import Learner
+from training.plan import refuse_what_cannot_fit
 from training.run_state import (
     asked_to_stop,
     load_run_state,
@@ -66,6 +67,7 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
     if state == "finished":
         return folder
 
+    refuse_what_cannot_fit(spec)
     source = open_source(spec)
     learners = [
         Learner(member, source.site("+".join(member.places.read)), source.width, source.device)

@@ -11,9 +11,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from training.costs import CPU, Device, shared_out
+import torch
+
+from training.costs import CPU, DEVICES, Device, shared_out
 from training.evaluate import LOGITS_AT_ONCE
-from training.language_models.outline import Outline
+from training.language_models.opening import choose_device
+from training.language_models.outline import Outline, outline
 from training.spec import TrainSpec
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -252,6 +255,26 @@ def what_fits(made: Plan, outline: Outline) -> str:
         if least < getattr(spec, name) and fits(spec.with_fields(**{name: least}), world):
             found.append(f"{name} {least}")
     return f"too little: {said}; {' or '.join(found) + ' would fit' if found else 'no single change would fit'}"
+
+
+def refuse_what_cannot_fit(spec: TrainSpec, latent_ranks: int = 1, processes: int = 1, here: int = 1) -> None:
+    """A ValueError, in one line, where this machine's memory cannot hold the run; reads the model's config alone.
+
+    ``here`` of the ``processes`` run on this machine. A model whose config is not here yet is let pass.
+    """
+    try:
+        found = outline(spec.model, spec.hook_names, spec.revision)
+    except ValueError:
+        return  # whoever opens it knows better what is wrong
+    device = torch.device(choose_device(spec.device))
+    machine = CPU
+    if device.type == "cuda":
+        machine = replace(
+            DEVICES["h100"], kind="gpu", memory=float(torch.cuda.get_device_properties(device).total_memory)
+        )
+    made = plan(spec, found, machine, World(processes // here, here, latent_ranks))
+    if not made.fits:
+        raise ValueError(what_fits(made, found))
 
 
 def _of(n: int, world: World) -> World:

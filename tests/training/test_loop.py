@@ -162,3 +162,10 @@ def test_a_state_gone_nan_is_not_saved_over_a_good_one(spec, lr):
         train(spec.with_fields(lr=lr, journal_every=1000, save_seconds=0), progress=False)
     state = load_run_state(spec.folder)
     assert state is None or all(weight.isfinite().all() for weight in state["learners"][0]["sae"].values())
+
+
+def test_a_run_that_memory_cannot_hold_is_refused_before_the_model_is_opened(spec, monkeypatch):
+    monkeypatch.setattr("training.loop.open_source", lambda spec: pytest.fail("nothing was to be opened"))
+    with pytest.raises(ValueError, match=r"too little: .* of memory a process, .*; d_sae \d+ would fit"):
+        train(spec.with_fields(d_sae=2**34), progress=False)
+    assert not spec.folder.exists()
