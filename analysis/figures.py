@@ -63,7 +63,8 @@ def frontier(path: str | Path, points: Mapping[str, tuple[float, float]]) -> Non
         for name, point in ordered:
             axes.annotate(name, point, (5, -9), textcoords="offset points", fontsize=7)
         if l0s[0] > 0 and l0s[-1] > 4 * l0s[0]:
-            axes.set_xscale("log")
+            axes.set_xscale("log", base=2)
+            axes.xaxis.set_major_formatter("{x:g}")
         axes.set(xlabel="L0: latents that fire a token", ylabel="explained variance on held-out text")
         axes.grid(color="#ecebe6", linewidth=0.8)
         axes.set_axisbelow(True)

@@ -26,15 +26,23 @@ def open_subject(
     return model, dictionary, study.info.settings["hook_name"]
 
 
+def at_one_site(sae: SparseAutoencoder) -> SparseAutoencoder:
+    """``sae``, or a ValueError where it is none that reads and writes one site, which labels and clamps are about."""
+    if sae.config.d_out is None and not sae.config.sites:
+        return sae
+    kind = "crosscoder" if sae.config.sites else "transcoder"
+    raise ValueError(f"this is a {kind}: labels and clamps are for SAEs, which read and write one site")
+
+
 def dictionary_of(study: Study) -> SparseAutoencoder:
     """The SAE that the study labelled. Raises FileNotFoundError where it is gone, ValueError where it is another now."""
     release = study.info.settings.get("sae_lens_release")
     if release:
-        return open_dictionary(study.info.sae_folder, release)[0]
+        return at_one_site(open_dictionary(study.info.sae_folder, release)[0])
     folder = sae_folder(study)
     if study.info.sae_hash and sae_hash(folder) != study.info.sae_hash:
         raise ValueError(f"{folder} is not the SAE that {study.folder} labelled: label it again")
-    return open_dictionary(folder)[0]
+    return at_one_site(open_dictionary(folder)[0])
 
 
 def sae_folder(study: Study) -> Path:

@@ -8,7 +8,7 @@ dead in the first steps, as in everybody's default), and the gradient is clipped
 The steps take turns within a round, so that a slow moment of the machine strikes all; the medians over rounds stand. Peers
 that cannot be imported are left out. `memory_mb` is what building it and three steps add to the peak of a process of its own.
 
-Sizes are d_in x d_sae; k is 32, the batch 2048 rows (1024 from 65,536 latents on). relu, jump_relu and the others start from an encoder bias at which about
+Sizes are d_in x d_sae; k is 32, the batch 2048 rows (1024 from 65,536 latents on). relu, jump_relu and gated start from an encoder bias at which about
 k latents fire, as late in training: at random weights half of all would. Numbers are tokens a second.
 """
 
@@ -35,7 +35,9 @@ from saes.kernels.step import StepSettings
 K = 32
 CLIP = 1.0
 BATCHES = 4
-OURS = ("topk", "batch_topk", "relu", "jump_relu")
+OURS = ("topk", "batch_topk", "relu", "jump_relu", "gated", "matryoshka")
+FREE = ("relu", "jump_relu", "gated")
+"""Those whose number of firing latents is free, and large at random weights."""
 
 Step = Callable[[torch.Tensor], Any]
 
@@ -72,11 +74,13 @@ def bare_product(d_in: int, d_sae: int, x: torch.Tensor) -> Step:
 
 
 def ours(d_in: int, d_sae: int, x: torch.Tensor, sparsity: str, kernels: str = "auto") -> Step:
-    sae = SparseAutoencoder(SAEConfig(d_in, d_sae, sparsity, K))
+    prefixes = tuple(d_sae // part for part in (16, 8, 4, 2, 1)) if sparsity == "matryoshka" else ()
+    kind = "batch_topk" if sparsity == "matryoshka" else sparsity
+    sae = SparseAutoencoder(SAEConfig(d_in, d_sae, kind, K, prefixes=prefixes))
     sae.start_at_mean(x)
-    if sparsity in ("relu", "jump_relu"):
+    if sparsity in FREE:
         with torch.no_grad():
-            sae.b_enc.fill_(sparse_bias(x, sae.W_enc, sae.b_dec))
+            sae.bias.fill_(sparse_bias(x, sae.W_enc, sae.b_dec))
     step = choose_step(sae, StepSettings(clip_norm=CLIP), kernels)
     return lambda batch: step(batch, 1e-4)
 
@@ -101,8 +105,9 @@ def sae_lens(d_in: int, d_sae: int, x: torch.Tensor, architecture: str, autocast
     sae = sae_lens.TrainingSAE.from_dict(config.to_dict())
     with torch.no_grad():
         sae.b_dec.copy_(x.mean(0))
-        if architecture in ("relu", "jump_relu"):
-            sae.b_enc.fill_(sparse_bias(x, sae.W_enc, sae.b_dec))
+        if architecture in FREE:
+            bias = sae.b_gate if architecture == "gated" else sae.b_enc
+            bias.fill_(sparse_bias(x, sae.W_enc, sae.b_dec))
     settings = SAETrainerConfig(
         total_training_samples=10**9, train_batch_size_samples=len(x), lr=1e-4, lr_end=1e-4, autocast=autocast
     )

@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     asked = _asked(arguments)
     checkpoint, study = _opened(arguments.where)
     clamps = [resolve(name, value, study) for name, value in asked["clamps"]]
-    from analysis.opening import dictionary_of
+    from analysis.opening import at_one_site, dictionary_of
     from saes.intervention import Edit, Intervention
     from saes.opening import open_dictionary
     from saes.site import Site
@@ -69,7 +69,8 @@ def run(arguments: argparse.Namespace) -> Answer:
     if study:
         dictionary, site = dictionary_of(study), Site.parse(study.info.site)
     else:
-        dictionary, site, _ = open_dictionary(checkpoint)
+        sae, site, _ = open_dictionary(checkpoint)
+        dictionary = at_one_site(sae)
     for clamp in clamps:
         for latent in clamp.latents:
             if not 0 <= latent < dictionary.d_sae:

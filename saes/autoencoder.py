@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saes.dictionary import fitting, latent_ids
+from saes.nearest import did_you_mean
 from saes.site import Site
 from saes.sparsity import SparseCode, batch_topk, gated, jump_relu, largest, relu, topk
 
@@ -34,23 +36,69 @@ class SAEConfig:
     """Whether the decoder's bias is taken off the activation before it is encoded."""
     initial_threshold: float = 0.01
     """Where the thresholds of a jump_relu start."""
+    prefixes: tuple[int, ...] = ()
+    """Widths, ascending, at which the first latents alone have to reconstruct as well (topk, batch_topk): a Matryoshka
+    SAE (arXiv:2503.17547). The last is d_sae, and is appended where it is missing; empty is an ordinary SAE."""
+    d_out: int | None = None
+    """Width of what is written, for a transcoder, which reads one site and writes another (arXiv:2406.11944); None
+    writes what it reads."""
+    skip: bool = False
+    """Whether a transcoder also passes x on by a dense W_skip, so that the latents need not (arXiv:2501.18823)."""
+    sites: tuple[tuple[str, int], ...] = ()
+    """Hook names and widths of the sites whose activations lie side by side in x, for a crosscoder (Anthropic, Sparse
+    Crosscoders, October 2024); empty is one site."""
 
     def __post_init__(self):
         if self.d_in < 1 or self.d_sae < 1:
             raise ValueError(f"d_in and d_sae must be at least 1, got {self.d_in} and {self.d_sae}")
         if self.sparsity not in SPARSITIES:
-            raise ValueError(f"unknown sparsity {self.sparsity!r}; it is one of {', '.join(SPARSITIES)}")
+            meant = did_you_mean(self.sparsity, SPARSITIES)
+            raise ValueError(f"unknown sparsity {self.sparsity!r}; it is one of {', '.join(SPARSITIES)}{meant}")
         if self.sparsity in ("topk", "batch_topk") and not 1 <= self.k <= self.d_sae:
             raise ValueError(f"k must lie between 1 and d_sae {self.d_sae}, got {self.k}")
         if self.initial_threshold < 0:
             raise ValueError(f"initial_threshold must not be negative, got {self.initial_threshold}")
+        if self.prefixes:
+            object.__setattr__(self, "prefixes", self._whole_prefixes())
+        if self.d_out is not None and (self.d_out < 1 or self.apply_b_dec_to_input):
+            raise ValueError(
+                f"a transcoder's b_dec lies at the site it writes: d_out {self.d_out} must be at least 1 and needs "
+                "apply_b_dec_to_input=False"
+            )
+        if self.skip and self.d_out is None:
+            raise ValueError("skip goes with transcoders, which have a d_out")
+        if self.sites:
+            self._check_sites()
+
+    def _check_sites(self) -> None:
+        names, widths = zip(*self.sites, strict=True)
+        if self.d_out is not None:
+            raise ValueError("a crosscoder writes the sites that it reads: it has no d_out")
+        if len(set(names)) < max(2, len(names)):
+            raise ValueError(f"a crosscoder needs two or more different sites, got {', '.join(names)}")
+        if sum(widths) != self.d_in:
+            raise ValueError(f"the sites are {sum(widths)} wide together, but d_in is {self.d_in}")
+
+    def _whole_prefixes(self) -> tuple[int, ...]:
+        """The prefixes up to d_sae."""
+        if self.sparsity not in ("topk", "batch_topk"):
+            raise ValueError(f"prefixes go with the sparsities topk and batch_topk, not {self.sparsity}")
+        widths = tuple(self.prefixes)
+        if widths[-1] != self.d_sae:
+            widths += (self.d_sae,)
+        if widths[0] < 1 or any(here >= after for here, after in pairwise(widths)):
+            raise ValueError(f"prefixes must ascend from at least 1 to d_sae {self.d_sae}, got {list(self.prefixes)}")
+        return widths
 
 
 class SparseAutoencoder(nn.Module):
     """x_hat = z @ W_dec + b_dec  with  z = sparsity((x - b_dec) @ W_enc + b_enc).
 
+    A transcoder's x_hat is of another site, d_out wide: y_hat = z @ W_dec + b_dec (+ x @ W_skip.T)  with
+    z = sparsity(x @ W_enc + b_enc). A crosscoder's x holds the activations of several sites side by side.
+
     Shapes: W_enc [d_in, d_sae], W_dec [d_sae, d_in], b_enc [d_sae], b_dec [d_in]; jump_relu adds threshold [d_sae].
-    A gated one has b_gate, r_mag and b_mag [d_sae] in place of b_enc: b_gate decides what fires, the others how much.
+    A transcoder's are W_dec [d_sae, d_out], b_dec [d_out] and W_skip [d_out, d_in]. A gated one has b_gate, r_mag and b_mag [d_sae] in place of b_enc: b_gate decides what fires, the others how much.
     A batch_topk one keeps ``running_threshold []``, the average of the smallest value that passed in each training
     batch, until ``freeze_threshold`` turns it into a jump_relu.
 
@@ -63,19 +111,26 @@ class SparseAutoencoder(nn.Module):
     b_gate: nn.Parameter
     r_mag: nn.Parameter
     b_mag: nn.Parameter
+    W_skip: nn.Parameter
     running_threshold: Tensor
 
     def __init__(self, config: SAEConfig, seed: int = 0):
         super().__init__()
         self.config = config
         self.site: Site | None = None  # where it was trained, once known: only named in error messages
-        rows = torch.randn(config.d_sae, config.d_in, generator=torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        rows = torch.randn(config.d_sae, config.d_in, generator=generator)
         rows /= rows.norm(dim=1, keepdim=True)
         self.W_enc = nn.Parameter(rows.clone().T)
+        if config.d_out is not None:  # two spaces, in which the same numbers mean nothing alike
+            rows = torch.randn(config.d_sae, config.d_out, generator=generator)
+            rows /= rows.norm(dim=1, keepdim=True)
         self.W_dec = nn.Parameter(rows)
         for name in ("b_gate", "r_mag", "b_mag") if config.sparsity == "gated" else ("b_enc",):
             setattr(self, name, nn.Parameter(torch.zeros(config.d_sae)))
-        self.b_dec = nn.Parameter(torch.zeros(config.d_in))
+        self.b_dec = nn.Parameter(torch.zeros(self.d_out))
+        if config.skip:
+            self.W_skip = nn.Parameter(torch.zeros(self.d_out, config.d_in))
         if config.sparsity == "jump_relu":
             self.threshold = nn.Parameter(torch.full((config.d_sae,), config.initial_threshold))
         if config.sparsity == "batch_topk":
@@ -86,8 +141,18 @@ class SparseAutoencoder(nn.Module):
         return self.config.d_in
 
     @property
+    def d_out(self) -> int:
+        """Width of what is written: d_in, but for a transcoder."""
+        return self.config.d_in if self.config.d_out is None else self.config.d_out
+
+    @property
     def d_sae(self) -> int:
         return self.config.d_sae
+
+    @property
+    def prefixes(self) -> tuple[int, ...]:
+        """How many of the latents, from the first on, make each of the reconstructions; empty: all make the only one."""
+        return self.config.prefixes
 
     @property
     def bias(self) -> Float[Tensor, " d_sae"]:
@@ -95,13 +160,32 @@ class SparseAutoencoder(nn.Module):
         return self.b_gate if self.config.sparsity == "gated" else self.b_enc
 
     @property
-    def directions(self) -> Float[Tensor, "d_sae d_in"]:
+    def directions(self) -> Float[Tensor, "d_sae d_out"]:
         return self.W_dec.detach()
 
+    def directions_at(self, hook_name: str) -> Float[Tensor, "d_sae d_site"]:
+        """The part of each direction of a crosscoder that lies at one of its sites."""
+        names = [name for name, _ in self.config.sites]
+        if hook_name not in names:
+            meant = did_you_mean(hook_name, names)
+            raise ValueError(f"no site {hook_name!r}: it has {', '.join(names) or 'one site alone'}{meant}")
+        return self.directions.split(self.site_widths, dim=1)[names.index(hook_name)]
+
+    @property
+    def site_widths(self) -> list[int]:
+        """How the columns of W_dec divide among the sites: all are one's, but for a crosscoder."""
+        return [width for _, width in self.config.sites] or [self.d_out]
+
     @torch.no_grad()
-    def start_at_mean(self, x: Float[Tensor, "row d_in"]) -> None:
-        """Set b_dec to the mean of ``x``, so that training need not learn it first."""
-        self.b_dec.copy_(fitting(x, self.d_in, self.b_dec.dtype, self.site).mean(0))
+    def start_at_mean(self, x: Float[Tensor, "row d_in"], target: Float[Tensor, "row d_out"] | None = None) -> None:
+        """Set b_dec to the mean of ``x``, so that training need not learn it first.
+
+        A transcoder's is that of ``target``, and its encoder's bias takes the mean of ``x`` away.
+        """
+        x = fitting(x, self.d_in, self.b_dec.dtype, self.site)
+        self.b_dec.copy_((x if target is None else fitting(target, self.d_out, self.b_dec.dtype)).mean(0))
+        if target is not None:
+            self.bias.copy_(-x.mean(0) @ self.W_enc)
 
     def encode(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_sae"]:
         """The value of every latent; a batch_topk one that is not frozen shares its budget over all of ``x``."""
@@ -170,9 +254,19 @@ class SparseAutoencoder(nn.Module):
             case _:
                 return relu(pre)
 
-    def decode(self, z: Float[Tensor, "*batch d_sae"]) -> Float[Tensor, "*batch d_in"]:
+    def decode(self, z: Float[Tensor, "*batch d_sae"]) -> Float[Tensor, "*batch d_out"]:
         """z @ W_dec + b_dec."""
         return z @ self.W_dec + self.b_dec
+
+    def without_latents(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*base d_out"]:
+        """What is written where nothing fires: b_dec, and what W_skip passes on."""
+        if not self.config.skip:
+            return self.b_dec
+        return F.linear(fitting(x, self.d_in, self.W_skip.dtype, self.site), self.W_skip, self.b_dec)
+
+    def reconstruct(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_out"]:
+        """What it makes of ``x``: decode(encode(x)), and what W_skip passes on."""
+        return self.encode(x) @ self.W_dec + self.without_latents(x)
 
 
 @torch.no_grad()
@@ -186,7 +280,8 @@ def freeze_threshold(sae: SparseAutoencoder) -> SparseAutoencoder:
     threshold = float(sae.running_threshold)
     if not threshold > 0:
         raise ValueError("this batch_topk SAE has not seen a training step yet, so it has no threshold to freeze")
-    frozen = SparseAutoencoder(replace(sae.config, sparsity="jump_relu", initial_threshold=threshold)).to(sae.W_dec)
+    config = replace(sae.config, sparsity="jump_relu", initial_threshold=threshold, prefixes=())
+    frozen = SparseAutoencoder(config).to(sae.W_dec)
     for name in ("W_enc", "W_dec", "b_enc", "b_dec"):
         getattr(frozen, name).copy_(getattr(sae, name))
     frozen.site = sae.site

@@ -24,6 +24,18 @@ LAYOUT = "6.0.0"
 ARCHITECTURES = {"relu": "standard", "topk": "topk", "jump_relu": "jumprelu", "gated": "gated"}
 """Our sparsity to SAELens' architecture; batch_topk is saved frozen, as a jump_relu."""
 
+
+def architecture_of(config: SAEConfig) -> str:
+    """SAELens' name for it; a name of ours, made alike, where SAELens has no such thing (crosscoders; some transcoders)."""
+    base = ARCHITECTURES[config.sparsity]
+    if config.sites:
+        return f"{base}_crosscoder"
+    if config.d_out is None:
+        return base
+    kind = "skip_transcoder" if config.skip else "transcoder"
+    return kind if base == "standard" else f"{base}_{kind}"
+
+
 PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -87,8 +99,10 @@ def to_parts(
         "sae_lens_version": LAYOUT,
         "model_name": site.model,
         "hook_name": site.hook_name,
-        "training_architecture": sae.config.sparsity.replace("_", ""),
+        "training_architecture": ("matryoshka_" if sae.config.prefixes else "") + sae.config.sparsity.replace("_", ""),
     }
+    if sae.config.prefixes:
+        metadata["prefixes"] = list(sae.config.prefixes)
     if site.revision is not None:
         metadata["revision"] = site.revision
     metadata["numerics"] = site.numerics
@@ -99,7 +113,7 @@ def to_parts(
         metadata["training_k"] = sae.config.k
         sae = freeze_threshold(sae)
     config = {
-        "architecture": ARCHITECTURES[sae.config.sparsity],
+        "architecture": architecture_of(sae.config),
         "d_in": sae.d_in,
         "d_sae": sae.d_sae,
         "dtype": "float32",
@@ -111,6 +125,10 @@ def to_parts(
     }
     if sae.config.sparsity == "topk":
         config["k"] = sae.config.k
+    if sae.config.d_out is not None:
+        config["d_out"] = sae.d_out
+    if sae.config.sites:
+        config["sites"] = [{"hook_name": name, "d_in": width} for name, width in sae.config.sites]
     weights = {name: tensor.detach().float().cpu().contiguous() for name, tensor in sae.state_dict().items()}
     return config, weights
 
@@ -125,15 +143,22 @@ def from_parts(
     (normalize_activations "expected_average_only_in"); it is folded in, and codes stay what SAELens would give.
     """
     metadata = dict(config.get("metadata") or {})
-    sparsity = _sparsity(config)
+    sparsity, kind = _sparsity_and_kind(config)
     rescaled = _refuse_or_fold(config, scale)
+    if rescaled is not None and kind:
+        raise ValueError(f"normalize_activations {config['normalize_activations']!r} cannot be folded into a {kind}")
     try:
         sae_config = SAEConfig(
             d_in=int(config["d_in"]),
             d_sae=int(config["d_sae"]),
             sparsity=sparsity,
             k=int(config["k"]) if sparsity == "topk" else 32,
-            apply_b_dec_to_input=bool(config.get("apply_b_dec_to_input", True)),
+            apply_b_dec_to_input=bool(config.get("apply_b_dec_to_input", not kind.endswith("transcoder"))),
+            d_out=int(config["d_out"]) if kind.endswith("transcoder") else None,
+            skip=kind == "skip_transcoder",
+            sites=tuple((site["hook_name"], int(site["d_in"])) for site in config["sites"])
+            if kind == "crosscoder"
+            else (),
         )
     except KeyError as error:
         raise ValueError(f"{CONFIG} does not say {error.args[0]}") from error
@@ -154,11 +179,16 @@ def from_parts(
     return sae, sae.site, metadata
 
 
-def _sparsity(config: Mapping[str, Any]) -> str:
+def _sparsity_and_kind(config: Mapping[str, Any]) -> tuple[str, str]:
+    """Our sparsity, and "transcoder", "skip_transcoder", "crosscoder" or nothing."""
     architecture = config.get("architecture")
     if "metadata" not in config:
         raise ValueError(f"{CONFIG} has no metadata: written before SAELens 6; load and save it with SAELens 6 first")
-    known = {theirs: ours for ours, theirs in ARCHITECTURES.items()}
+    known = {}
+    for ours, theirs in ARCHITECTURES.items():
+        plain = {"transcoder": "transcoder", "skip_transcoder": "skip_transcoder"} if ours == "relu" else {}
+        for kind in ("", "transcoder", "skip_transcoder", "crosscoder"):
+            known[plain.get(kind, f"{theirs}_{kind}" if kind else theirs)] = ours, kind
     if architecture not in known:
         raise ValueError(f"architecture {architecture!r} cannot be read; these can: {', '.join(known)}")
     return known[architecture]
@@ -182,8 +212,10 @@ def _refuse_or_fold(config: Mapping[str, Any], scale: float | None) -> float | N
 
 
 def _check_weights(config: SAEConfig, weights: Mapping[str, Tensor]) -> None:
-    d_in, d_sae = config.d_in, config.d_sae
-    shapes: dict[str, tuple[int, ...]] = {"W_enc": (d_in, d_sae), "W_dec": (d_sae, d_in), "b_dec": (d_in,)}
+    d_in, d_sae, d_out = config.d_in, config.d_sae, config.d_in if config.d_out is None else config.d_out
+    shapes: dict[str, tuple[int, ...]] = {"W_enc": (d_in, d_sae), "W_dec": (d_sae, d_out), "b_dec": (d_out,)}
+    if config.skip:
+        shapes["W_skip"] = (d_out, d_in)
     shapes |= dict.fromkeys(("b_gate", "r_mag", "b_mag") if config.sparsity == "gated" else ("b_enc",), (d_sae,))
     if config.sparsity == "jump_relu":
         shapes["threshold"] = (d_sae,)

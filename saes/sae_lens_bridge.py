@@ -17,8 +17,11 @@ def to_sae_lens(sae: SparseAutoencoder, site: Site) -> "sae_lens.SAE":
     """The same SAE as SAELens' own object; a batch_topk one arrives frozen, as SAELens saves them."""
     lens = _sae_lens()
     config, weights = to_parts(sae, site)
-    theirs_config = lens.SAEConfig.from_dict(config)
-    theirs = lens.SAE.get_sae_class_for_architecture(config["architecture"])(theirs_config)
+    try:
+        theirs_class = lens.SAE.get_sae_class_for_architecture(config["architecture"])
+    except KeyError:
+        raise ValueError(f"SAELens has no {config['architecture']}: this SAE stays in our own layout") from None
+    theirs = theirs_class(lens.SAEConfig.from_dict(config))
     theirs.load_state_dict(weights)
     return theirs
 

@@ -2,13 +2,16 @@
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from saes.autoencoder import SparseAutoencoder
+
+Scale = float | Float[Tensor, " d_in"]
+"""One factor for every column of the activations, or one for each."""
 
 
 def measure_scale(batches: Iterable[Float[Tensor, "_ d_in"]]) -> float:
@@ -25,16 +28,37 @@ def measure_scale(batches: Iterable[Float[Tensor, "_ d_in"]]) -> float:
     return math.sqrt(d_in) * rows / total
 
 
+def measure_scales(rows: Float[Tensor, "row columns"], widths: Sequence[int]) -> Float[Tensor, " columns"]:
+    """The factor of each column, where the activations of several sites lie side by side: each site has its own."""
+    scales = [measure_scale([part]) for part in rows.split(list(widths), dim=1)]
+    return torch.cat(
+        [torch.full((width,), scale, device=rows.device) for scale, width in zip(scales, widths, strict=True)]
+    )
+
+
 @torch.no_grad()
-def fold_scale(sae: SparseAutoencoder, scale: float) -> SparseAutoencoder:
+def fold_scale(sae: SparseAutoencoder, scale: Scale, target_scale: Scale | None = None) -> SparseAutoencoder:
     """An SAE that does with raw activations ``x`` what ``sae`` does with ``scale * x``.
 
     It reconstructs x, and its decoder keeps the length of its rows: a latent's value shrinks by ``scale`` instead, and
     with it every bias and threshold (each sparsity is homogeneous, so the same latents fire). A value is then a
     distance in the model's own activation space, which is what a dose is counted in.
+
+    A transcoder writes what was scaled by ``target_scale``, a crosscoder has a scale for each column of x; their values
+    shrink by the mean of the scales at what they write, and the rest goes into the weights.
     """
+    both = (scale, scale if target_scale is None else target_scale)
+    read, write = (torch.as_tensor(one, dtype=torch.float64, device=sae.W_dec.device) for one in both)
+    unit = write.mean()
     folded = copy.deepcopy(sae)
+    if bool(((read / unit - 1).abs() > 1e-12).any()):
+        folded.W_enc.mul_((read / unit).expand(sae.d_in)[:, None])
+    if bool(((write / unit - 1).abs() > 1e-12).any()):
+        folded.W_dec.div_(write / unit)
+    if sae.config.skip:
+        folded.W_skip.mul_(read).div_(write.expand(sae.d_out)[:, None])
+    folded.b_dec.div_(write)
     names = {name for name, _ in (*folded.named_parameters(), *folded.named_buffers())}
-    for name in names - {"W_enc", "W_dec", "r_mag"}:  # r_mag is a ratio, the exponent of one
-        getattr(folded, name).div_(scale)
+    for name in names - {"W_enc", "W_dec", "W_skip", "b_dec", "r_mag"}:  # r_mag is a ratio, the exponent of one
+        getattr(folded, name).div_(unit)
     return folded

@@ -12,7 +12,7 @@ import torch
 PRELOAD = ["torch", "torch._dynamo", "torch.distributed.device_mesh", "saes.kernels.choose", "training.loop"]
 
 
-def on_ranks(size, function, *arguments, seconds=120):
+def on_ranks(size, function, *arguments, seconds=300):
     """What ``function(*arguments)`` gives on each rank; an exception on any is one here, and ends the others."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)

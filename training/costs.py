@@ -74,8 +74,8 @@ def gpu(
     )
 
 
-TOKEN = 4e-6
-"""Seconds a token of text, read, packed and tokenised by one process (two CPU cores, storyworld, 2026-11)."""
+TOKEN = 2e-6
+"""Seconds a token of text, told by storyworld and tokenised by one process (measured on a busy machine, 2026-11)."""
 
 CPU = Device(
     kind="cpu",

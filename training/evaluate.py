@@ -22,6 +22,7 @@ from training.language_models.language_model import LanguageModel, Tokens
 from training.language_models.opening import open_model
 from training.patched_loss import NOTHING_PREDICTED, averaged, losses_of, reconstructed
 from training.spec import TrainSpec
+from training.spliced import evaluate_at, places_of
 from training.windows import held_out_windows
 
 QUALITY = "quality.json"
@@ -166,7 +167,11 @@ def evaluate_checkpoints(
         batches = held_out_windows(read, model)
         shown = tqdm(total=read.held_out_tokens, desc=folder.name, unit="tok", unit_scale=True, disable=not progress)
         with shown:
-            found = evaluate(model, sae.to(model.device), site.hook_name, _counted(batches, shown), held_out.seed)
+            sae, places = sae.to(model.device), places_of(sae, site.hook_name, metadata)
+            if places.is_one:
+                found = evaluate(model, sae, site.hook_name, _counted(batches, shown), held_out.seed)
+            else:
+                found = evaluate_at(model, sae, places, _counted(batches, shown))
         judged_on = {"corpus": str(corpus), "model": name, "hook_name": site.hook_name}
         yield folder, found | judged_on | {"held_out": bool(spec) and str(corpus) == spec.get("corpus")}
 

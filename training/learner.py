@@ -1,13 +1,13 @@
 """One SAE as it is trained: its weights, what updates them, the scale of what it is given, and its files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
+from tqdm import tqdm
 
 from saes.autoencoder import SparseAutoencoder, freeze_threshold
 from saes.kernels.axes import ALONE, Axes
@@ -16,27 +16,35 @@ from saes.kernels.slices import LatentSlice, latents_of, whole_sae
 from saes.kernels.step import StepMetrics
 from saes.scaling import fold_scale, measure_scale
 from saes.site import Site
+from training.activations.shuffle import Rows
+from training.finetune import finetune
 from training.guard import Guard
 from training.journal import Journal
+from training.language_models.language_model import LanguageModel, Tokens
 from training.optimiser import learning_rate
 from training.spec import TrainSpec
 
 
 class Learner:
-    """The SAE of one spec, at one site. ``learn`` changes its weights; what it learns from is given to it.
+    """The SAE of one spec. ``learn`` changes its weights; what it learns from is given to it, by hook name.
 
     On one of many ranks ``sae`` holds this rank's latents until ``gather``, and all ranks must make the same calls.
     """
 
-    def __init__(self, spec: TrainSpec, site: Site, d_in: int, device: torch.device, axes: Axes = ALONE):
+    def __init__(
+        self, spec: TrainSpec, site: Site, width: Callable[[str], int], device: torch.device, axes: Axes = ALONE
+    ):
         self.spec = spec
         self.site = site
-        self.config = spec.sae_config(d_in)
+        self.places = spec.places
+        self.widths = {name: width(name) for name in self.places.every}
+        self.config = spec.sae_config(width)
         self.sae = latents_of(SparseAutoencoder(self.config, seed=spec.seed), axes).to(device)
         self.step_once = choose_step(self.sae, spec.step_settings(), spec.kernels)
         self.guard = Guard(spec.spike_factor)
         self.device = device
-        self.scale = 1.0
+        self.scales = dict.fromkeys(self.places.every, 1.0)
+        self.finetuned = False
         self.lr = 0.0
         self.metrics: StepMetrics | None = None
         self.journal: Journal | None = None
@@ -46,15 +54,32 @@ class Learner:
     def folder(self) -> Path:
         return self.spec.folder
 
-    def start(self, first_rows: Sequence[Float[Tensor, "_ d_in"]]) -> None:
-        """Measure the scale of the activations, and begin at their mean."""
-        self.scale = measure_scale(first_rows)
-        self.sae.start_at_mean(torch.cat(list(first_rows)).to(self.device) * self.scale)
+    @property
+    def scale(self) -> float:
+        """Of what is read (first)."""
+        return self.scales[self.places.read[0]]
 
-    def learn(self, rows: Float[Tensor, "row d_in"], step: int) -> None:
+    def start(self, first_rows: Sequence[Rows]) -> None:
+        """Measure the scale of the activations of each place, and begin at their mean."""
+        first = {name: [rows[name].float() for rows in first_rows] for name in self.places.every}
+        self.scales = {name: measure_scale(parts) for name, parts in first.items()}
+        self.sae.start_at_mean(*self._scaled({name: torch.cat(parts).to(self.device) for name, parts in first.items()}))
+
+    def learn(self, rows: Rows, step: int) -> None:
         """The step after ``step`` others."""
         self.lr = learning_rate(step, self.spec.steps, self.spec.peak_lr, self.spec.warmup, self.spec.decay)
-        self.metrics = self.step_once(rows * self.scale, self.lr)
+        x, target = self._scaled(rows)
+        self.metrics = self.step_once(x, self.lr) if target is None else self.step_once(x, self.lr, target)
+
+    def _scaled(self, rows: Rows) -> tuple[Tensor, Tensor | None]:
+        return self.places.split({name: rows[name] * self.scales[name] for name in self.places.every})
+
+    def folded(self) -> SparseAutoencoder:
+        """The SAE for activations as they are."""
+        if self.places.is_one:
+            return fold_scale(self.sae, self.scale)
+        columns = {name: torch.full((width,), self.scales[name]) for name, width in self.widths.items()}
+        return fold_scale(self.sae, *self.places.split(columns))
 
     def gather(self) -> None:
         """When all is learned: the first rank gets the whole SAE, settled; the others are done with theirs."""
@@ -64,9 +89,30 @@ class Learner:
             self.sae = whole.to(self.device)
 
     def finished(self) -> SparseAutoencoder:
-        """The SAE for activations as they are, each row's code independent of the others."""
-        sae = fold_scale(self.sae, self.scale)
-        return freeze_threshold(sae) if self.spec.sparsity == "batch_topk" else sae
+        """The same, each row's code independent of the others."""
+        return freeze_threshold(self.folded()) if self.spec.sparsity == "batch_topk" else self.folded()
+
+    def finetune(self, model: LanguageModel, token_batches: Iterable[Tokens], progress: bool = True) -> None:
+        """The end of the run on KL, written to the journal as further steps; the learning rate rises, then falls."""
+        spec = self.spec
+
+        def lr(share: float) -> float:
+            self.lr = learning_rate(round(1000 * share), 1000, spec.peak_lr, spec.warmup, decay=1.0)
+            return self.lr
+
+        def few() -> Iterator[Tokens]:
+            for batch in token_batches:
+                yield from batch.batches(max(1, spec.batch_rows // batch.ids.shape[1]))  # about a step's rows
+
+        state, wanted = self.step_once.state_dict(), spec.kl_finetune_tokens
+        steps = finetune(self.sae, spec.step_settings(), state, model, self.places, self.scales, few(), wanted, lr)
+        with tqdm(total=wanted, desc="fine-tune on KL", unit="tok", unit_scale=True, disable=not progress) as bar:
+            for step, (tokens, kl, self.metrics) in enumerate(steps, spec.steps + 1):
+                bar.update(min(tokens, wanted) - bar.n)
+                if step % spec.journal_every == 0 or tokens >= wanted:
+                    seen = spec.steps * spec.batch_rows + tokens
+                    self.write(step, tokens=seen, lr=self.lr, kl=kl, **self.check(step))
+        self.finetuned = True
 
     # ---- its journal
 
@@ -99,11 +145,11 @@ class Learner:
     def state_dict(self) -> dict[str, Any]:
         """The whole SAE's, however many ranks hold it; on the first of them, and of no use on the others."""
         whole, step = whole_sae(self.sae), self.step_once.state_dict()
-        return {"sae": {} if whole is None else whole.state_dict(), "training_step": step, "scale": self.scale,
-                "wandb_id": self.wandb_id, "guard": self.guard.state_dict()}  # fmt: skip
+        return {"sae": {} if whole is None else whole.state_dict(), "training_step": step, "scales": self.scales,
+                "finetuned": self.finetuned, "wandb_id": self.wandb_id, "guard": self.guard.state_dict()}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.scale, self.wandb_id = state["scale"], state["wandb_id"]
+        self.scales, self.finetuned, self.wandb_id = state["scales"], state["finetuned"], state["wandb_id"]
         weights, step = state["sae"], state["training_step"]
         if isinstance(self.sae, LatentSlice):
             weights, step = settled(self.config, self.spec.step_settings(), weights, step)

@@ -11,7 +11,6 @@ from typing import Any
 from tqdm import tqdm
 
 from saes.checkpoint import CONFIG, save_sae
-from saes.scaling import fold_scale
 from training.activations.batch import on_device
 from training.activations.shards import DTYPES
 from training.activations.shuffle import ShuffleState, shuffled_rows
@@ -19,7 +18,8 @@ from training.activations.source import Source, open_source
 from training.evaluate import QUALITY, evaluate
 from training.journal import Journal, NoJournal
 from training.learner import Learner
-from training.ranks import join_ranks, launched, restarted
+from training.plan import refuse_what_cannot_fit
+from training.ranks import join_ranks, launched, processes_here, restarted
 from training.run_state import (
     asked_to_stop,
     load_run_state,
@@ -29,7 +29,8 @@ from training.run_state import (
     save_run_state,
 )
 from training.spec import TrainSpec
-from training.windows import held_out_windows
+from training.spliced import evaluate_at
+from training.windows import held_out_windows, training_windows
 
 log = logging.getLogger(__name__)
 
@@ -74,16 +75,19 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
     if state == "finished":
         return folder
 
+    if ranks.size > 1 and spec.kl_finetune_tokens:
+        raise ValueError("kl_finetune_tokens is for one process so far; several can train the SAE without it")
+    refuse_what_cannot_fit(spec.with_fields(device=ranks.device), spec.latent_ranks, ranks.size, processes_here())
     source = open_source(spec.with_fields(device=ranks.device), ranks)
     learners = [
-        Learner(member, source.site(member.hook_name), source.width(member.hook_name), source.device, ranks.axes)
+        Learner(member, source.site("+".join(member.places.read)), source.width, source.device, ranks.axes)
         for member in spec.members()
     ]
     if state is None:
         step, seconds_before = 0, 0.0
         first = list(islice(source.batches(), spec.scale_batches))
         for learner in learners:
-            learner.start([rows[learner.site.hook_name].float() for rows in first])
+            learner.start(first)
         del first  # not to be held through the whole run
         shuffle = ShuffleState()
         for begun in (spec, *spec.members()) if ranks.first else ():
@@ -124,7 +128,7 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
             while step < spec.steps:
                 rows = {name: on_device(ranks.axes.own(part), source.device) for name, part in next(batches).items()}
                 for learner in learners:
-                    learner.learn(rows[learner.site.hook_name], step)
+                    learner.learn(rows, step)
                 step += 1
                 bar.update(spec.batch_rows)
                 if step % spec.journal_every == 0 or step == spec.steps:
@@ -147,7 +151,13 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
         unread.close()  # whatever runs ahead must leave the language model alone from here on
         for learner in learners:
             learner.step_once.settle()
-        save()  # the quality may still be interrupted
+        save()  # what follows may still be interrupted
+        for learner in learners:
+            if spec.kl_finetune_tokens and not learner.finetuned:
+                model = source.language_model()
+                taken = 0 if spec.activations else shuffle.batches_taken  # of text; shards say nothing of it
+                learner.finetune(model, islice(training_windows(spec, model), taken, None), progress)
+                save()  # whoever interrupts the fine-tuning of the next begins that one anew
         for learner in learners:
             learner.gather()
         if ranks.first:
@@ -156,10 +166,11 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
             for learner in learners:
                 quality = judge(learner)
                 seconds = seconds_before + time.monotonic() - began
-                quality |= {"tokens_trained": spec.steps * spec.batch_rows, "seconds": round(seconds, 1)}
+                trained = spec.steps * spec.batch_rows + spec.kl_finetune_tokens
+                quality |= {"tokens_trained": trained, "seconds": round(seconds, 1)}
                 _write_json(learner.folder / QUALITY, quality)
                 learner.write(step, quality=quality)
-                save_sae(fold_scale(learner.sae, learner.scale), learner.folder, learner.site,
+                save_sae(learner.folded(), learner.folder, learner.site,
                          _metadata(learner, source, quality))  # fmt: skip
                 table.append(_row(spec, learner, quality))
             if spec.is_sweep:
@@ -188,7 +199,13 @@ def _judge(spec: TrainSpec, source: Source) -> Callable[[Learner], dict[str, Any
         reason = f"no language model or no text to measure it on: {error}"
         log.warning("the quality is not measured: %s", reason)
         return lambda learner: {NOT_MEASURED: reason}
-    return lambda learner: evaluate(model, learner.finished(), learner.site.hook_name, windows)
+
+    def judge(learner: Learner) -> dict[str, Any]:
+        if learner.places.is_one:
+            return evaluate(model, learner.finished(), learner.site.hook_name, windows)
+        return evaluate_at(model, learner.finished(), learner.places, windows)
+
+    return judge
 
 
 # ---- what it leaves
@@ -232,7 +249,9 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 
 def _metadata(learner: Learner, source: Source, quality: dict[str, Any]) -> dict[str, Any]:
     """What joins the checkpoint's metadata, under SAELens' names where it has some."""
+    target, scales = learner.spec.target_hook_name, list(learner.scales.values())
     return {
+        **({} if target is None else {"hook_name_out": target}),
         "dataset_path": learner.spec.corpus,
         "context_size": source.context,
         "prepend_bos": source.prepend_bos,
@@ -240,7 +259,7 @@ def _metadata(learner: Learner, source: Source, quality: dict[str, Any]) -> dict
         **{name: quality[name] for name in ("l0", "explained_variance") if name in quality},
         "training_tokens": quality["tokens_trained"],
         "seed": learner.spec.seed,
-        "activation_scale": learner.scale,
+        "activation_scale": scales[0] if len(scales) == 1 else scales,
     }
 
 

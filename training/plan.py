@@ -1,8 +1,9 @@
 """What a training run will cost before anything is started: memory, communication, disk, time. Arithmetic alone.
 
 The model of the costs is small on purpose: a step is a dense product, a look through what it gave, some gathering and an
-update of every parameter, one after the other (nothing overlaps); constants are in training/costs.py. For the CPU it is
-checked by benchmarks/plan.py; for GPUs it is computed from data sheets.
+update of every parameter, one after the other; of all this only the reading of text overlaps with the rest, beside a
+GPU. Constants are in training/costs.py. For the CPU it is checked by benchmarks/plan.py; for GPUs it is computed from
+data sheets.
 """
 
 import os
@@ -10,9 +11,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from training.costs import CPU, Device, shared_out
+import torch
+
+from training.costs import CPU, DEVICES, Device, shared_out
 from training.evaluate import LOGITS_AT_ONCE
-from training.language_models.outline import Outline
+from training.language_models.opening import choose_device
+from training.language_models.outline import Outline, outline
 from training.spec import TrainSpec
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -80,7 +84,10 @@ class Plan:
 
     @property
     def step_seconds(self) -> float:
-        return sum(self.seconds.values())
+        """Of a step as it is. Beside a GPU, text is tokenised while the step before runs; a CPU does one after the other."""
+        text = self.seconds["text and tokens"]
+        others = sum(self.seconds.values()) - text
+        return others + text if self.device.kind == "cpu" else max(others, text)
 
     @property
     def tokens_per_second(self) -> float:
@@ -248,6 +255,26 @@ def what_fits(made: Plan, outline: Outline) -> str:
         if least < getattr(spec, name) and fits(spec.with_fields(**{name: least}), world):
             found.append(f"{name} {least}")
     return f"too little: {said}; {' or '.join(found) + ' would fit' if found else 'no single change would fit'}"
+
+
+def refuse_what_cannot_fit(spec: TrainSpec, latent_ranks: int = 1, processes: int = 1, here: int = 1) -> None:
+    """A ValueError, in one line, where this machine's memory cannot hold the run; reads the model's config alone.
+
+    ``here`` of the ``processes`` run on this machine. A model whose config is not here yet is let pass.
+    """
+    try:
+        found = outline(spec.model, spec.hook_names, spec.revision)
+    except ValueError:
+        return  # whoever opens it knows better what is wrong
+    device = torch.device(choose_device(spec.device))
+    machine = CPU
+    if device.type == "cuda":
+        machine = replace(
+            DEVICES["h100"], kind="gpu", memory=float(torch.cuda.get_device_properties(device).total_memory)
+        )
+    made = plan(spec, found, machine, World(processes // here, here, latent_ranks))
+    if not made.fits:
+        raise ValueError(what_fits(made, found))
 
 
 def _of(n: int, world: World) -> World:

@@ -97,6 +97,11 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_initialized() else int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def processes_here() -> int:
+    """How many of them run on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def restarted() -> bool:
     """Whether torchrun has started this process again, after one failed: the run is then one to go on with."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
@@ -126,7 +131,7 @@ def own_device(device: str, size: int) -> str:
     device = choose_device(device)
     if size == 1 or torch.device(device).type != "cuda":
         return device
-    here, local_rank = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
+    here, local_rank = processes_here(), int(os.environ.get("LOCAL_RANK", "0"))
     if torch.device(device).index is not None and here > 1:
         raise ValueError(f"device {device} is one GPU for {here} processes; with cuda each takes its own")
     if here > torch.cuda.device_count():
@@ -145,13 +150,14 @@ def one_voice() -> Iterator[bool]:
     if world_size() == 1:
         yield True
         return
+    first = os.environ.get("RANK", "0") == "0"
     try:
-        yield os.environ.get("RANK", "0") == "0"
+        yield first
     except (Exception, KeyboardInterrupt) as error:
-        if _first_to_speak():
+        stopped = isinstance(error, KeyboardInterrupt)  # all together, so nobody has to be asked
+        if first if stopped else _first_to_speak():
             raise
-        stopped = getattr(error, "exit_code", 130)  # as the command line's
-        raise SystemExit(stopped if isinstance(error, KeyboardInterrupt) else 1) from None
+        raise SystemExit(getattr(error, "exit_code", 130) if stopped else 1) from None
     if dist.is_initialized():
         dist.destroy_process_group()
 

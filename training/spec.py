@@ -4,7 +4,7 @@ import dataclasses
 import json
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import product
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from saes.autoencoder import SAEConfig
 from saes.kernels.step import StepSettings
+from saes.nearest import did_you_mean
+from training.activations.places import Places
 from training.language_models.opening import Through
 
 Wandb = Literal["off", "online", "offline"]
@@ -20,7 +22,8 @@ ReadAhead = Literal["auto", "off", "text", "activations"]
 
 GRID_FIELDS = (
     "sparsity", "d_sae", "k", "seed", "lr", "warmup", "decay", "kernels", "l1_coefficient", "l0_coefficient", "bandwidth",
-    "auxk_coefficient", "dead_after_rows", "clip_norm",
+    "auxk_coefficient", "dead_after_rows", "clip_norm", "prefixes", "penalty", "tanh_scale", "target_l0", "p_end",
+    "resample_every", "skip",
 )  # fmt: skip
 """What may differ between the SAEs of a sweep: all else decides which rows come when, and that they share."""
 
@@ -33,6 +36,12 @@ class TrainSpec:
     """Hub name or folder of the language model, or the name of one under checkpoints."""
     hook_name: str = "blocks.2.hook_resid_post"
     """Where its activations are read."""
+    target_hook_name: str | None = None
+    """For a transcoder: the place that it writes, from what it reads at hook_name."""
+    skip: bool = False
+    """Whether a transcoder also passes its input on by a dense matrix."""
+    crosscoder_sites: tuple[str, ...] = ()
+    """For a crosscoder: the places whose activations it reads and writes together; hook_name then plays no part."""
     corpus: str = "storyworld:1"
     """What it reads: a folder, a file, storyworld:SEED or a data set's name. The bundled model has read storyworld:0."""
     out: str = ""
@@ -50,8 +59,12 @@ class TrainSpec:
     """Number of latents."""
     k: int = 32
     """Latents that fire a token: at most (topk) or on average (batch_topk)."""
+    prefixes: tuple[int, ...] = ()
+    """Matryoshka (topk, batch_topk): ascending widths at which the first latents alone have to reconstruct as well."""
     tokens: int = 2_000_000
     """How many activations to train on, one a token; repeated ones count again."""
+    kl_finetune_tokens: int = 0
+    """Activations to learn from after that, with the SAE inside the model, on what it does to the model's answers."""
     repeats: int = 1
     """How often each activation is learned from, at different times: reading it costs a forward pass."""
     lasting_share: float = 0.0
@@ -83,14 +96,25 @@ class TrainSpec:
     """Of torchrun's processes, how many share one copy of the dictionary: each owns a part of the latents. The others
     share out the rows."""
 
+    penalty: str | None = None
+    """What keeps the code sparse: l1, tanh or p_anneal (relu, gated), l0, tanh or target_l0 (jump_relu); None is the
+    first of them."""
     l1_coefficient: float = 5.0
     """Weight of the penalty on values (relu) or on open gates (gated)."""
     l0_coefficient: float = 1.0
-    """Weight of jump_relu's penalty on the number of firing latents."""
+    """Weight of jump_relu's penalty."""
+    tanh_scale: float = 4.0
+    """Of the tanh penalty: values well above 1 / tanh_scale cost the same."""
+    target_l0: float | None = None
+    """Of the target_l0 penalty: how many latents are to fire a token."""
+    p_end: float = 0.2
+    """Of the p_anneal penalty: its power at the end of the run; at the start it is 1."""
     bandwidth: float = 0.05
     """Width around a jump_relu's threshold in which the threshold learns."""
     auxk_coefficient: float = 1 / 32
     """Weight of the rescue of dead latents (topk, batch_topk); 0 switches it off."""
+    resample_every: int | None = None
+    """Steps between two times at which dead latents start anew at badly explained activations; None never does."""
     dead_after_rows: int = 1_000_000
     """A latent that fired in none of this many activations counts as dead."""
     clip_norm: float | None = None
@@ -148,6 +172,12 @@ class TrainSpec:
         for name in at_least_one:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.kl_finetune_tokens < 0:
+            raise ValueError(f"kl_finetune_tokens must be at least 0, got {self.kl_finetune_tokens}")
+        if self.target_hook_name in self.places.read:
+            raise ValueError(
+                f"target_hook_name is hook_name, {self.hook_name}: to write what is read is an SAE; leave it out"
+            )
         if self.tokens < self.batch_rows:
             raise ValueError(f"tokens ({self.tokens}) must be at least one batch ({self.batch_rows} batch_rows)")
         if self.buffer_rows < 2 * self.batch_rows:
@@ -164,16 +194,36 @@ class TrainSpec:
             raise ValueError(f"spike_factor must be above 1, or 0 to let every spike pass, got {self.spike_factor}")
         if self.lr is not None and not self.lr > 0:
             raise ValueError(f"lr must be above 0, got {self.lr}")
-        self.sae_config(d_in=1)
+        if self.sites and (self.target_hook_name or self.crosscoder_sites):
+            raise ValueError("sites goes with SAEs of one place each, not with target_hook_name or crosscoder_sites")
+        self.sae_config(width=lambda hook_name: 1)
         self.step_settings()
+        if not self.is_sweep:
+            self._refuse_what_does_not_fit()
         for name, values in self.grid.items():
             if name not in GRID_FIELDS:
-                raise ValueError(f"grid cannot vary {name!r}; it can vary {', '.join(GRID_FIELDS)}")
+                meant = did_you_mean(name, GRID_FIELDS)
+                raise ValueError(f"grid cannot vary {name!r}; it can vary {', '.join(GRID_FIELDS)}{meant}")
             if not values or len(set(values)) < len(values):
                 raise ValueError(f"grid needs values for {name}, each once, got {list(values)}")
         if len(set(self.sites)) < len(self.sites):
             raise ValueError(f"sites names a place twice: {', '.join(self.sites)}")
         self.members()  # each has to be possible
+
+    def _refuse_what_does_not_fit(self) -> None:
+        """A field that would have no effect, as it is set, is a mistake of whoever set it."""
+        penalty = self.step_settings().penalty_of(self.sparsity)
+        fits = {
+            "tanh_scale": (penalty == "tanh", "penalty tanh"),
+            "target_l0": (penalty == "target_l0", "sparsity jump_relu and penalty target_l0"),
+            "p_end": (penalty == "p_anneal", "penalty p_anneal"),
+            "skip": (self.target_hook_name is not None, "target_hook_name"),
+            "hook_name": (not self.crosscoder_sites, "SAEs of one site, not with crosscoder_sites"),
+        }
+        for one in fields(self):
+            does, home = fits.get(one.name, (True, ""))
+            if not does and getattr(self, one.name) != one.default:
+                raise ValueError(f"{one.name} goes with {home}, and has no effect on this {self.sparsity} SAE")
 
     @property
     def is_sweep(self) -> bool:
@@ -199,7 +249,13 @@ class TrainSpec:
     @property
     def hook_names(self) -> tuple[str, ...]:
         """Every place that has to be read, in order, none twice."""
-        return tuple(dict.fromkeys((*(self.sites or (self.hook_name,)), *self.aligned_with)))
+        return tuple(dict.fromkeys((*(self.sites or self.places.every), *self.aligned_with)))
+
+    @property
+    def places(self) -> Places:
+        """What the SAE reads, and what it writes (of a sweep over sites, each member has its own)."""
+        read = self.crosscoder_sites or (self.hook_name,)
+        return Places(read, read if self.target_hook_name is None else (self.target_hook_name,))
 
     @property
     def order_seed(self) -> int:
@@ -223,14 +279,27 @@ class TrainSpec:
         model = self.model.rstrip("/").split("/")[-1]
         if self.is_sweep:
             return Path("checkpoints") / f"{model}-sweep-seed{self.seed}"
-        return Path("checkpoints") / f"{model}-{self.hook_name}-{self.sparsity}-{self.d_sae}{k}-seed{self.seed}"
+        return Path("checkpoints") / f"{model}-{self.places}-{self.sparsity}-{self.d_sae}{k}-seed{self.seed}"
 
-    def sae_config(self, d_in: int) -> SAEConfig:
-        return SAEConfig(d_in, self.d_sae, self.sparsity, self.k)
+    def sae_config(self, width: Callable[[str], int]) -> SAEConfig:
+        """The SAE's shape, given how wide the activations are at each place."""
+        transcoder = self.target_hook_name is not None
+        return SAEConfig(
+            d_in=sum(width(name) for name in self.places.read),
+            d_sae=self.d_sae,
+            sparsity=self.sparsity,
+            k=self.k,
+            apply_b_dec_to_input=not transcoder,
+            prefixes=self.prefixes,
+            d_out=width(self.places.written[0]) if transcoder else None,
+            skip=self.skip and transcoder,
+            sites=tuple((name, width(name)) for name in self.crosscoder_sites),
+        )
 
     def step_settings(self) -> StepSettings:
-        names = ("l1_coefficient", "l0_coefficient", "bandwidth", "auxk_coefficient", "dead_after_rows", "clip_norm")
-        return StepSettings(**{name: getattr(self, name) for name in names})
+        own = {one.name for one in fields(self)}
+        shared = [one.name for one in fields(StepSettings) if one.name in own]
+        return StepSettings(total_steps=self.steps, **{name: getattr(self, name) for name in shared})
 
     # ---- from and to what people write
 
@@ -259,7 +328,8 @@ class TrainSpec:
         known = {field.name for field in fields(self)}
         for name in changes:
             if name not in known:
-                raise ValueError(f"a spec has no field {name!r}; it has {', '.join(sorted(known))}")
+                meant = did_you_mean(name, known)
+                raise ValueError(f"a spec has no field {name!r}{meant or '; it has ' + ', '.join(sorted(known))}")
         return dataclasses.replace(self, **{name: _fitting(name, value) for name, value in changes.items()})
 
     def with_settings(self, settings: Iterable[str]) -> "TrainSpec":
@@ -288,9 +358,12 @@ def _fitting(name: str, value: Any) -> Any:
     if value is None and type(None) in allowed:
         return None
     if typing.get_origin(kind) is tuple:
-        if not isinstance(value, list | tuple | str) or not all(isinstance(one, str) for one in value):
-            raise ValueError(f"{name} must be a list of names, got {value!r}")
-        return (value,) if isinstance(value, str) else tuple(value)
+        inner = typing.get_args(kind)[0]
+        values = tuple(value) if isinstance(value, list | tuple) else (value,)
+        if not all(isinstance(one, inner) and not isinstance(one, bool) for one in values):
+            what = "names" if inner is str else "whole numbers"
+            raise ValueError(f"{name} must be a list of {what}, got {value!r}")
+        return values
     if typing.get_origin(kind) is dict:
         if not isinstance(value, dict) or not all(isinstance(values, list | tuple) for values in value.values()):
             raise ValueError(
@@ -302,6 +375,10 @@ def _fitting(name: str, value: Any) -> Any:
             for field, values in value.items()
         }
     try:
+        if bool in allowed:
+            if not isinstance(value, bool):
+                raise ValueError
+            return value
         if int in allowed and not isinstance(value, bool):
             if float(value) != int(float(value)):
                 raise ValueError

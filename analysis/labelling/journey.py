@@ -22,6 +22,7 @@ from analysis.labelling.excerpts import top_excerpts
 from analysis.labelling.scores import auroc
 from analysis.labelling.split import TextTable, text_table
 from analysis.observe import Observation, observe
+from analysis.opening import at_one_site
 from analysis.records import FeatureCard, Label, StudyInfo
 from analysis.study import SCHEMA, Study, write_whole
 from saes.autoencoder import SparseAutoencoder
@@ -51,7 +52,8 @@ def label(
     `model` defaults to the one that the SAE was trained on. Raises ValueError or FileNotFoundError, in one line, for
     input that cannot be used.
     """
-    dictionary, site, _ = open_dictionary(str(checkpoint), sae_lens_release)
+    sae, site, _ = open_dictionary(str(checkpoint), sae_lens_release)
+    dictionary = at_one_site(sae)
     concept_set = concepts if isinstance(concepts, ConceptSet) else load_concepts(concepts, open_sealed)
     if len(concept_set.concepts) < 2:
         raise ValueError(f"{concept_set.name} holds one concept: a label is compared with other concepts, so give two")

@@ -38,20 +38,20 @@ def choose_step(sae: SparseAutoencoder, settings: StepSettings | None = None, ke
         raise ValueError(f"unknown kernels {kernels!r}; one of {', '.join(KERNELS)}")
     settings = settings or StepSettings()
     device, sparsity = sae.W_dec.device.type, sae.config.sparsity
-    suits = {
-        name: device == ("cuda" if name == "gpu" else "cpu") and sparsity in known and sae.W_dec.dtype == torch.float32
-        for name, known in SUITS.items()
-    }
+    suits = {name: suits_sparse(name, sae, settings) for name in SUITS}
     if kernels in suits and not suits[kernels]:
+        kind = "" if sparsity in SUITS[kernels] else sparsity + " "
         raise ValueError(
             f"the {kernels} kernel trains {', '.join(SUITS[kernels])} in float32 on "
-            f"{'a CUDA device' if kernels == 'gpu' else 'the CPU'}, not {sparsity} in "
-            f"{sae.W_dec.dtype} on {device}; kernels='auto' chooses one that does"
+            f"{'a CUDA device' if kernels == 'gpu' else 'the CPU'}{'' if kernels == 'native' else ', without prefixes or target'}, "
+            f"not this {kind}SAE in {sae.W_dec.dtype} on {device}; kernels='auto' chooses one that does"
         )
     candidates = torch.bfloat16 if multiplies_bfloat16() else torch.float32
     if isinstance(sae, LatentSlice):
         if kernels in ("native", "gpu"):
             raise ValueError(f"the {kernels} kernel trains in one process; among several, leave kernels out")
+        if settings.resample_every is not None:
+            raise ValueError("resample_every is for one process; among several auxk_coefficient brings latents back")
         sparse = suits["cpu"] and kernels != "reference"
         log.info("training step: parallel, %s (%s on %s)", "sparse" if sparse else "dense", sparsity, device)
         return ParallelStep(sae, settings, candidates if sparse else None)
@@ -98,6 +98,18 @@ def settled(
     step.load_state_dict(state)
     step.settle()
     return sae.state_dict(), step.update.state_dict()
+
+
+def suits_sparse(kernels: str, sae: SparseAutoencoder, settings: StepSettings) -> bool:
+    """Whether these kernels compute what the reference would: all that they do not know is listed here."""
+    config, penalty = sae.config, settings.penalty_of(sae.config.sparsity)
+    if config.sparsity not in SUITS[kernels] or sae.W_dec.dtype != torch.float32:
+        return False
+    if sae.W_dec.device.type != ("cuda" if kernels == "gpu" else "cpu"):
+        return False
+    if settings.resample_every is not None or penalty == "p_anneal" or (config.sites and penalty in ("l1", "tanh")):
+        return False
+    return kernels == "native" or not (sae.prefixes or config.d_out is not None)
 
 
 def lacking_for_gpu(device: torch.device) -> str | None:

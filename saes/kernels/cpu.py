@@ -46,7 +46,8 @@ class SparseStep:
         self.update = Update(sae, settings, fused=True)
 
     @torch.no_grad()
-    def __call__(self, x: Float[Tensor, "row d_in"], lr: float) -> StepMetrics:
+    def __call__(self, x: Float[Tensor, "row d_in"], lr: float, target: Tensor | None = None) -> StepMetrics:
+        assert target is None, "transcoders are trained by the reference"
         sae, rows = self.sae, len(x)
         x = x.float()
         x_in = sae.centred(x)

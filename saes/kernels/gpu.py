@@ -45,7 +45,8 @@ class GpuStep:
         self._take_moments()
 
     @torch.no_grad()
-    def __call__(self, x: Float[Tensor, "row d_in"], lr: float) -> StepMetrics:
+    def __call__(self, x: Float[Tensor, "row d_in"], lr: float, target: Tensor | None = None) -> StepMetrics:
+        assert target is None, "transcoders are trained by the reference"
         with torch.cuda.device_of(self.sae.W_dec):  # Triton launches on the current device
             return self._step(x.float().contiguous(), lr)
 

@@ -12,6 +12,7 @@ rest.
 
 import ctypes
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +74,10 @@ class RowCode:
 
 
 class NativeStep:
-    """A TrainingStep by the compiled kernels, for SAEs in float32 on the CPU."""
+    """A TrainingStep by the compiled kernels, for SAEs in float32 on the CPU.
+
+    Not for the p_anneal penalty, resampling, or penalties on a crosscoder's lengths.
+    """
 
     def __init__(
         self,
@@ -90,6 +94,8 @@ class NativeStep:
         self.update = Update(sae, settings, fused=True)
         self.dense = ReferenceStep(sae, settings, self.update)
         self.rest = Rest(sae.d_sae)
+        self.prefixes = sae.config.prefixes or (sae.d_sae,)
+        self.penalty = settings.penalty_of(sae.config.sparsity)
         self.level = 0.0  # a guess at what the candidates of topk and batch_topk exceed; a wrong one costs time only
         self.capacity = 512
         self._start_moments()
@@ -98,61 +104,69 @@ class NativeStep:
     # ---- the step
 
     @torch.no_grad()
-    def __call__(self, x: Float[Tensor, "row d_in"], lr: float) -> StepMetrics:
+    def __call__(self, x: Float[Tensor, "row d_in"], lr: float, target: Tensor | None = None) -> StepMetrics:
         sae, rows = self.sae, len(x)
         x = x.float().contiguous()
         x_in = sae.centred(x).contiguous()
         candidates = self._candidates(x_in)
         if candidates is None:
-            return self._dense_step(x, lr)
+            return self._dense_step(x, lr, target)
         code, pre = self._firings(candidates)
         fired_latents = code.latent[code.value > 0].long()
         fired = torch.zeros(sae.d_sae, dtype=torch.bool).index_fill_(0, fired_latents, True)
+        y = x if target is None else target.float().contiguous()
+        if y.shape[1] != sae.d_out:
+            raise ValueError(f"this SAE writes {sae.d_out} numbers a row: a transcoder needs the target to learn from")
+        base = sae.without_latents(x).expand_as(y) if sae.config.skip else sae.b_dec.detach()
 
-        grad, squared, slope = self._decode(code, x, sae.b_dec, 0, 2 / rows)
-        squared_error = squared.sum()
-        terms = {"reconstruction": squared_error / rows}
-        if sae.config.sparsity == "jump_relu":
-            threshold_gradient = self._threshold_gradient(code, pre, slope, rows)
-            terms["l0"] = self.settings.l0_coefficient * len(fired_latents) / rows * torch.ones(())
-        slope *= code.value > 0
+        scale = 2 / (rows * len(self.prefixes))
+        grad, squared, slope = self._decode(code, y, base, scale, self.prefixes)
+        squared_error = squared[-1].sum()
+        terms = {"reconstruction": squared.sum() / (rows * len(self.prefixes))}
+        b_dec_grad = grad[0].sum(0)
         small: dict[str, Tensor] = {}  # the gradients of the small parameters
-        match sae.config.sparsity:
-            case "jump_relu":
-                small["threshold"] = threshold_gradient
-            case "relu":
-                terms["l1"] = self.settings.l1_coefficient * code.value.sum() / rows
-                slope += (self.settings.l1_coefficient / rows) * (code.value > 0)
-            case "gated":
-                slope, more, small = self._gate_gradients(code, pre, slope, x)
-                terms |= more
+        if sae.config.skip:
+            small["W_skip"] = grad[0].T @ x
+        if sae.config.sparsity == "jump_relu":
+            small["threshold"], count = self._threshold_gradient(code, pre, slope, rows)
+            terms |= count
+        if sae.config.sparsity == "gated":
+            slope *= code.value > 0
+            slope, more, gates = self._gate_gradients(code, pre, slope, y, base)
+            terms |= more
+            small |= gates
+        else:
+            if self.penalty in ("l1", "tanh"):
+                pull, terms[self.penalty] = self._penalise(code.value, rows)
+                slope += pull
+            slope *= code.value > 0
         fit = self._by_latent(code, slope, grad)
 
         dead = self.update.dead()
         rescue = None
-        if self.settings.auxk_coefficient and sae.config.sparsity in ("topk", "batch_topk") and dead is not None:
+        if self.settings.auxk_coefficient and self.penalty is None and dead is not None:
             ids = dead.nonzero().squeeze(1)
             if len(ids):
-                error = grad[0, : self.settings.auxk_rows] * (rows / 2)
+                error = grad[-1, : self.settings.auxk_rows] / scale
                 terms["auxk"], rescue = self._rescue(x_in, error, ids)
 
-        self._learn(lr, x_in, fit, rescue, grad[0].sum(0), small)
+        self._learn(lr, x_in, fit, rescue, b_dec_grad, small)
         if sae.config.sparsity == "batch_topk":
             self.update.follow_threshold(code.value.min() if len(code.value) else torch.tensor(torch.inf))
         self.update.count(fired, rows)
         return StepMetrics(
             loss=torch.stack(list(terms.values())).sum(),
             terms=terms,
-            explained_variance=1 - squared_error / _variation(x_in),
+            explained_variance=1 - squared_error / _variation(x_in if target is None else y - sae.b_dec),
             l0=torch.tensor(len(fired_latents) / rows),
             dead=x.new_zeros(()) if dead is None else dead.float().mean(),
         )
 
-    def _dense_step(self, x: Float[Tensor, "row d_in"], lr: float) -> StepMetrics:
+    def _dense_step(self, x: Float[Tensor, "row d_in"], lr: float, target: Tensor | None) -> StepMetrics:
         """While a relu or jump_relu has not become sparse yet."""
         self.settle()
         with torch.enable_grad():
-            metrics = self.dense(x, lr)
+            metrics = self.dense(x, lr, target)
         self.rest = Rest.at(self.rest.steps + 1, self.sae.d_sae)
         self._round_weights()
         return metrics
@@ -330,44 +344,69 @@ class NativeStep:
     # ---- gradients
 
     def _decode(
-        self, code: RowCode, target: Float[Tensor, "row d_out"], base: Tensor, base_stride: int, scale: float
+        self, code: RowCode, target: Float[Tensor, "row d_out"], base: Tensor, scale: float, prefixes: Sequence[int]
     ) -> tuple[Float[Tensor, "prefix row d_out"], Float[Tensor, "prefix row"], Float[Tensor, " firing"]]:
-        """The scaled errors, their squares summed by row, and the gradient of each firing's value."""
+        """What the errors of each prefix and all after it add up to, scaled: the gradient of what it writes; each prefix's
+        squared errors summed by row; and the gradient of each firing's value. ``base`` is one vector, or one a row."""
         rows, d_out = target.shape
-        bounds = torch.tensor([0, self.sae.d_sae], dtype=torch.int32)
-        grad, squared, slope = torch.empty(1, rows, d_out), torch.empty(1, rows), torch.empty_like(code.value)
+        bounds = torch.tensor([0, *prefixes], dtype=torch.int32)
+        grad, squared = torch.empty(len(prefixes), rows, d_out), torch.empty(len(prefixes), rows)
+        slope, base = torch.empty_like(code.value), base.contiguous()
         self.library.decode_rows(
-            rows, d_out, 1, address(bounds), address(target), address(base), base_stride, address(self.sae.W_dec),
-            address(code.start), address(code.latent), address(code.value), scale, address(grad), address(squared),
-            address(slope),
+            rows, d_out, len(prefixes), address(bounds), address(target), address(base), d_out if base.ndim == 2 else 0,
+            address(self.sae.W_dec), address(code.start), address(code.latent), address(code.value), scale, address(grad),
+            address(squared), address(slope),
         )  # fmt: skip
         return grad, squared, slope
 
     def _threshold_gradient(
         self, code: RowCode, pre: Float[Tensor, " firing"], slope: Float[Tensor, " firing"], rows: int
-    ) -> Float[Tensor, " d_sae"]:
-        """The straight-through estimates of arXiv:2407.14435, equations 11 and 12, as saes.sparsity has them."""
-        ids, width = code.latent.long(), self.settings.bandwidth
+    ) -> tuple[Float[Tensor, " d_sae"], dict[str, Tensor]]:
+        """The straight-through estimates of arXiv:2407.14435, equations 11 and 12, as saes.sparsity has them; and the
+        cost of the number of latents that fire, where that is what is penalised."""
+        ids, width, settings = code.latent.long(), self.settings.bandwidth, self.settings
         threshold = self.sae.threshold.detach()[ids]
         near = (pre - threshold).abs() < width / 2
-        each = -(threshold * slope + self.settings.l0_coefficient / rows) / width * near
-        return torch.zeros(self.sae.d_sae).index_add_(0, ids, each)
+        through, terms = threshold * slope, {}
+        if self.penalty == "tanh":
+            pull, _ = self._penalise(code.value, rows)
+            through = through + threshold * pull
+        elif self.penalty == "l0":
+            through = through + settings.l0_coefficient / rows
+            terms["l0"] = settings.l0_coefficient * (code.value > 0).sum() / rows
+        else:
+            assert settings.target_l0 is not None
+            row = torch.repeat_interleave(torch.arange(rows), code.start.diff())
+            missed = torch.zeros(rows).index_add_(0, row, (code.value > 0).float()) / settings.target_l0 - 1
+            through = through + (2 * settings.l0_coefficient / (rows * settings.target_l0)) * missed[row]
+            terms["l0"] = settings.l0_coefficient * missed.square().mean()
+        return torch.zeros(self.sae.d_sae).index_add_(0, ids, -through / width * near), terms
+
+    def _penalise(
+        self, value: Float[Tensor, " firing"], rows: int
+    ) -> tuple[Float[Tensor, " firing"], Float[Tensor, ""]]:
+        """The gradient of the penalty on values, and the penalty. Directions are of length one, and stay so."""
+        settings = self.settings
+        free = settings.l0_coefficient if self.sae.config.sparsity == "jump_relu" else settings.l1_coefficient
+        if self.penalty == "l1":
+            return torch.full_like(value, free / rows), free * value.sum() / rows
+        bent = torch.tanh(value * settings.tanh_scale)
+        return (free * settings.tanh_scale / rows) * (1 - bent.square()), free * bent.sum() / rows
 
     def _gate_gradients(
-        self,
-        code: RowCode,
-        gate: Float[Tensor, " firing"],
-        slope: Float[Tensor, " firing"],
-        x: Float[Tensor, "row d_in"],
-    ) -> tuple[Float[Tensor, " firing"], dict[str, Tensor], dict[str, Tensor]]:
+        self, code: RowCode, gate: Float[Tensor, " firing"], slope: Float[Tensor, " firing"],
+        target: Float[Tensor, "row d_out"], base: Tensor,
+    ) -> tuple[Float[Tensor, " firing"], dict[str, Tensor], dict[str, Tensor]]:  # fmt: skip
         """What reaches the product x @ W_enc through magnitude and gate, the gate's terms of the loss, and the gradients
         of the three biases (losses.through_gate and losses.l1 say what is computed)."""
-        sae, rows, ids = self.sae, len(x), code.latent.long()
+        sae, rows, ids = self.sae, len(target), code.latent.long()
         ratio = sae.r_mag.detach()[ids].exp()
         opened = RowCode(code.start, code.latent, gate)
-        _, squared, gate_slope = self._decode(opened, x, sae.b_dec, 0, 2 / rows)
-        gate_slope += self.settings.l1_coefficient / rows
-        terms = {"l1": self.settings.l1_coefficient * gate.sum() / rows, "gate": squared.sum() / rows}
+        _, squared, gate_slope = self._decode(opened, target, base, 2 / rows, [sae.d_sae])
+        pull, cost = self._penalise(gate, rows)
+        gate_slope += pull
+        assert self.penalty is not None
+        terms = {self.penalty: cost, "gate": squared.sum() / rows}
 
         def by_latent(each: Tensor) -> Tensor:
             return torch.zeros(sae.d_sae).index_add_(0, ids, each)
@@ -414,8 +453,7 @@ class NativeStep:
         )
         code = self._packed(found)
         weight = self.settings.auxk_coefficient * min(1.0, len(ids) / k_aux) / len(x_in)
-        nothing = torch.zeros_like(error)
-        grad, squared, slope = self._decode(code, nothing, error.contiguous(), error.shape[1], 2 * weight)
+        grad, squared, slope = self._decode(code, torch.zeros_like(error), error, 2 * weight, [self.sae.d_sae])
         return squared.sum() * weight, self._by_latent(code, slope, grad)
 
     # ---- the update
@@ -430,9 +468,9 @@ class NativeStep:
         small: dict[str, Tensor],
     ) -> None:
         sae, settings = self.sae, self.settings
-        bounds = torch.tensor([0, sae.d_sae], dtype=torch.int32)
+        bounds = torch.tensor([0, *self.prefixes], dtype=torch.int32)
         gradients = native.Gradients(
-            sae.d_sae, sae.d_in, sae.W_dec.shape[1], 1, int(sae.config.sparsity != "gated"), address(bounds), address(x_in), fit.struct(),
+            sae.d_sae, sae.d_in, sae.d_out, len(self.prefixes), int(sae.config.sparsity != "gated"), address(bounds), address(x_in), fit.struct(),
             rescue.struct() if rescue else native.Firings(),
         )  # fmt: skip
         bias_grad, input_grad = torch.empty(sae.d_sae), torch.zeros(sae.d_in)
@@ -468,7 +506,7 @@ class NativeStep:
         """Move every resting row to where dense Adam would have taken it."""
         adam = self.rest.adam(0.0, self.settings)
         self.library.catch_up(
-            self.sae.d_sae, self.sae.d_in, self.sae.W_dec.shape[1], ctypes.byref(adam),
+            self.sae.d_sae, self.sae.d_in, self.sae.d_out, ctypes.byref(adam),
             *map(ctypes.byref, self._moments()), address(self.rounded) if self.margin else None,
         )  # fmt: skip
 

@@ -21,13 +21,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from saes.kernels.cpu import CHUNK_VALUES, RaggedCode, SparseStep
-from saes.kernels.reference import loss_of
+from saes.kernels.reference import loss_of, penalised
 from saes.kernels.selection import kth_largest, row_winners
 from saes.kernels.slices import LatentSlice, own_state, whole_state
 from saes.kernels.step import StepMetrics, StepSettings, Update
+from saes.losses import lengths
 from saes.sparsity import largest
 
-PARTIAL = ("l1", "l0")
+PARTIAL = ("l1", "l0", "lp", "tanh")
 """Terms of the loss that each rank finds for its own latents; the others are the same all along the latent axis."""
 
 
@@ -73,13 +74,18 @@ class ParallelStep:
         self.sparse = None if candidates is None else SparseStep(sae, ours, candidates)
         self.update = Update(sae, ours, fused=True) if self.sparse is None else self.sparse.update
 
-    def __call__(self, x: Float[Tensor, "own d_in"], lr: float) -> StepMetrics:
+    def __call__(
+        self, x: Float[Tensor, "own d_in"], lr: float, target: Float[Tensor, "own d_out"] | None = None
+    ) -> StepMetrics:
         sae, axes = self.sae, self.axes
         rows = len(x) * axes.world.size
         x = axes.shard(x.to(sae.W_dec.dtype))
+        target = x if target is None else axes.shard(target.to(sae.W_dec.dtype))
+        if target.shape[1] != sae.d_out:
+            raise ValueError(f"this SAE writes {sae.d_out} numbers a row: a transcoder needs the target to learn from")
         dead = self.update.dead()
         rescue = self._rescue(dead, len(x))
-        found = self._by_autograd(x, rescue) if self.sparse is None else self._by_sparse_sums(x, rescue)
+        found = self._by_autograd(x, target, rescue) if self.sparse is None else self._by_sparse_sums(x, rescue)
         with torch.no_grad():
             self._sum_gradients()
             self._clip()
@@ -87,7 +93,7 @@ class ParallelStep:
                 self.update.follow_threshold(axes.world.reduce_(found.smallest, "min"))
             fired = axes.data.reduce_(found.fired.to(torch.uint8), "max").bool()
             self.update.apply(lr, fired, rows)
-            return self._metrics(x, found, dead, rows)
+            return self._metrics(target, found, dead, rows)
 
     @property
     def rows_since_fired(self) -> Tensor:
@@ -106,14 +112,20 @@ class ParallelStep:
 
     # ---- one pass over the rows
 
-    def _by_autograd(self, x: Float[Tensor, "row d_in"], rescue: Rescue | None) -> Pass:
-        sae, latent = self.sae, self.axes.latent
+    def _by_autograd(
+        self, x: Float[Tensor, "row d_in"], target: Float[Tensor, "row d_out"], rescue: Rescue | None
+    ) -> Pass:
+        sae, update, latent = self.sae, self.update, self.axes.latent
         pre = sae.pre_activations(x)
         z = self._activate(pre)
-        x_hat = latent.summed(sae.decode(z) if latent.first else z @ sae.W_dec)
-        loss = loss_of(sae, self.settings, x, pre, z, x_hat, None, latent.summed)
+        base = sae.without_latents(x)
+        base = base if latent.first else base.detach()
+        x_hat = latent.summed(z @ sae.W_dec) + base
+        loss = loss_of(
+            sae, self.settings, target, pre, z, x_hat, None, base, update.steps, update.penalty_weight, latent.summed
+        )
         terms = dict(loss.terms)
-        error = (x_hat - x).detach()
+        error = (x_hat - target).detach()
         if rescue is not None:
             of_dead = pre[: rescue.rows, rescue.ids]
             values, places = largest(of_dead, rescue.k_aux)
@@ -122,6 +134,8 @@ class ParallelStep:
             left_over = latent.summed(z_dead @ sae.W_dec[rescue.ids]) + error[: rescue.rows]
             terms["auxk"] = left_over.square().sum() * rescue.weight
         torch.stack(list(terms.values())).sum().backward()
+        if update.penalty == "p_anneal":
+            update.follow_power(penalised(sae, pre, z), lengths(sae.W_dec, sae.site_widths), self.axes.world.reduce_)
         fires = z.detach() > 0
         smallest = z.detach().masked_fill(~fires, torch.inf).min()
         return Pass({name: term.detach() for name, term in terms.items()}, error, fires.any(0), fires.sum(), smallest)
@@ -252,13 +266,17 @@ class ParallelStep:
         for gradient in gradients.values():
             gradient.mul_(factor.to(gradient.dtype))
 
+    def _is_partial(self, term: str) -> bool:
+        """Whether each rank found the term for its own latents; a target_l0 is missed by all of them together."""
+        return term in PARTIAL and self.update.penalty != "target_l0"
+
     def _metrics(self, x: Tensor, found: Pass, dead: Tensor | None, rows: int) -> StepMetrics:
         """The batch's, by one sum over all ranks."""
         axes, names = self.axes, list(found.terms)
         once = float(axes.latent.first)  # what is the same all along the latent axis counts once
         centred = (x - self.sae.b_dec).double()  # near the mean, so that no digits are lost below
         scalars = [
-            *(term / axes.data.size * (1.0 if name in PARTIAL else once) for name, term in found.terms.items()),
+            *(term / axes.data.size * (1.0 if self._is_partial(name) else once) for name, term in found.terms.items()),
             found.firings,
             x.new_zeros(()) if dead is None else dead.sum() / axes.data.size,
             found.error.double().square().sum() * once,

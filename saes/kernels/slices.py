@@ -13,7 +13,7 @@ from saes.kernels.axes import Axes
 
 LATENT_DIM = {
     "W_enc": 1, "W_dec": 0, "b_enc": 0, "threshold": 0, "b_gate": 0, "r_mag": 0, "b_mag": 0,
-    "b_dec": None, "running_threshold": None,
+    "b_dec": None, "W_skip": None, "running_threshold": None,
 }  # fmt: skip
 """Which dimension of each tensor counts latents; None: every rank holds it whole. A new architecture adds its own."""
 
@@ -35,6 +35,12 @@ class LatentSlice(SparseAutoencoder):
             self.register_parameter(name, nn.Parameter(self.cut(name, parameter.detach())))
         for name, buffer in sae.named_buffers():
             self.register_buffer(name, self.cut(name, buffer))
+
+    @property
+    def prefixes(self) -> tuple[int, ...]:
+        """How many of this rank's latents lie in each prefix of the whole; none or all of them in most."""
+        first = self.axes.latent.rank * self.d_sae
+        return tuple(min(max(width - first, 0), self.d_sae) for width in self.whole.prefixes)
 
     def is_cut(self, name: str) -> bool:
         """Whether each rank holds its own part of the tensor with this name; otherwise all hold all of it."""
@@ -118,4 +124,4 @@ def _config_of_slice(config: SAEConfig, axes: Axes) -> SAEConfig:
     # The budget of a batch_topk is shared out unevenly: where each rank holds all latents, its rows may well claim more
     # than their k each. What a rank proposes is checked, so too few cost time, never exactness.
     spare = 1.25 if config.sparsity == "batch_topk" and axes.latent.size == 1 else 1.0
-    return replace(config, d_sae=d_sae, k=min(d_sae, ceil(config.k * spare)))
+    return replace(config, d_sae=d_sae, prefixes=(), k=min(d_sae, ceil(config.k * spare)))

@@ -8,7 +8,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from saes import losses
 from saes.autoencoder import SparseAutoencoder
+from saes.nearest import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,24 @@ class StepSettings:
     """Dead latents that try to explain what a row's living ones left over; None is half of d_in."""
     auxk_rows: int = 512
     """Rows of each batch that the rescue looks at, so that its cost does not grow with the batch."""
+    resample_every: int | None = None
+    """Steps between two times at which dead latents start anew at badly explained rows; None never does."""
     dead_after_rows: int = 1_000_000
     """A latent that fired in none of this many rows counts as dead."""
+    penalty: str | None = None
+    """What keeps the code sparse where values are free: one of losses.PENALTIES for the sparsity; None is the first."""
     l1_coefficient: float = 5.0
-    """Weight of the penalty on values, of relu, or on the open gates, of gated."""
+    """Weight of the penalty on values, of relu, or on the open gates, of gated, whichever penalty it is."""
     l0_coefficient: float = 1.0
-    """Weight of jump_relu's penalty on the number of firing latents."""
+    """Weight of jump_relu's penalty, whichever it is."""
+    tanh_scale: float = 4.0
+    """Of the tanh penalty: values well above 1 / tanh_scale cost the same."""
+    target_l0: float | None = None
+    """Of the target_l0 penalty: how many latents are to fire a row."""
+    p_end: float = 0.2
+    """Of the p_anneal penalty: its power at the last step; at the first it is 1."""
+    total_steps: int | None = None
+    """Steps of the whole run, for what changes over it (p_anneal)."""
     bandwidth: float = 0.05
     """Width around a jump_relu's threshold in which the threshold learns."""
     threshold_decay: float = 0.01
@@ -41,14 +55,44 @@ class StepSettings:
     def __post_init__(self):
         if self.auxk_rows < 1 or self.dead_after_rows < 1 or (self.k_aux is not None and self.k_aux < 1):
             raise ValueError("auxk_rows, dead_after_rows and k_aux must be at least 1")
+        if self.resample_every is not None and self.resample_every < 1:
+            raise ValueError(f"resample_every must be at least 1, or left out, got {self.resample_every}")
         if self.bandwidth <= 0 or not 0 < self.threshold_decay <= 1:
             raise ValueError("bandwidth must be above 0 and threshold_decay between 0 and 1")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise ValueError(f"clip_norm must be above 0, or left out, got {self.clip_norm}")
+        if self.tanh_scale <= 0 or not 0 < self.p_end <= 1:
+            raise ValueError("tanh_scale must be above 0 and p_end between 0 and 1")
+        if self.target_l0 is not None and not self.target_l0 > 0:
+            raise ValueError(f"target_l0 must be above 0, got {self.target_l0}")
 
     def k_aux_of(self, sae: SparseAutoencoder) -> int:
         """How many dead latents help at a row of this SAE."""
         return self.k_aux or max(1, sae.d_in // 2)
+
+    def penalty_of(self, sparsity: str) -> str | None:
+        """The penalty of an SAE of that sparsity; a ValueError for one that it does not have, or that lacks something."""
+        known = losses.PENALTIES.get(sparsity, ())
+        if self.penalty is not None and self.penalty not in known:
+            have = f"has {', '.join(known)}" if known else "needs no penalty"
+            elsewhere = [name for name, penalties in losses.PENALTIES.items() if self.penalty in penalties]
+            goes = f"; {self.penalty} goes with {', '.join(elsewhere)}" if elsewhere else ""
+            raise ValueError(
+                f"sparsity {sparsity} {have}, not penalty {self.penalty!r}{goes or did_you_mean(self.penalty, known)}"
+            )
+        penalty = self.penalty or next(iter(known), None)
+        if penalty == "target_l0" and self.target_l0 is None:
+            raise ValueError(
+                "penalty target_l0 needs target_l0, the number of latents that are to fire, for example 32"
+            )
+        if penalty == "p_anneal" and self.total_steps is None:
+            raise ValueError("penalty p_anneal needs total_steps, since its power falls over the whole run")
+        return penalty
+
+    def power_at(self, step: int) -> float:
+        """p of the p_anneal penalty at a step, counted from 0: falls evenly from 1 to p_end."""
+        assert self.total_steps is not None
+        return 1 + (self.p_end - 1) * min(1.0, step / max(1, self.total_steps - 1))
 
 
 @dataclass(frozen=True)
@@ -71,8 +115,13 @@ class StepMetrics:
 class TrainingStep(Protocol):
     """One update of an SAE from one batch of rows."""
 
-    def __call__(self, x: Float[Tensor, "row d_in"], lr: float) -> StepMetrics:
-        """Learn from ``x`` at learning rate ``lr``; the SAE's weights change in place."""
+    def __call__(
+        self, x: Float[Tensor, "row d_in"], lr: float, target: Float[Tensor, "row d_out"] | None = None
+    ) -> StepMetrics:
+        """Learn from ``x`` at learning rate ``lr``; the SAE's weights change in place.
+
+        ``target`` is what a transcoder is to write for each row; None is ``x`` itself.
+        """
         ...
 
     @property
@@ -101,9 +150,12 @@ class Update:
         self.sae = sae
         self.settings = settings
         self.fused = fused
+        self.penalty = settings.penalty_of(sae.config.sparsity)
+        self.penalty_weight = torch.ones((), device=sae.W_dec.device)
         self.optimiser = torch.optim.Adam(sae.parameters(), lr=0.0, betas=settings.betas, eps=settings.eps, fused=fused)
         self.rows_since_fired = torch.zeros(sae.d_sae, dtype=torch.long, device=sae.W_dec.device)
         self.rows_seen = 0
+        self.steps = 0
 
     @torch.no_grad()
     def apply(self, lr: float, fired: Bool[Tensor, " d_sae"], rows: int) -> None:
@@ -132,6 +184,7 @@ class Update:
         """Note which latents fired in the batch of ``rows``."""
         self.rows_since_fired.add_(rows).masked_fill_(fired, 0)
         self.rows_seen += rows
+        self.steps += 1
 
     def dead(self) -> Bool[Tensor, " d_sae"] | None:
         """Which latents count as dead, or None while none can: that answer costs no look at the device."""
@@ -148,11 +201,27 @@ class Update:
         followed = torch.where(running > 0, running.lerp(smallest, self.settings.threshold_decay), smallest)
         running.copy_(torch.where(smallest.isfinite(), followed, running))  # infinite: nothing passed in this batch
 
+    @torch.no_grad()
+    def follow_power(
+        self,
+        values: Float[Tensor, "row d_sae"],
+        length: Float[Tensor, " d_sae"],
+        everywhere: losses.Sum = losses.alone,
+    ) -> None:
+        """Weigh the next step's penalty so that the fall of its power changes nothing of its size, on this batch
+        (arXiv:2408.00113, equation 6). ``everywhere`` adds up what several ranks see of it."""
+        powers = (self.settings.power_at(step) for step in (self.steps, self.steps + 1))
+        now, then = everywhere(torch.stack([losses.lp(values, length, power) for power in powers]))
+        sizes = now / then
+        self.penalty_weight *= torch.where(sizes.isfinite() & (sizes > 0), sizes, 1.0)  # none: nothing fired
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "optimiser": self.optimiser.state_dict(),
             "rows_since_fired": self.rows_since_fired.clone(),
             "rows_seen": self.rows_seen,
+            "steps": self.steps,
+            "penalty_weight": self.penalty_weight.clone(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -161,3 +230,5 @@ class Update:
             group.update(betas=self.settings.betas, eps=self.settings.eps, fused=self.fused)
         self.rows_since_fired.copy_(state["rows_since_fired"])
         self.rows_seen = state["rows_seen"]
+        self.steps = state["steps"]
+        self.penalty_weight.copy_(state["penalty_weight"])

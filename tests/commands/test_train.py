@@ -33,7 +33,9 @@ SMALL = (
 
 
 UNSET = {"out": "x", "context": 64, "sites": "blocks.0.hook_resid_post", "grid": "{k: [8, 16]}", "activations": "x",
-         "shuffle_seed": 1, "aligned_with": "blocks.0.hook_resid_post", "lasting_share": 0.3, "clip_norm": 1.0}  # fmt: skip
+         "shuffle_seed": 1, "aligned_with": "blocks.0.hook_resid_post", "lasting_share": 0.3, "clip_norm": 1.0,
+         "prefixes": 64, "penalty": "tanh", "target_l0": 20, "target_hook_name": "x",
+         "crosscoder_sites": "y", "resample_every": 5, "kl_finetune_tokens": 5}  # fmt: skip
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -56,14 +58,15 @@ def corpus(tmp_path):
 def test_every_field_of_the_spec_is_a_flag():
     words = []
     for name, kind in TrainSpec.__dataclass_fields__.items():
-        if name not in ("seed", "device", "corpus_split", "lr", "revision"):
+        if name not in ("seed", "device", "corpus_split", "lr", "revision", "skip"):
             value = getattr(TrainSpec(), name) or UNSET[name]
             words += ["--" + name.replace("_", "-"), str(value)]
             assert kind is not None
-    found = given(parsed(*words, "--lr", "1e-3"), TrainSpec)
+    found = given(parsed(*words, "--lr", "1e-3", "--skip"), TrainSpec)
     assert found["d_sae"] == TrainSpec().d_sae
     assert found["lr"] == 1e-3
-    assert len(found) == len(words) // 2 + 1
+    assert found["skip"] is True
+    assert len(found) == len(words) // 2 + 2
 
 
 def test_the_later_source_wins(tmp_path):

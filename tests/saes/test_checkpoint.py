@@ -172,3 +172,31 @@ def test_nan_is_not_saved_and_reserved_names_are_kept(folder):
     with pytest.raises(ValueError, match=r"cannot replace .* hook_name"):
         save_sae(autoencoder(), folder, SITE, {"hook_name": "elsewhere"})
     load_sae(folder)
+
+
+@pytest.mark.parametrize("sparsity", ["topk", "batch_topk", "jump_relu", "relu", "gated"])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"d_out": 3, "apply_b_dec_to_input": False},
+        {"d_out": 3, "apply_b_dec_to_input": False, "skip": True},
+        {"sites": (("a", 2), ("b", 3))},
+    ],
+    ids=["transcoder", "skip", "crosscoder"],
+)
+def test_transcoders_and_crosscoders_are_the_same_when_loaded(sparsity, shape, tmp_path):
+    sae = SparseAutoencoder(SAEConfig(5, 24, sparsity, k=4, initial_threshold=0.3, **shape), seed=1)
+    with torch.no_grad():
+        for parameter in (sae.b_dec, sae.bias, *([sae.W_skip] if "skip" in shape else [])):
+            parameter.normal_()
+    if sparsity == "batch_topk":
+        sae.running_threshold.fill_(0.6)
+    loaded, site, _ = load_sae(save_sae(sae, tmp_path, SITE))
+    expected = freeze_threshold(sae) if sparsity == "batch_topk" else sae
+    x = torch.randn(9, 5)
+    assert torch.equal(loaded.encode(x), expected.encode(x))
+    assert torch.equal(loaded.reconstruct(x), expected.reconstruct(x))
+    assert site == SITE
+    assert (loaded.config.d_out, loaded.config.skip, loaded.config.sites) == (
+        sae.config.d_out, sae.config.skip, sae.config.sites,
+    )  # fmt: skip

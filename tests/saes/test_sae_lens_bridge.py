@@ -21,9 +21,9 @@ def sae_lens():
     return pytest.importorskip("sae_lens", reason="SAELens is not installed: pip install 'sae-lens>=6'")
 
 
-def autoencoder(sparsity):
-    config = SAEConfig(D_IN, D_SAE, sparsity, k=5, initial_threshold=0.3, apply_b_dec_to_input=sparsity != "relu")
-    sae = SparseAutoencoder(config, seed=1)
+def autoencoder(sparsity, **settings):
+    settings = {"k": 5, "initial_threshold": 0.3, "apply_b_dec_to_input": sparsity != "relu", **settings}
+    sae = SparseAutoencoder(SAEConfig(D_IN, D_SAE, sparsity, **settings), seed=1)
     with torch.no_grad():
         sae.b_dec.normal_()
         sae.bias.normal_(std=0.2)
@@ -52,6 +52,26 @@ def test_our_checkpoint_opens_in_sae_lens(sae_lens, sparsity, tmp_path):
     assert theirs.cfg.metadata.hook_name == SITE.hook_name
     assert theirs.cfg.metadata.context_size == 64
     assert_same(freeze_threshold(sae) if sparsity == "batch_topk" else sae, theirs)
+
+
+@pytest.mark.parametrize("sparsity", ["topk", "batch_topk"])
+def test_a_matryoshka_opens_in_sae_lens_as_what_it_is_in_use(sae_lens, sparsity, tmp_path):
+    sae = autoencoder(sparsity, prefixes=(8, 24))
+    theirs = sae_lens.SAE.load_from_disk(save_sae(sae, tmp_path, SITE))
+    assert theirs.cfg.metadata.training_architecture == f"matryoshka_{sparsity.replace('_', '')}"
+    assert theirs.cfg.metadata.prefixes == [8, 24, D_SAE]
+    assert_same(load_sae(tmp_path)[0], theirs)
+    assert_same(freeze_threshold(sae) if sparsity == "batch_topk" else sae, theirs)
+
+
+def test_a_matryoshka_trained_in_sae_lens_opens_frozen(sae_lens, tmp_path):
+    config = sae_lens.MatryoshkaBatchTopKTrainingSAEConfig(
+        d_in=D_IN, d_sae=D_SAE, k=4, matryoshka_widths=[8, 24, D_SAE], rescale_acts_by_decoder_norm=False
+    )
+    theirs = sae_lens.MatryoshkaBatchTopKTrainingSAE(config)
+    theirs.topk_threshold.fill_(0.01)
+    theirs.save_inference_model(tmp_path)
+    assert_same(load_sae(tmp_path)[0], sae_lens.SAE.load_from_disk(tmp_path))
 
 
 @pytest.mark.parametrize("sparsity", SPARSITIES)
@@ -90,6 +110,45 @@ def assert_same_when_rescaled(ours, theirs):
     x = torch.randn(20, D_IN)
     torch.testing.assert_close(theirs.encode(x), ours.encode(x), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(theirs(x), ours.decode(ours.encode(x)), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("sparsity", ["relu", "jump_relu", "batch_topk"])
+@pytest.mark.parametrize("skip", [False, True])
+def test_transcoders_there_and_back(sae_lens, sparsity, skip, tmp_path):
+    sae = autoencoder(sparsity, d_out=5, apply_b_dec_to_input=False, skip=skip)
+    with torch.no_grad():
+        if skip:
+            sae.W_skip.normal_()
+    theirs = sae_lens.SAE.load_from_disk(
+        save_sae(sae, tmp_path / "ours", SITE, {"hook_name_out": "blocks.3.hook_mlp_out"})
+    )
+    kind = "skip_transcoder" if skip else "transcoder"
+    assert theirs.cfg.architecture() == (kind if sparsity == "relu" else f"jumprelu_{kind}")
+    assert theirs.cfg.metadata.hook_name_out == "blocks.3.hook_mlp_out"
+    ours = freeze_threshold(sae) if sparsity == "batch_topk" else sae
+    theirs.save_model(tmp_path / "theirs")
+    for one in (ours, load_sae(tmp_path / "theirs")[0], from_sae_lens(to_sae_lens(sae, SITE))[0]):
+        assert_same(one, theirs)
+        x = torch.randn(20, D_IN)
+        torch.testing.assert_close(theirs(x), one.reconstruct(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["Transcoder", "SkipTranscoder", "JumpReLUTranscoder", "JumpReLUSkipTranscoder"])
+def test_a_transcoder_made_in_sae_lens_opens_here(sae_lens, kind, tmp_path):
+    config = getattr(sae_lens, f"{kind}Config")(d_in=D_IN, d_sae=D_SAE, d_out=5, apply_b_dec_to_input=False)
+    theirs = getattr(sae_lens, kind)(config)
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.copy_(torch.randn_like(parameter))
+    theirs.save_model(tmp_path)
+    ours, x = load_sae(tmp_path)[0], torch.randn(20, D_IN)
+    assert_same(ours, theirs)
+    torch.testing.assert_close(theirs(x), ours.reconstruct(x), rtol=1e-5, atol=1e-5)
+
+
+def test_what_sae_lens_does_not_have_is_said(sae_lens):
+    with pytest.raises(ValueError, match="SAELens has no topk_crosscoder"):
+        to_sae_lens(SparseAutoencoder(SAEConfig(5, 24, k=4, sites=(("a", 2), ("b", 3)))), SITE)
 
 
 def test_a_batch_topk_trained_in_sae_lens_opens_frozen(sae_lens, tmp_path):

@@ -9,10 +9,12 @@ import torch
 from safetensors.torch import load_file
 
 from saes.checkpoint import load_sae
-from training.evaluate import evaluate
+from training.evaluate import HeldOut, evaluate, evaluate_checkpoints
 from training.journal import Journal, read_journal
 from training.loop import train
 from training.run_state import StoppedBySystem, load_run_state
+from training.spec import TrainSpec
+from training.spliced import evaluate_at, places_of
 from training.windows import held_out_windows
 
 
@@ -28,20 +30,44 @@ class StoppedAt(Journal):
             os.kill(os.getpid(), self.signal)
 
 
-@pytest.mark.parametrize("sparsity", ["topk", "batch_topk", "relu", "jump_relu"])
-def test_leaves_a_whole_folder(spec, sparsity, llama):
-    settings = {"sparsity": sparsity, "l1_coefficient": 0.1, "l0_coefficient": 0.01}
-    folder = train(spec.with_fields(**settings), progress=False)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"sparsity": "topk"},
+        {"sparsity": "batch_topk"},
+        {"sparsity": "relu", "l1_coefficient": 0.1},
+        {"sparsity": "jump_relu", "l0_coefficient": 0.01},
+        {"sparsity": "gated", "l1_coefficient": 0.1},
+        {"sparsity": "batch_topk", "prefixes": [16, 32]},
+        {"hook_name": "blocks.1.hook_resid_mid", "target_hook_name": "blocks.1.hook_mlp_out", "skip": True, "lr": 2e-2},
+        {"sparsity": "batch_topk", "crosscoder_sites": ["blocks.0.hook_resid_post", "blocks.1.hook_resid_post"]},
+    ],
+    ids=str,
+)
+def test_leaves_a_whole_folder(spec, settings, llama):
+    if "crosscoder_sites" in settings:
+        settings = {**settings, "hook_name": TrainSpec.hook_name}  # a crosscoder has none
+    spec = spec.with_fields(**settings)
+    folder = train(spec, progress=False)
     names = {"cfg.json", "sae_weights.safetensors", "spec.json", "quality.json", "journal.jsonl"}
     assert {path.name for path in folder.iterdir()} == names
     sae, site, metadata = load_sae(folder)
-    assert site.hook_name == spec.hook_name
+    assert site.hook_name == "+".join(spec.places.read)
+    assert metadata.get("hook_name_out") == spec.target_hook_name
+    assert [name for name, _ in sae.config.sites] == list(spec.crosscoder_sites)
     assert site.model == spec.model
     quality = json.loads((folder / "quality.json").read_text())
     parts = {"explained_variance", "l0", "dead", "ce", "ce_patched", "ce_ablated", "ce_recovered", "rows", "tokens"}
     assert parts <= set(quality)
     assert metadata["l0"] == quality["l0"]
-    again = evaluate(llama, sae, spec.hook_name, held_out_windows(spec, llama))  # on raw activations, from the disk
+    windows = held_out_windows(spec, llama)
+    if spec.places.is_one:
+        again = evaluate(llama, sae, spec.hook_name, windows)  # on raw activations, from the disk
+    else:
+        assert places_of(sae, site.hook_name, metadata) == spec.places
+        again = evaluate_at(llama, sae, spec.places, windows)
+        ((_, found),) = evaluate_checkpoints([folder], HeldOut(model=spec.model), "cpu", progress=False)
+        assert found["explained_variance"] == pytest.approx(quality["explained_variance"], rel=1e-4)
     assert {name: again[name] for name in parts} == pytest.approx({name: quality[name] for name in parts}, rel=1e-4)
     assert quality["explained_variance"] > 0.15
     journal = read_journal(folder / "journal.jsonl")
@@ -51,11 +77,20 @@ def test_leaves_a_whole_folder(spec, sparsity, llama):
     assert json.loads((folder / "spec.json").read_text())["d_sae"] == 64
 
 
-@pytest.mark.parametrize("sparsity", ["topk", "batch_topk", "jump_relu"])
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-def test_stopped_and_resumed_equals_uninterrupted(spec, tmp_path, sparsity, kind):
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({"sparsity": "topk"}, signal.SIGINT),
+        ({"sparsity": "batch_topk"}, signal.SIGUSR1),
+        ({"sparsity": "jump_relu"}, signal.SIGTERM),
+        ({"sparsity": "relu", "penalty": "p_anneal"}, signal.SIGINT),
+        ({"sparsity": "topk", "resample_every": 3, "dead_after_rows": 100}, signal.SIGINT),
+    ],
+    ids=str,
+)
+def test_stopped_and_resumed_equals_uninterrupted(spec, tmp_path, settings, kind):
     handler_before = signal.getsignal(signal.SIGINT)  # ignored, where a shell runs the tests in the background
-    spec = spec.with_fields(sparsity=sparsity)
+    spec = spec.with_fields(**settings)
     whole = train(spec.with_fields(out=str(tmp_path / "whole")), progress=False)
     spec = spec.with_fields(read_ahead="text" if kind == signal.SIGINT else "activations")  # which changes nothing
     folder = spec.folder
@@ -127,3 +162,10 @@ def test_a_state_gone_nan_is_not_saved_over_a_good_one(spec, lr):
         train(spec.with_fields(lr=lr, journal_every=1000, save_seconds=0), progress=False)
     state = load_run_state(spec.folder)
     assert state is None or all(weight.isfinite().all() for weight in state["learners"][0]["sae"].values())
+
+
+def test_a_run_that_memory_cannot_hold_is_refused_before_the_model_is_opened(spec, monkeypatch):
+    monkeypatch.setattr("training.loop.open_source", lambda spec: pytest.fail("nothing was to be opened"))
+    with pytest.raises(ValueError, match=r"too little: .* of memory a process, .*; d_sae \d+ would fit"):
+        train(spec.with_fields(d_sae=2**34), progress=False)
+    assert not spec.folder.exists()

@@ -28,6 +28,9 @@ def test_the_parts_of_a_single_process():
     # the floor that was reckoned for an H200 by hand: 5 to 7 ms, of which the product is 3.1
     assert 0.004 < made.seconds["training step"] < 0.012
     assert made.seconds["training step"] > 2 * 8192 * 2304 * 65536 / 989e12
+    assert made.step_seconds == pytest.approx(
+        max(made.seconds["text and tokens"], made.seconds["training step"] + made.seconds["language model"])
+    )
     assert made.tokens_per_second == pytest.approx(8192 / made.step_seconds)
     assert 3600 * made.hours == pytest.approx(100 * made.step_seconds + sum(made.seconds_once.values()))
     assert shards_bytes(SPEC, GEMMA) == 819_200 * 2304 * 2
@@ -71,6 +74,11 @@ def test_shards_need_no_language_model_while_training():
     made = plan(SPEC.with_fields(activations="some/folder"), GEMMA, DEVICES["h200"])
     assert made.seconds["language model"] == made.seconds["text and tokens"] == 0
     assert made.seconds_once["scale and buffer"] == 0 < made.seconds_once["quality"]
+
+
+def test_a_cpu_does_one_thing_after_the_other():
+    made = plan(SPEC, GEMMA, CPU)
+    assert made.step_seconds == pytest.approx(sum(made.seconds.values()))
 
 
 def test_processes_on_one_cpu_share_it():

@@ -132,7 +132,7 @@ def test_a_rank_that_fails_is_the_only_one_to_speak(spec, tmp_path):
     said = on_ranks(2, trained, spec.with_fields(out=str(tmp_path / "failed")), None, 2)
     assert said[1] == "ValueError: this rank has had enough"
     assert said[0] == "SystemExit: 1"
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 250
     assert not (tmp_path / "failed" / "cfg.json").exists()
 
 
@@ -172,7 +172,7 @@ def test_two_machines_train_through_the_command_line(spec, whole, tmp_path):
         for node in range(2)
     ]  # fmt: skip
     try:
-        told = [node.communicate(timeout=120) for node in nodes]
+        told = [node.communicate(timeout=300) for node in nodes]
     finally:
         for node in nodes:
             node.kill()

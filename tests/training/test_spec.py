@@ -16,15 +16,38 @@ def test_yaml_json_and_settings_meet(tmp_path):
     (tmp_path / "spec.json").write_text(spec.to_json())
     assert TrainSpec.from_yaml(tmp_path / "spec.json") == spec
     assert json.loads(spec.to_json())["d_sae"] == 512
+    nested = spec.with_settings(["prefixes=[64, 128]"])
+    (tmp_path / "spec.json").write_text(nested.to_json())
+    assert TrainSpec.from_yaml(tmp_path / "spec.json") == nested
+    assert nested.prefixes == (64, 128) == spec.with_fields(prefixes=(64, 128)).sae_config(len).prefixes[:2]
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"d_soe": 5}, "no field 'd_soe'; it has .*d_sae"),
+        ({"d_soe": 5}, "no field 'd_soe'; did you mean d_sae"),
+        ({"zzz": 5}, "no field 'zzz'; it has .*d_sae"),
+        ({"sparsity": "relu", "penalty": "l2"}, "has l1, tanh, p_anneal, not penalty 'l2'; did you mean l1"),
+        ({"penalty": "tanh"}, "topk needs no penalty"),
+        ({"tanh_scale": 2.0, "sparsity": "relu"}, "tanh_scale goes with penalty tanh, and has no effect"),
+        ({"target_l0": 20, "sparsity": "jump_relu"}, "target_l0 goes with sparsity jump_relu and penalty target_l0"),
+        ({"p_end": 0.5, "sparsity": "relu"}, "p_end goes with penalty p_anneal"),
+        ({"kl_finetune_tokens": -1}, "kl_finetune_tokens must be at least 0"),
+        ({"skip": True}, "skip goes with target_hook_name"),
+        ({"skip": 1}, "skip must be bool"),
+        ({"target_hook_name": "blocks.2.hook_resid_post"}, "to write what is read is an SAE"),
+        ({"crosscoder_sites": ["a"]}, "two or more different sites"),
+        ({"crosscoder_sites": ["a", "b"], "hook_name": "c"}, "hook_name goes with SAEs of one site"),
+        ({"crosscoder_sites": ["a", "b"], "target_hook_name": "c"}, "no d_out"),
+        ({"crosscoder_sites": ["a", "b"], "sites": ["c"]}, "sites goes with SAEs of one place each"),
+        ({"grid": {"penalty": ["l1", "tanhh"]}, "sparsity": "relu"}, "not penalty 'tanhh'; did you mean tanh"),
+        ({"prefixes": [64, 32]}, "prefixes must ascend"),
+        ({"prefixes": ["x"]}, "prefixes must be a list of whole numbers, got \\['x'\\]"),
+        ({"prefixes": [64], "sparsity": "relu"}, "prefixes go with"),
         ({"d_sae": "many"}, "d_sae must be int, got 'many'"),
         ({"d_sae": 1.5}, "d_sae must be int"),
-        ({"sparsity": "tapk"}, "sparsity.*topk"),
+        ({"sparsity": "tapk"}, "unknown sparsity 'tapk'; .*; did you mean topk"),
+        ({"k": 5000}, "k must lie between 1 and d_sae 4096, got 5000"),
         ({"k": 0}, "k must lie between 1"),
         ({"tokens": 100}, "at least one batch"),
         ({"buffer_rows": 2048}, "at least twice"),

@@ -17,7 +17,7 @@ from training.activations.shards import Shards
 from training.activations.shared import shared_harvest
 from training.activations.shuffle import Rows
 from training.language_models.language_model import LanguageModel, Tokens
-from training.language_models.opening import choose_device, open_model
+from training.language_models.opening import check_hook_names, choose_device, open_model
 from training.ranks import ONE, Ranks
 from training.spec import TrainSpec
 from training.windows import context_of, training_windows
@@ -68,6 +68,7 @@ class ModelSource:
     def __init__(self, spec: TrainSpec, ranks: Ranks = ONE):
         self.spec = spec
         self.ranks = ranks
+        check_hook_names(spec.model, spec.hook_names, spec.revision)
         self.model = open_model(spec.model, spec.device, spec.dtype, spec.through, spec.revision)
         self.device = self.rows_device = self.model.device
         self.context = context_of(spec, self.model)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
+from saes.nearest import did_you_mean
 from training.language_models import generation, tokenising
 from training.language_models.language_model import Hook, Tokens
 
@@ -134,7 +135,10 @@ class HuggingFaceModel:
 
     @torch.no_grad()
     def logits(self, tokens: Tokens, hooks: Mapping[str, Hook] | None = None) -> Float[Tensor, "text token vocab"]:
-        with self.hooked(hooks or {}):
+        return self.differentiable_logits(tokens, hooks or {})
+
+    def differentiable_logits(self, tokens: Tokens, hooks: Mapping[str, Hook]) -> Float[Tensor, "text token vocab"]:
+        with self.hooked(hooks):
             return self._forward(tokens).logits
 
     @torch.no_grad()
@@ -372,12 +376,28 @@ def load(source: str, device: str, dtype: torch.dtype, revision: str | None, **o
     except SafetensorError as error:
         raise ValueError(f"the weights of {source} are truncated or corrupted: {error}") from error
     except (OSError, ValueError) as error:
-        first_line = str(error).strip().split("\n")[0]
-        raise ValueError(f"{source} cannot be opened as a Hugging Face language model: {first_line}") from error
+        raise _not_a_model(source, error) from error
     finally:
         if bars:
             transformers.utils.logging.enable_progress_bar()
     return model.to(device).eval().requires_grad_(False), tokenizer
+
+
+def hook_names_of(source: str, revision: str | None = None) -> tuple[list[str], int]:
+    """The places of the model at ``source`` and how many blocks it has, from its config alone: no weights are read."""
+    transformers = _transformers()
+    try:
+        config = transformers.AutoConfig.from_pretrained(source, revision=revision)
+        with torch.device("meta"):
+            model = transformers.AutoModelForCausalLM.from_config(config)
+    except (OSError, ValueError) as error:
+        raise _not_a_model(source, error) from error
+    return list(places_in(model)), config.get_text_config().num_hidden_layers
+
+
+def _not_a_model(source: str, error: Exception) -> ValueError:
+    first_line = str(error).strip().split("\n")[0]
+    return ValueError(f"{source} cannot be opened as a Hugging Face language model: {first_line}")
 
 
 def _transformers() -> Any:
@@ -518,7 +538,7 @@ def unknown_hook_name(hook_name: str, known: list[str], n_layers: int, model: st
     ends = dict.fromkeys(name.split(".", 2)[2] for name in known)
     return (
         f"{model} has no place {hook_name!r}; it has blocks.0 to blocks.{last}, each with {', '.join(ends)} "
-        f"(for example blocks.{last // 2}.hook_resid_post)"
+        f"(for example blocks.{last // 2}.hook_resid_post){did_you_mean(hook_name, known)}"
     )
 
 

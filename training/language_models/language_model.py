@@ -106,6 +106,10 @@ class LanguageModel(Protocol):
         """The model's answer at every token, with ``hooks`` in place."""
         ...
 
+    def differentiable_logits(self, tokens: Tokens, hooks: Mapping[str, Hook]) -> Float[Tensor, "text token vocab"]:
+        """The same, with the gradient of whatever the hooks bring in."""
+        ...
+
     def hooked(self, hooks: Mapping[str, Hook]) -> AbstractContextManager[Any]:
         """Keeps ``hooks`` in place for all done inside; an unknown place is a ValueError that lists the others."""
         ...

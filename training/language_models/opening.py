@@ -1,5 +1,6 @@
 """A name or a folder becomes a language model."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -38,6 +39,17 @@ def open_model(
     from training.language_models.hugging_face import open_hugging_face
 
     return open_hugging_face(name, folder, where, DTYPES[dtype], revision)
+
+
+def check_hook_names(name_or_folder: str | Path, hook_names: Iterable[str], revision: str | None = None) -> None:
+    """A ValueError that says what would do, where the model has no such place: from its config, before its weights."""
+    from training.language_models.hugging_face import hook_names_of, unknown_hook_name
+
+    name = str(name_or_folder)
+    known, n_layers = hook_names_of(find_folder(name) or name, revision)
+    for hook_name in hook_names:
+        if hook_name not in known:
+            raise ValueError(unknown_hook_name(hook_name, known, n_layers, name))
 
 
 def find_folder(name: str) -> str | None:

@@ -79,12 +79,25 @@ def test_many_processes_have_their_own_kernel():
         choose_step(part, kernels="native")
 
 
+def test_what_the_sparse_steps_do_not_know_goes_to_the_reference():
+    plain = SparseAutoencoder(SAEConfig(4, 16, "topk", k=2))
+    assert isinstance(choose_step(plain, StepSettings(resample_every=5)), ReferenceStep)
+    relu = SparseAutoencoder(SAEConfig(4, 16, "relu"))
+    assert isinstance(choose_step(relu, StepSettings(penalty="p_anneal", total_steps=9)), ReferenceStep)
+    crosscoder = SparseAutoencoder(SAEConfig(4, 16, "relu", sites=(("a", 2), ("b", 2))))
+    assert isinstance(choose_step(crosscoder), ReferenceStep)
+    nested = SparseAutoencoder(SAEConfig(4, 16, "topk", k=2, prefixes=(4,)))
+    assert isinstance(choose_step(nested), FASTEST if COMPILES else ReferenceStep)
+    with pytest.raises(ValueError, match="without prefixes or target"):
+        choose_step(nested, kernels="cpu")
+
+
 def test_what_cannot_be_is_refused():
-    with pytest.raises(ValueError, match="not relu"):
+    with pytest.raises(ValueError, match="not this relu SAE"):
         choose_step(SparseAutoencoder(SAEConfig(4, 16, "relu")), kernels="cpu")
     with pytest.raises(ValueError, match=r"in torch\.float64"):
         choose_step(SparseAutoencoder(SAEConfig(4, 16, k=2)).double(), kernels="native")
-    with pytest.raises(ValueError, match="on a CUDA device, not topk"):
+    with pytest.raises(ValueError, match="on a CUDA device, without prefixes or target, not this SAE"):
         choose_step(SparseAutoencoder(SAEConfig(4, 16, k=2)), kernels="gpu")
     with pytest.raises(ValueError, match="unknown kernels"):
         choose_step(SparseAutoencoder(SAEConfig(4, 16, k=2)), kernels="fast")

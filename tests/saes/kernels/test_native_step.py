@@ -28,7 +28,8 @@ def activations(rows, seed=0, d_in=D_IN):
 
 def autoencoder(sparsity, d_in=D_IN, d_sae=D_SAE, **settings):
     sae = SparseAutoencoder(SAEConfig(d_in, d_sae, sparsity, k=min(K, d_sae), **settings), seed=2)
-    sae.start_at_mean(activations(100, d_in=d_in))
+    if sae.config.d_out is None:
+        sae.start_at_mean(activations(100, d_in=d_in))
     with torch.no_grad():
         sae.bias.normal_(std=0.05, generator=torch.Generator().manual_seed(1))
         if sparsity not in ("topk", "batch_topk"):
@@ -79,6 +80,48 @@ def test_learns_what_the_reference_learns(sparsity, candidates, clip_norm, apply
     assert torch.equal(step.rows_since_fired, reference.rows_since_fired)
     if sparsity == "batch_topk":
         assert float(step.sae.running_threshold) == pytest.approx(float(reference.sae.running_threshold), rel=1e-3)
+
+
+KINDS = [
+    ("topk", {"prefixes": (20, 100)}, {}),
+    ("batch_topk", {"prefixes": (64, 65, 300)}, {}),
+    ("topk", {"d_out": 10, "apply_b_dec_to_input": False}, {}),
+    ("batch_topk", {"d_out": 40, "apply_b_dec_to_input": False, "skip": True, "prefixes": (32,)}, {}),
+    ("jump_relu", {"d_out": 10, "apply_b_dec_to_input": False, "skip": True}, {}),
+    ("gated", {"d_out": 10, "apply_b_dec_to_input": False, "skip": True}, {"penalty": "tanh"}),
+    ("relu", {}, {"penalty": "tanh", "tanh_scale": 0.5}),
+    ("gated", {}, {"penalty": "tanh"}),
+    ("jump_relu", {}, {"penalty": "tanh", "l0_coefficient": 0.1}),
+    ("jump_relu", {}, {"penalty": "target_l0", "target_l0": 5.0, "l0_coefficient": 1.0}),
+    ("topk", {"sites": (("a", 10), ("b", 14))}, {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("sparsity", "shape", "changes"), KINDS, ids=str)
+@pytest.mark.parametrize("candidates", PRODUCTS)
+def test_every_kind_learns_what_the_reference_learns(sparsity, shape, changes, candidates):
+    sae = autoencoder(sparsity, **shape)
+    step, reference = both(sae, settings(clip_norm=2.0, **changes), candidates)
+    turned = torch.randn(D_IN, sae.d_out, generator=torch.Generator().manual_seed(9))
+    for seed in range(6):
+        step.settle()
+        x = activations(96, seed=seed)
+        target = (x @ turned).relu() if sae.config.d_out is not None else None
+        mine, truth = step(x, 1e-3, target), reference(x, 1e-3, target)
+        assert set(mine.terms) == set(truth.terms)
+        for name in truth.terms:
+            assert float(mine.terms[name]) == pytest.approx(float(truth.terms[name]), rel=2e-3), name
+        for name in ("loss", "explained_variance", "l0", "dead"):
+            assert float(getattr(mine, name)) == pytest.approx(float(getattr(truth, name)), rel=2e-3, abs=1e-3), name
+    step.settle()
+    assert_same_weights(step.sae, reference.sae, 3e-3)
+    assert torch.equal(step.rows_since_fired, reference.rows_since_fired)
+
+
+def test_a_transcoder_needs_its_target():
+    sae = autoencoder("topk", d_out=10, apply_b_dec_to_input=False)
+    with pytest.raises(ValueError, match="needs the target"):
+        NativeStep(sae, settings(), LIBRARY)(activations(30), 1e-3)
 
 
 @pytest.mark.parametrize("sparsity", SPARSITIES)

@@ -139,3 +139,124 @@ def test_a_gated_one_recovers_planted_directions():
     cosines = recovered("gated", lr=2e-2, l1_coefficient=3.0)
     assert cosines.median() > 0.97
     assert cosines.mean() > 0.9
+
+
+@pytest.mark.parametrize("sparsity", ["topk", "batch_topk"])
+def test_matryoshka_puts_what_matters_most_first(sparsity):
+    def explained_by_the_first(prefixes):
+        sae = SparseAutoencoder(SAEConfig(12, 40, sparsity, k=4, prefixes=prefixes), seed=3)
+        step = ReferenceStep(sae, StepSettings(auxk_coefficient=0.0))
+        for seed in range(100):
+            metrics = step(planted(128, seed=seed), 1e-2)
+        assert float(metrics.loss) == pytest.approx(float(metrics.terms["reconstruction"]))
+        x = planted(256, seed=1000)
+        z = sae.encode(x)
+        first = sae.decode(z * (torch.arange(40) < 8))
+        return float(1 - (x - first).square().sum() / (x - x.mean(0)).square().sum())
+
+    assert explained_by_the_first((8,)) > explained_by_the_first(()) + 0.1
+
+
+def test_a_matryoshka_recovers_planted_directions():
+    sae = SparseAutoencoder(SAEConfig(16, 40, "batch_topk", k=2, prefixes=(20, 30)), seed=2)
+    assert recovered("batch_topk", sae=sae).median() > 0.97
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "settings"),
+    [
+        ("relu", {"penalty": "l1", "l1_coefficient": 1.0}),
+        ("relu", {"penalty": "tanh", "l1_coefficient": 0.5, "tanh_scale": 2.0}),
+        ("relu", {"penalty": "p_anneal", "l1_coefficient": 1.0, "total_steps": 400, "p_end": 0.5}),
+        ("jump_relu", {"penalty": "tanh", "l0_coefficient": 0.5, "tanh_scale": 2.0, "bandwidth": 0.5}),
+        ("jump_relu", {"penalty": "target_l0", "l0_coefficient": 0.5, "target_l0": 2.0, "bandwidth": 0.5}),
+    ],
+)
+def test_every_penalty_recovers_planted_directions(sparsity, settings):
+    assert recovered(sparsity, lr=1e-2, **settings).median() > 0.95
+
+
+def test_target_l0_is_reached():
+    def l0_for(target):
+        sae = SparseAutoencoder(SAEConfig(12, 40, "jump_relu"))
+        settings = StepSettings(penalty="target_l0", target_l0=target, l0_coefficient=10.0, bandwidth=0.3)
+        step = ReferenceStep(sae, settings)
+        return float(torch.stack([step(planted(128, seed=seed), 1e-2).l0 for seed in range(400)])[-20:].mean())
+
+    assert l0_for(3.0) == pytest.approx(3.0, rel=0.25)
+    assert l0_for(8.0) == pytest.approx(8.0, rel=0.25)
+
+
+def test_annealing_changes_the_power_and_not_the_size_of_the_penalty():
+    settings = StepSettings(penalty="p_anneal", l1_coefficient=0.5, p_end=0.2, total_steps=11)
+    assert [settings.power_at(step) for step in (0, 5, 10, 99)] == pytest.approx([1.0, 0.6, 0.2, 0.2])
+    step = ReferenceStep(SparseAutoencoder(SAEConfig(12, 40, "relu")), settings)
+    sizes = [float(step(planted(64), 0.0).terms["lp"]) for _ in range(11)]  # nothing learns: the same batch, again
+    assert sizes == pytest.approx([sizes[0]] * 11, rel=1e-4)
+    assert abs(float(step.update.penalty_weight) - 1) > 0.1
+    again = ReferenceStep(SparseAutoencoder(SAEConfig(12, 40, "relu")), settings)
+    again.load_state_dict(copy.deepcopy(step.state_dict()))
+    assert (again.update.steps, again.update.penalty_weight) == (11, step.update.penalty_weight)
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "settings", "message"),
+    [
+        ("relu", {"penalty": "tan"}, "has l1, tanh, p_anneal, not penalty 'tan'; did you mean tanh"),
+        ("relu", {"penalty": "l0"}, "has l1, tanh, p_anneal, not penalty 'l0'; l0 goes with jump_relu"),
+        ("topk", {"penalty": "l1"}, "topk needs no penalty, not penalty 'l1'; l1 goes with relu, gated"),
+        ("jump_relu", {"penalty": "target_l0"}, "needs target_l0"),
+        ("gated", {"penalty": "p_anneal"}, "needs total_steps"),
+    ],
+)
+def test_penalties_that_do_not_fit_are_refused(sparsity, settings, message):
+    with pytest.raises(ValueError, match=message):
+        ReferenceStep(SparseAutoencoder(SAEConfig(4, 16, sparsity, k=2)), StepSettings(**settings))
+
+
+@pytest.mark.parametrize("settings", [{"tanh_scale": 0}, {"p_end": 0}, {"p_end": 1.5}, {"target_l0": -1}])
+def test_impossible_numbers_are_refused(settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        StepSettings(**settings)
+
+
+@pytest.mark.parametrize("sparsity", SPARSITIES)
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_transcoder_learns_what_another_site_makes_of_x(sparsity, skip):
+    mix = torch.randn(12, 7, generator=torch.Generator().manual_seed(5))
+
+    def pair(seed):
+        x = planted(128, seed=seed)
+        return x, (x @ mix).relu()
+
+    sae = SparseAutoencoder(SAEConfig(12, 60, sparsity, k=6, apply_b_dec_to_input=False, d_out=7, skip=skip))
+    sae.start_at_mean(*pair(0))
+    step = ReferenceStep(sae, StepSettings(l1_coefficient=0.01, l0_coefficient=0.001))
+    first, *_, last = [step(x, 1e-2, target) for x, target in map(pair, range(80))]
+    assert float(last.explained_variance) > 0.6
+    assert float(last.loss) < float(first.loss)
+    torch.testing.assert_close(sae.W_dec.norm(dim=1), torch.ones(60))
+    if skip:
+        assert sae.W_skip.abs().max() > 0.01
+    with pytest.raises(ValueError, match="needs the target"):
+        step(pair(0)[0], 1e-2)
+
+
+def test_a_crosscoder_s_latents_stay_at_the_sites_they_are_of():
+    """Two directions live at one site each and two at both; the penalty by site tells them apart."""
+    planted_at = torch.zeros(4, 2, 8)
+    directions = torch.nn.functional.normalize(torch.randn(4, 2, 8, generator=torch.Generator().manual_seed(3)), dim=2)
+    for latent, sites in enumerate(([0], [1], [0, 1], [0, 1])):
+        planted_at[latent, sites] = directions[latent, sites]
+    sae = SparseAutoencoder(SAEConfig(16, 12, "relu", sites=(("a", 8), ("b", 8))), seed=1)
+    step = ReferenceStep(sae, StepSettings(l1_coefficient=0.3))
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(300):
+        codes = (torch.rand(128, 4, generator=generator) < 0.2) * (1 + torch.rand(128, 4, generator=generator))
+        step(codes @ planted_at.flatten(1), 1e-2)
+    cosine, best = (torch.nn.functional.normalize(planted_at.flatten(1)) @ sae.directions.T).max(1)
+    assert cosine.min() > 0.95
+    share = sae.directions_at("a")[best].norm(dim=1).square()
+    assert share[0] > 0.95
+    assert share[1] < 0.05
+    assert ((share[2:] > 0.3) & (share[2:] < 0.7)).all()
