@@ -204,7 +204,7 @@ class Update:
     @torch.no_grad()
     def follow_power(self, values: Float[Tensor, "row d_sae"], length: Float[Tensor, " d_sae"]) -> None:
         """Weigh the next step's penalty so that the fall of its power changes nothing of its size, on this batch
-        (arXiv:2408.00113, equation 6)."""
+        (arXiv:2408.00113)."""
         now, then = (self.settings.power_at(step) for step in (self.steps, self.steps + 1))
         sizes = losses.lp(values, length, now) / losses.lp(values, length, then)
         self.penalty_weight *= torch.where(sizes.isfinite() & (sizes > 0), sizes, 1.0)  # none: nothing fired
