@@ -91,9 +91,10 @@ def _run(verb: str, words: list[str]) -> int:
         if arguments.json:  # nothing but the one object may reach stdout
             with contextlib.redirect_stdout(sys.stderr):
                 answer = module.run(arguments)
-            print(json.dumps(_plain(answer.data)))
         else:
-            print(module.run(arguments).text)
+            answer = module.run(arguments)
+        if answer is not None:  # None: another process of the same command says it
+            print(json.dumps(_plain(answer.data)) if arguments.json else answer.text)
         sys.stdout.flush()
         return DONE
     except SystemExit as stop:  # argparse's own

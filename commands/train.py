@@ -2,6 +2,7 @@
 
 Leaves cfg.json and sae_weights.safetensors (SAELens' layout), spec.json, quality.json and journal.jsonl. Settings come
 from a recipe's name or a YAML file, then --set, then flags; a later one wins. Ctrl-C saves the run; --resume goes on.
+Many processes train together: torchrun --nproc-per-node 4 -m commands train ... (see --latent-ranks).
 SIGTERM and SIGUSR1 (a cluster's warning) save it too and end it with exit code 75; docs/cluster.md says more. With
 --sites or --grid every SAE gets such a folder of its own under --out, and sweep.json lists them.
 """
@@ -35,11 +36,16 @@ def add_run_arguments(parser: argparse.ArgumentParser, title: str) -> Any:
     return group
 
 
-def run(arguments: argparse.Namespace) -> Answer:
-    spec = spec_of(arguments)
-    from training.loop import SWEEP, train
+def run(arguments: argparse.Namespace) -> Answer | None:
+    from training.ranks import one_voice
 
-    folder = train(spec, resume=arguments.resume)
+    with one_voice() as first:
+        spec = spec_of(arguments)
+        from training.loop import SWEEP, train
+
+        folder = train(spec, resume=arguments.resume)
+    if not first:
+        return None
     if spec.is_sweep:
         members = json.loads((folder / SWEEP).read_text())["members"]
         lines = [told(folder / member["folder"], member["quality"]) for member in members]

@@ -150,6 +150,11 @@ class SparseAutoencoder(nn.Module):
         return self.config.d_sae
 
     @property
+    def prefixes(self) -> tuple[int, ...]:
+        """How many of the latents, from the first on, make each of the reconstructions; empty: all make the only one."""
+        return self.config.prefixes
+
+    @property
     def bias(self) -> Float[Tensor, " d_sae"]:
         """What decides, beside W_enc, whether a latent fires: b_enc, or the gate's own."""
         return self.b_gate if self.config.sparsity == "gated" else self.b_enc

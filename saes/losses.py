@@ -1,6 +1,6 @@
 """What training makes small: reconstruction, the sparsity penalties, and the rescue of dead latents."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,6 +18,14 @@ PENALTIES = {
 
 SMALL_VALUE = 1e-3
 """Below it a penalty of power p < 1 is a straight line to zero, where its slope would be infinite."""
+
+Sum = Callable[[Tensor], Tensor]
+"""Adds up over all latents what was found for those at hand."""
+
+
+def alone(part: Tensor) -> Tensor:
+    """The sum where all latents are at hand."""
+    return part
 
 
 class Loss(NamedTuple):
@@ -43,6 +51,7 @@ def nested(
     W_dec: Float[Tensor, "d_sae d_in"],
     base: Float[Tensor, "*row d_in"],
     prefixes: tuple[int, ...],
+    over_latents: Sum = alone,
 ) -> Float[Tensor, ""]:
     """The reconstructions by the first latents alone, at each width of ``prefixes``, averaged (arXiv:2503.17547).
 
@@ -51,7 +60,7 @@ def nested(
     """
     x_hat, before, total = base, 0, x.new_zeros(())
     for width in prefixes:
-        x_hat = x_hat + z[:, before:width] @ W_dec[before:width]
+        x_hat = x_hat + over_latents(z[:, before:width] @ W_dec[before:width])
         total, before = total + reconstruction(x, x_hat), width
     return total / len(prefixes)
 
@@ -97,6 +106,7 @@ def through_gate(
     gate: Float[Tensor, "row d_sae"],
     W_dec: Float[Tensor, "d_sae d_in"],
     base: Float[Tensor, "*row d_in"],
+    over_latents: Sum = alone,
 ) -> Float[Tensor, ""]:
     """How badly the open gates of a gated SAE alone reconstruct ``x`` (arXiv:2404.16014).
 
@@ -105,7 +115,7 @@ def through_gate(
     It keeps the gate's directions honest, since the reconstruction itself sends no gradient through it. The decoder only
     reads here: its gradient is held back, so that it serves the reconstruction alone.
     """
-    return reconstruction(x, gate.relu() @ W_dec.detach() + base.detach())
+    return reconstruction(x, over_latents(gate.relu() @ W_dec.detach()) + base.detach())
 
 
 def l0(pre: Float[Tensor, "row d_sae"], threshold: Float[Tensor, " d_sae"], bandwidth: float) -> Float[Tensor, ""]:
@@ -114,11 +124,15 @@ def l0(pre: Float[Tensor, "row d_sae"], threshold: Float[Tensor, " d_sae"], band
 
 
 def target_l0(
-    pre: Float[Tensor, "row d_sae"], threshold: Float[Tensor, " d_sae"], bandwidth: float, target: float
+    pre: Float[Tensor, "row d_sae"],
+    threshold: Float[Tensor, " d_sae"],
+    bandwidth: float,
+    target: float,
+    over_latents: Sum = alone,
 ) -> Float[Tensor, ""]:
     """(L0 / target - 1)^2 of each row, averaged: zero where ``target`` latents of a jump_relu fire, so the L0 is chosen
     and no coefficient has to be searched for it (arXiv:2407.14435, appendix; the quadratic one of SAELens)."""
-    return (fires(pre, threshold, bandwidth).sum(1) / target - 1).square().mean()
+    return (over_latents(fires(pre, threshold, bandwidth).sum(1)) / target - 1).square().mean()
 
 
 def auxk(

@@ -104,9 +104,11 @@ def largest(pre: Float[Tensor, "row d_sae"], k: int) -> tuple[Float[Tensor, "row
     """
     rows, width = pre.shape
     k = min(k, width)
-    members = 2 ** max(2, round(math.log2(math.sqrt(width / max(1, k)))))  # of one group
+    if k == 0 or pre.device.type != "cpu":
+        return pre.topk(k, sorted=False)
+    members = 2 ** max(2, round(math.log2(math.sqrt(width / k))))  # of one group
     stride = width // members
-    if k == 0 or width % members or stride < 2 * k or pre.device.type != "cpu":
+    if width % members or stride < 2 * k:
         return pre.topk(k, sorted=False)
     grouped = pre.reshape(rows, members, stride)  # a group is a column of the last two axes
     best_groups = grouped.amax(1).topk(k, sorted=False).indices

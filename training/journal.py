@@ -61,6 +61,16 @@ class Journal:
             self.run = None
 
 
+class NoJournal(Journal):
+    """That of a process which leaves it to another to keep one."""
+
+    def __init__(self) -> None:
+        self.run = None
+
+    def write(self, step: int, **entry: Any) -> None:
+        """Leaves no trace."""
+
+
 def read_journal(path: str | Path) -> list[dict[str, Any]]:
     """The entries of a journal; a last line that was cut off in the middle is left out."""
     lines = Path(path).read_text().splitlines(keepends=True)

@@ -10,7 +10,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from saes.autoencoder import SparseAutoencoder, freeze_threshold
-from saes.kernels.choose import choose_step
+from saes.kernels.axes import ALONE, Axes
+from saes.kernels.choose import choose_step, settled
+from saes.kernels.slices import LatentSlice, latents_of, whole_sae
 from saes.kernels.step import StepMetrics
 from saes.scaling import fold_scale, measure_scale
 from saes.site import Site
@@ -24,14 +26,20 @@ from training.spec import TrainSpec
 
 
 class Learner:
-    """The SAE of one spec. ``learn`` changes its weights; what it learns from is given to it, by hook name."""
+    """The SAE of one spec. ``learn`` changes its weights; what it learns from is given to it, by hook name.
 
-    def __init__(self, spec: TrainSpec, site: Site, width: Callable[[str], int], device: torch.device):
+    On one of many ranks ``sae`` holds this rank's latents until ``gather``, and all ranks must make the same calls.
+    """
+
+    def __init__(
+        self, spec: TrainSpec, site: Site, width: Callable[[str], int], device: torch.device, axes: Axes = ALONE
+    ):
         self.spec = spec
         self.site = site
         self.places = spec.places
         self.widths = {name: width(name) for name in self.places.every}
-        self.sae = SparseAutoencoder(spec.sae_config(width), seed=spec.seed).to(device)
+        self.config = spec.sae_config(width)
+        self.sae = latents_of(SparseAutoencoder(self.config, seed=spec.seed), axes).to(device)
         self.step_once = choose_step(self.sae, spec.step_settings(), spec.kernels)
         self.guard = Guard(spec.spike_factor)
         self.device = device
@@ -72,6 +80,13 @@ class Learner:
             return fold_scale(self.sae, self.scale)
         columns = {name: torch.full((width,), self.scales[name]) for name, width in self.widths.items()}
         return fold_scale(self.sae, *self.places.split(columns))
+
+    def gather(self) -> None:
+        """When all is learned: the first rank gets the whole SAE, settled; the others are done with theirs."""
+        self.step_once.settle()
+        whole = whole_sae(self.sae)
+        if whole is not None:
+            self.sae = whole.to(self.device)
 
     def finished(self) -> SparseAutoencoder:
         """The same, each row's code independent of the others."""
@@ -128,11 +143,18 @@ class Learner:
         return entry | {name: float(getattr(self.metrics, name)) for name in ("explained_variance", "l0", "dead")}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"sae": self.sae.state_dict(), "training_step": self.step_once.state_dict(), "scales": self.scales,
+        """The whole SAE's, however many ranks hold it; on the first of them, and of no use on the others."""
+        whole, step = whole_sae(self.sae), self.step_once.state_dict()
+        return {"sae": {} if whole is None else whole.state_dict(), "training_step": step, "scales": self.scales,
                 "finetuned": self.finetuned, "wandb_id": self.wandb_id, "guard": self.guard.state_dict()}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.scales, self.finetuned, self.wandb_id = state["scales"], state["finetuned"], state["wandb_id"]
-        self.sae.load_state_dict(state["sae"])
-        self.step_once.load_state_dict(state["training_step"])
+        weights, step = state["sae"], state["training_step"]
+        if isinstance(self.sae, LatentSlice):
+            weights, step = settled(self.config, self.spec.step_settings(), weights, step)
+            self.sae.load_whole(weights)
+        else:
+            self.sae.load_state_dict(weights)
+        self.step_once.load_state_dict(step)
         self.guard.load_state_dict(state["guard"])

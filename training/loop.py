@@ -16,9 +16,10 @@ from training.activations.shards import DTYPES
 from training.activations.shuffle import ShuffleState, shuffled_rows
 from training.activations.source import Source, open_source
 from training.evaluate import QUALITY, evaluate
-from training.journal import Journal
+from training.journal import Journal, NoJournal
 from training.learner import Learner
 from training.plan import refuse_what_cannot_fit
+from training.ranks import join_ranks, launched, processes_here, restarted
 from training.run_state import (
     asked_to_stop,
     load_run_state,
@@ -44,6 +45,7 @@ FREE = {
     "journal_every",
     "save_seconds",
     "keep_states",
+    "latent_ranks",
     "read_ahead",
     "spike_factor",
     "wandb",
@@ -61,16 +63,24 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
 
     Ctrl-C, SIGTERM and SIGUSR1 save the whole state before a KeyboardInterrupt leaves; with ``resume`` the same spec
     goes on from there to the very same SAE. Until the end the folder holds no checkpoint, so none is ever half-written.
+
+    Under torchrun every process calls this with the same spec, and together they train the SAE that one would. Any
+    number of them may go on with the run. Only the first writes files.
     """
     folder = spec.folder
-    state = _state_to_go_on_from(spec, folder, resume)
+    ranks = join_ranks(spec.latent_ranks, spec.batch_rows, spec.device)
+    state = _state_to_go_on_from(spec, folder, resume or restarted())
+    if not ranks.agree(-1 if state is None else -2 if state == "finished" else state["step"]):
+        raise ValueError(f"the processes see different files in {folder}: all machines must share its file system")
     if state == "finished":
         return folder
 
-    refuse_what_cannot_fit(spec)
-    source = open_source(spec)
+    if ranks.size > 1 and spec.kl_finetune_tokens:
+        raise ValueError("kl_finetune_tokens is for one process so far; several can train the SAE without it")
+    refuse_what_cannot_fit(spec.with_fields(device=ranks.device), spec.latent_ranks, ranks.size, processes_here())
+    source = open_source(spec.with_fields(device=ranks.device), ranks)
     learners = [
-        Learner(member, source.site("+".join(member.places.read)), source.width, source.device)
+        Learner(member, source.site("+".join(member.places.read)), source.width, source.device, ranks.axes)
         for member in spec.members()
     ]
     if state is None:
@@ -80,7 +90,7 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
             learner.start(first)
         del first  # not to be held through the whole run
         shuffle = ShuffleState()
-        for begun in (spec, *spec.members()):
+        for begun in (spec, *spec.members()) if ranks.first else ():
             _begin_folder(begun, begun.folder)
     else:
         step, seconds_before = state["step"], state["seconds"]
@@ -91,16 +101,16 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
         del state
     log.info("training %s on %d activations, %d to a step", _told(learners), spec.tokens, spec.batch_rows)
 
-    remove_parts(folder)
+    for place in (folder, *(learner.folder for learner in learners)) if ranks.first else ():
+        remove_parts(place)
     for learner in learners:
-        remove_parts(learner.folder)
-        learner.open_journal(step, journal)
+        learner.open_journal(step, journal if ranks.first else NoJournal())
     unread = source.batches(shuffle.batches_taken)
     batches = shuffled_rows(
         unread, spec.buffer_rows, spec.batch_rows, spec.order_seed, shuffle, spec.repeats, DTYPES[spec.buffer_dtype]
     )
     bar = tqdm(total=spec.steps * spec.batch_rows, initial=step * spec.batch_rows, desc="train", unit="tok",
-               unit_scale=True, disable=not progress)  # fmt: skip
+               unit_scale=True, disable=not (progress and ranks.first))  # fmt: skip
     began = saved = time.monotonic()
     began_at = step
 
@@ -108,14 +118,15 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
         seconds = seconds_before + time.monotonic() - began
         whole = {"spec": spec.to_json(), "step": step, "seconds": seconds, "shuffle": shuffle.state_dict(),
                  "learners": [learner.state_dict() for learner in learners]}  # fmt: skip
-        save_run_state(folder, whole, spec.keep_states)
+        if ranks.first:
+            save_run_state(folder, whole, spec.keep_states)
         for learner in learners:
             learner.guard.saved(step, folder)
 
     try:
-        with asked_to_stop() as stop, bar:
+        with asked_to_stop(patient=launched()) as stop, bar:
             while step < spec.steps:
-                rows = {name: on_device(part, source.device) for name, part in next(batches).items()}
+                rows = {name: on_device(ranks.axes.own(part), source.device) for name, part in next(batches).items()}
                 for learner in learners:
                     learner.learn(rows, step)
                 step += 1
@@ -129,8 +140,8 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
                         )
                     bar.set_postfix(ev=f"{entry['explained_variance']:.3f}", l0=f"{entry['l0']:.0f}",
                                     dead=f"{entry['dead']:.0%}")  # fmt: skip
-                stopping = stop()
-                if stopping or time.monotonic() - saved > spec.save_seconds:
+                stopping, due = ranks.any(stop(), time.monotonic() - saved > spec.save_seconds)
+                if stopping or due:
                     for learner in learners:  # nothing that went wrong since the journal's last line may be saved
                         learner.check(step)
                     save()
@@ -147,25 +158,30 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
                 taken = 0 if spec.activations else shuffle.batches_taken  # of text; shards say nothing of it
                 learner.finetune(model, islice(training_windows(spec, model), taken, None), progress)
                 save()  # whoever interrupts the fine-tuning of the next begins that one anew
-        judge = _judge(spec, source)
-        table = []
         for learner in learners:
-            quality = judge(learner)
-            seconds = seconds_before + time.monotonic() - began
-            trained = spec.steps * spec.batch_rows + spec.kl_finetune_tokens
-            quality |= {"tokens_trained": trained, "seconds": round(seconds, 1)}
-            _write_json(learner.folder / QUALITY, quality)
-            learner.write(step, quality=quality)
-            save_sae(learner.folded(), learner.folder, learner.site,
-                     _metadata(learner, source, quality))  # fmt: skip
-            table.append(_row(spec, learner, quality))
-        if spec.is_sweep:
-            _write_json(folder / SWEEP, {"members": table})
+            learner.gather()
+        if ranks.first:
+            judge = _judge(spec, source)
+            table = []
+            for learner in learners:
+                quality = judge(learner)
+                seconds = seconds_before + time.monotonic() - began
+                trained = spec.steps * spec.batch_rows + spec.kl_finetune_tokens
+                quality |= {"tokens_trained": trained, "seconds": round(seconds, 1)}
+                _write_json(learner.folder / QUALITY, quality)
+                learner.write(step, quality=quality)
+                save_sae(learner.folded(), learner.folder, learner.site,
+                         _metadata(learner, source, quality))  # fmt: skip
+                table.append(_row(spec, learner, quality))
+            if spec.is_sweep:
+                _write_json(folder / SWEEP, {"members": table})
     finally:
         unread.close()
         for learner in learners:
             learner.close_journal()
-    remove_run_state(folder)
+    if ranks.first:
+        remove_run_state(folder)
+    ranks.wait()  # so that whoever goes on finds the folder whole
     return folder
 
 

@@ -139,11 +139,12 @@ def _whole_or_not_at_all(path: Path, part: Path) -> Iterator[None]:
 
 
 @contextmanager
-def asked_to_stop() -> Iterator[StopRequest]:
+def asked_to_stop(patient: bool = False) -> Iterator[StopRequest]:
     """A question that says True once SIGINT, SIGTERM or SIGUSR1 came.
 
     A second Ctrl-C acts as it would have without us. A second SIGTERM or SIGUSR1 changes nothing: Slurm and torchrun both
-    send theirs, and the state has to be written whole.
+    send theirs, and the state has to be written whole. A ``patient`` one takes Ctrl-C the same way: under torchrun it
+    comes from the terminal and from there.
     """
     asked = StopRequest()
     if threading.current_thread() is not threading.main_thread():  # where Python allows no signal handlers
@@ -154,7 +155,7 @@ def asked_to_stop() -> Iterator[StopRequest]:
 
     def note(number: int, frame: Any) -> None:
         asked.signal = asked.signal or number
-        if number == signal.SIGINT:
+        if number == signal.SIGINT and not patient:
             give_back()
 
     def give_back() -> None:

@@ -92,6 +92,9 @@ class TrainSpec:
     all learn from the same tokens."""
     kernels: str = "auto"
     """Which kernel computes the step: auto, reference, cpu, native or gpu."""
+    latent_ranks: int = 1
+    """Of torchrun's processes, how many share one copy of the dictionary: each owns a part of the latents. The others
+    share out the rows."""
 
     penalty: str | None = None
     """What keeps the code sparse: l1, tanh or p_anneal (relu, gated), l0, tanh or target_l0 (jump_relu); None is the
@@ -163,6 +166,7 @@ class TrainSpec:
             "scale_batches",
             "held_out_tokens",
             "journal_every",
+            "latent_ranks",
             "keep_states",
         )
         for name in at_least_one:
@@ -180,6 +184,8 @@ class TrainSpec:
             raise ValueError(
                 f"buffer_rows must be at least twice batch_rows ({self.batch_rows}), got {self.buffer_rows}"
             )
+        if self.d_sae % self.latent_ranks:
+            raise ValueError(f"latent_ranks must divide d_sae ({self.d_sae}), got {self.latent_ranks}")
         if not 0 <= self.lasting_share <= 1:
             raise ValueError(f"lasting_share lies between 0 and 1, got {self.lasting_share}")
         if not (0 <= self.warmup <= 1 and 0 <= self.decay <= 1):

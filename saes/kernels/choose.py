@@ -2,14 +2,17 @@
 
 import importlib.util
 import logging
+from typing import Any
 
 import torch
 
-from saes.autoencoder import SparseAutoencoder
+from saes.autoencoder import SAEConfig, SparseAutoencoder
 from saes.kernels.cpu import SparseStep
 from saes.kernels.native import compiled
 from saes.kernels.native_step import NativeStep
+from saes.kernels.parallel import ParallelStep
 from saes.kernels.reference import ReferenceStep
+from saes.kernels.slices import LatentSlice
 from saes.kernels.step import StepSettings, TrainingStep
 
 log = logging.getLogger(__name__)
@@ -26,7 +29,8 @@ SUITS = {
 
 def choose_step(sae: SparseAutoencoder, settings: StepSettings | None = None, kernels: str = "auto") -> TrainingStep:
     """The training step for ``sae``: on the CPU the compiled kernels where there is a compiler, else the same sums in
-    PyTorch; on a GPU those in Triton where it is installed; else the reference.
+    PyTorch; on a GPU those in Triton where it is installed; else the reference. For one rank's slice of an SAE the
+    parallel one.
 
     Every kernel computes the same update (native_step.py says how nearly), so the choice changes the speed alone.
     """
@@ -43,6 +47,14 @@ def choose_step(sae: SparseAutoencoder, settings: StepSettings | None = None, ke
             f"not this {kind}SAE in {sae.W_dec.dtype} on {device}; kernels='auto' chooses one that does"
         )
     candidates = torch.bfloat16 if multiplies_bfloat16() else torch.float32
+    if isinstance(sae, LatentSlice):
+        if kernels in ("native", "gpu"):
+            raise ValueError(f"the {kernels} kernel trains in one process; among several, leave kernels out")
+        if settings.resample_every is not None:
+            raise ValueError("resample_every is for one process; among several auxk_coefficient brings latents back")
+        sparse = suits["cpu"] and kernels != "reference"
+        log.info("training step: parallel, %s (%s on %s)", "sparse" if sparse else "dense", sparsity, device)
+        return ParallelStep(sae, settings, candidates if sparse else None)
     if kernels in ("auto", "native") and suits["native"]:
         library = compiled()
         if library is not None:
@@ -69,6 +81,25 @@ def choose_step(sae: SparseAutoencoder, settings: StepSettings | None = None, ke
     return ReferenceStep(sae, settings)
 
 
+def settled(
+    config: SAEConfig, settings: StepSettings, weights: dict[str, Any], state: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The weights of an SAE and a step's state, as a kernel that lets no row rest would have saved them."""
+    if "rest" not in state:
+        return weights, state
+    library = compiled()
+    if library is None:
+        raise ValueError(
+            "this run was saved by the compiled kernels: other kernels go on with it where a C++ compiler is"
+        )
+    sae = SparseAutoencoder(config)
+    sae.load_state_dict(weights)
+    step = NativeStep(sae, settings, library)
+    step.load_state_dict(state)
+    step.settle()
+    return sae.state_dict(), step.update.state_dict()
+
+
 def suits_sparse(kernels: str, sae: SparseAutoencoder, settings: StepSettings) -> bool:
     """Whether these kernels compute what the reference would: all that they do not know is listed here."""
     config, penalty = sae.config, settings.penalty_of(sae.config.sparsity)
@@ -78,7 +109,7 @@ def suits_sparse(kernels: str, sae: SparseAutoencoder, settings: StepSettings) -
         return False
     if settings.resample_every is not None or penalty == "p_anneal" or (config.sites and penalty in ("l1", "tanh")):
         return False
-    return kernels == "native" or not (config.prefixes or config.d_out is not None)
+    return kernels == "native" or not (sae.prefixes or config.d_out is not None)
 
 
 def lacking_for_gpu(device: torch.device) -> str | None:

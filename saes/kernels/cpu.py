@@ -58,11 +58,8 @@ class SparseStep:
 
         error_grad = error * (2 / rows)
         value_grad = code.dots(error_grad, sae.W_dec).mul_(code.values > 0)
-        by_latent = code.by_latent(sae.d_sae)
         fired = torch.zeros(sae.d_sae, dtype=torch.bool).index_fill_(0, code.latents[code.values > 0], True)
-        W_dec_grad = by_latent.sum_rows(error_grad, code.values)
-        encoder_grad = by_latent.sum_rows(x_in, value_grad)
-        b_enc_grad = torch.zeros(sae.d_sae).index_add_(0, code.latents, value_grad)
+        W_dec_grad, encoder_grad, b_enc_grad = code.gradients(x_in, error_grad, value_grad, sae.d_sae)
 
         dead = self.update.dead()
         if self.settings.auxk_coefficient and dead is not None and dead.any():
@@ -182,11 +179,9 @@ class SparseStep:
         left_over = code.decode(W_dec).add_(error[: len(x_in)])  # explained minus residual, which is minus the error
         weight = self.settings.auxk_coefficient * min(1.0, len(ids) / k_aux) / len(x_in)
         error_grad = left_over * (2 * weight)
-        value_grad = code.dots(error_grad, W_dec)
-        by_latent = code.by_latent(len(ids))
-        W_dec_grad.index_add_(0, ids, by_latent.sum_rows(error_grad, code.values))
-        encoder_grad.index_add_(0, ids, by_latent.sum_rows(x_in, value_grad))
-        b_enc_grad.index_add_(0, ids[code.latents], value_grad)
+        added = code.gradients(x_in, error_grad, code.dots(error_grad, W_dec), len(ids))
+        for gradient, more in zip((W_dec_grad, encoder_grad, b_enc_grad), added, strict=True):
+            gradient.index_add_(0, ids, more)
         return left_over.square().sum() * weight
 
 
@@ -226,6 +221,18 @@ class RaggedCode(NamedTuple):
         return torch.ops.aten._embedding_bag_per_sample_weights_backward(
             vectors, W, self.latents, self.offsets(), self.row, 0
         )
+
+    def gradients(
+        self,
+        x_in: Float[Tensor, "row d_in"],
+        error_grad: Float[Tensor, "row d_in"],
+        value_grad: Float[Tensor, " firing"],
+        d_sae: int,
+    ) -> tuple[Float[Tensor, "d_sae d_in"], Float[Tensor, "d_sae d_in"], Float[Tensor, " d_sae"]]:
+        """The gradients of W_dec, of W_enc's transpose and of b_enc, from those of reconstructions and values."""
+        by_latent = self.by_latent(d_sae)
+        b_enc_grad = value_grad.new_zeros(d_sae).index_add_(0, self.latents, value_grad)
+        return by_latent.sum_rows(error_grad, self.values), by_latent.sum_rows(x_in, value_grad), b_enc_grad
 
     def by_latent(self, d_sae: int) -> "LatentOrder":
         """The same firings, sorted by latent."""

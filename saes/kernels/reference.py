@@ -11,7 +11,7 @@ from saes import losses
 from saes.autoencoder import SparseAutoencoder
 from saes.kernels.resample import resample
 from saes.kernels.step import StepMetrics, StepSettings, Update
-from saes.losses import Loss
+from saes.losses import Loss, Sum, alone
 from saes.quality import explained_variance
 
 
@@ -95,18 +95,20 @@ def loss_of(
     base: Float[Tensor, "*row d_out"] | None = None,
     step: int = 0,
     weight: float | Tensor = 1.0,
+    over_latents: Sum = alone,
 ) -> Loss:
     """The loss that belongs to the SAE's sparsity: a penalty where values are free, a rescue where they compete.
 
     ``x`` is what ``x_hat`` is to be like (a transcoder's target), ``base`` what a skip transcoder writes without latents.
-    ``step``, counted from 0, and ``weight`` (Update.penalty_weight) matter to the p_anneal penalty alone.
+    ``step``, counted from 0, and ``weight`` (Update.penalty_weight) matter to the p_anneal penalty alone. Where ``sae``
+    holds some latents of a whole one, ``over_latents`` sums what belongs to all; penalties are then those of its own.
     """
     base = sae.b_dec if base is None else base
     terms = {"reconstruction": losses.reconstruction(x, x_hat)}
-    if sae.config.prefixes:
-        terms["reconstruction"] = losses.nested(x, z, sae.W_dec, base, sae.config.prefixes)
+    if sae.prefixes:
+        terms["reconstruction"] = losses.nested(x, z, sae.W_dec, base, sae.prefixes, over_latents)
     if sae.config.sparsity == "gated":
-        terms["gate"] = losses.through_gate(x, pre, sae.W_dec, base)
+        terms["gate"] = losses.through_gate(x, pre, sae.W_dec, base, over_latents)
     values, length = penalised(sae, pre, z), losses.lengths(sae.W_dec, sae.site_widths)
     match settings.penalty_of(sae.config.sparsity):
         case "l1":
@@ -121,7 +123,7 @@ def loss_of(
             terms["l0"] = settings.l0_coefficient * losses.l0(pre, sae.threshold, settings.bandwidth)
         case "target_l0":
             assert settings.target_l0 is not None
-            missed = losses.target_l0(pre, sae.threshold, settings.bandwidth, settings.target_l0)
+            missed = losses.target_l0(pre, sae.threshold, settings.bandwidth, settings.target_l0, over_latents)
             terms["l0"] = settings.l0_coefficient * missed
         case None if settings.auxk_coefficient and dead is not None and dead.any():
             looked_at = slice(0, settings.auxk_rows)

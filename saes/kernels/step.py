@@ -202,11 +202,17 @@ class Update:
         running.copy_(torch.where(smallest.isfinite(), followed, running))  # infinite: nothing passed in this batch
 
     @torch.no_grad()
-    def follow_power(self, values: Float[Tensor, "row d_sae"], length: Float[Tensor, " d_sae"]) -> None:
+    def follow_power(
+        self,
+        values: Float[Tensor, "row d_sae"],
+        length: Float[Tensor, " d_sae"],
+        everywhere: losses.Sum = losses.alone,
+    ) -> None:
         """Weigh the next step's penalty so that the fall of its power changes nothing of its size, on this batch
-        (arXiv:2408.00113)."""
-        now, then = (self.settings.power_at(step) for step in (self.steps, self.steps + 1))
-        sizes = losses.lp(values, length, now) / losses.lp(values, length, then)
+        (arXiv:2408.00113). ``everywhere`` adds up what several ranks see of it."""
+        powers = (self.settings.power_at(step) for step in (self.steps, self.steps + 1))
+        now, then = everywhere(torch.stack([losses.lp(values, length, power) for power in powers]))
+        sizes = now / then
         self.penalty_weight *= torch.where(sizes.isfinite() & (sizes > 0), sizes, 1.0)  # none: nothing fired
 
     def state_dict(self) -> dict[str, Any]:

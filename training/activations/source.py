@@ -11,12 +11,14 @@ import torch
 from saes.site import Site
 from training.activations.ahead import read_ahead
 from training.activations.batch import ActivationBatch
-from training.activations.harvest import aligned, harvest
+from training.activations.harvest import aligned
 from training.activations.lasting import with_lasting
 from training.activations.shards import Shards
+from training.activations.shared import shared_harvest
 from training.activations.shuffle import Rows
 from training.language_models.language_model import LanguageModel, Tokens
 from training.language_models.opening import check_hook_names, choose_device, open_model
+from training.ranks import ONE, Ranks
 from training.spec import TrainSpec
 from training.windows import context_of, training_windows
 
@@ -52,9 +54,9 @@ class Source(Protocol):
         ...
 
 
-def open_source(spec: TrainSpec) -> Source:
-    """The source that the spec names, with all its places checked."""
-    source: Source = StoredSource(spec) if spec.activations else ModelSource(spec)
+def open_source(spec: TrainSpec, ranks: Ranks = ONE) -> Source:
+    """The source that the spec names, with all its places checked. Every rank gets the same rows from it."""
+    source: Source = StoredSource(spec) if spec.activations else ModelSource(spec, ranks)
     for hook_name in spec.hook_names:
         source.width(hook_name)
     return source
@@ -63,8 +65,9 @@ def open_source(spec: TrainSpec) -> Source:
 class ModelSource:
     """A language model that reads the corpus again and again."""
 
-    def __init__(self, spec: TrainSpec):
+    def __init__(self, spec: TrainSpec, ranks: Ranks = ONE):
         self.spec = spec
+        self.ranks = ranks
         check_hook_names(spec.model, spec.hook_names, spec.revision)
         self.model = open_model(spec.model, spec.device, spec.dtype, spec.through, spec.revision)
         self.device = self.rows_device = self.model.device
@@ -78,12 +81,12 @@ class ModelSource:
         return Site(self.model.name, hook_name, self.spec.revision, self.spec.dtype)
 
     def batches(self, start: int = 0) -> Generator[Rows, None, None]:
-        ahead = what_to_read_ahead(self.spec.read_ahead, self.device)
+        ahead = what_to_read_ahead(self.spec.read_ahead, self.device, self.ranks.size)
         with ExitStack() as threads:
             tokens: Iterator[Tokens] = islice(training_windows(self.spec, self.model), start, None)
             if ahead == "text":
                 tokens = threads.enter_context(closing(read_ahead(tokens)))
-            found = harvest(self.model, self.spec.hook_names, tokens)
+            found = shared_harvest(self.model, self.spec.hook_names, tokens, self.ranks)
             rows: Iterator[Rows] = (self._rows(batch) for batch in found)
             if ahead == "activations":
                 rows = threads.enter_context(closing(read_ahead(rows)))
@@ -148,13 +151,17 @@ def begins_with_bos(model: LanguageModel) -> bool:
     return bool(model.tokenise(["a"]).ids.shape[1] > model.tokenise(["a"], add_bos=False).ids.shape[1])
 
 
-def what_to_read_ahead(asked: str, device: torch.device) -> str:
+def what_to_read_ahead(asked: str, device: torch.device, ranks: int = 1) -> str:
     """``asked``, with "auto" made definite.
 
     A GPU is kept busy by a thread that launches the model's next pass. On the CPU two passes at once only get in each
     other's way (their threads wait at each other's barriers), and a thread that tokenises gained nothing either:
-    measured with torch on one and on two of two cores, it cost 2 to 12 %.
+    measured with torch on one and on two of two cores, it cost 2 to 12 %. Among several ranks activations are exchanged,
+    which must not happen in one thread while the training step exchanges its own in another.
     """
+    if ranks > 1 and (asked == "activations" or (asked == "auto" and device.type == "cuda")):
+        asked = "text"
+        log.info("reading ahead: text, since %d processes exchange activations", ranks)
     if asked != "auto":
         return asked
     chosen = "activations" if device.type == "cuda" else "off"

@@ -1,16 +1,20 @@
 """Which kernel is chosen, that it is said, and what cannot be forced."""
 
+import copy
 import logging
 
 import pytest
 import torch
 
 from saes.autoencoder import SAEConfig, SparseAutoencoder
-from saes.kernels.choose import choose_step, lacking_for_gpu
+from saes.kernels.axes import Axes, Axis
+from saes.kernels.choose import choose_step, lacking_for_gpu, settled
 from saes.kernels.cpu import SparseStep
 from saes.kernels.native import compiled
 from saes.kernels.native_step import NativeStep
+from saes.kernels.parallel import ParallelStep
 from saes.kernels.reference import ReferenceStep
+from saes.kernels.slices import latents_of
 from saes.kernels.step import StepSettings
 
 COMPILES = compiled() is not None
@@ -36,6 +40,43 @@ def test_choice(sparsity, kernels, kind, caplog):
     assert "training step" in caplog.text
     step(torch.randn(8, 4), 1e-3)
     step.load_state_dict(step.state_dict())
+
+
+@pytest.mark.skipif(not COMPILES, reason="no C++ compiler")
+def test_a_kernel_that_moves_every_row_can_go_on_from_one_that_lets_rows_rest():
+    def batch(seed):
+        return torch.randn(32, 8, generator=torch.Generator().manual_seed(seed)) + 2 * (seed % 3)
+
+    settings = StepSettings()
+    sae = SparseAutoencoder(SAEConfig(8, 128, k=2))
+    native = choose_step(sae, settings, "native")
+    for seed in range(8):
+        native(batch(seed), 1e-3)
+    weights, state = settled(sae.config, settings, *copy.deepcopy((sae.state_dict(), native.state_dict())))
+    assert "rest" not in state
+    other = SparseAutoencoder(sae.config)
+    other.load_state_dict(weights)
+    assert not torch.equal(other.W_dec, sae.W_dec), "no row was at rest"
+    native.settle()
+    assert torch.equal(other.W_dec, sae.W_dec)
+    assert settled(sae.config, settings, weights, state) == (weights, state)
+    reference = ReferenceStep(other, settings)
+    reference.load_state_dict(state)
+    native(batch(9), 1e-3)
+    reference(batch(9), 1e-3)
+    native.settle()
+    torch.testing.assert_close(other.W_dec, sae.W_dec, rtol=1e-3, atol=5e-4)
+
+
+def test_many_processes_have_their_own_kernel():
+    axes = Axes(Axis(None, 0, 2), Axis(), Axis(None, 0, 2))
+    part = latents_of(SparseAutoencoder(SAEConfig(4, 16, k=2)), axes)
+    assert isinstance(choose_step(part), ParallelStep)
+    assert choose_step(part).sparse is not None
+    assert choose_step(part, kernels="reference").sparse is None
+    assert choose_step(latents_of(SparseAutoencoder(SAEConfig(4, 16, "relu")), axes)).sparse is None
+    with pytest.raises(ValueError, match="in one process"):
+        choose_step(part, kernels="native")
 
 
 def test_what_the_sparse_steps_do_not_know_goes_to_the_reference():
