@@ -5,7 +5,7 @@
 Every step learns from the same activations (sums of a few of 8 d random directions with Zipf frequencies, a mean, 10 %
 noise), with its own defaults but for what would make it easier: dead latents are counted and their rescue is on (none is
 dead in the first steps, as in everybody's default), and the gradient is clipped to length one where the peer does that.
-The steps take turns within a round, so that a slow moment of the machine strikes all; the medians over rounds stand. Peers
+The steps of one architecture take turns within a round, so that a slow moment of the machine strikes all; the medians over rounds stand. Peers
 that cannot be imported are left out. `memory_mb` is what building it and three steps add to the peak of a process of its own.
 
 Sizes are d_in x d_sae; k is 32, the batch 2048 rows (1024 from 65,536 latents on). relu, jump_relu and gated start from an encoder bias at which about
@@ -35,6 +35,7 @@ from saes.kernels.step import StepSettings
 K = 32
 CLIP = 1.0
 BATCHES = 4
+BARE = "gemm_bf16"
 OURS = ("topk", "batch_topk", "relu", "jump_relu", "gated", "matryoshka")
 FREE = ("relu", "jump_relu", "gated")
 """Those whose number of firing latents is free, and large at random weights."""
@@ -152,7 +153,7 @@ def dictionary_learning(d_in: int, d_sae: int, x: torch.Tensor, architecture: st
 
 
 def contestants() -> dict[str, Callable[[int, int, torch.Tensor], Step]]:
-    found: dict[str, Callable[[int, int, torch.Tensor], Step]] = {"gemm_bf16": bare_product}
+    found: dict[str, Callable[[int, int, torch.Tensor], Step]] = {BARE: bare_product}
     for name in OURS:
         found[f"ours/{name}"] = lambda d, n, x, name=name: ours(d, n, x, name)
     found["ours/topk/pytorch"] = lambda d, n, x: ours(d, n, x, "topk", "cpu")
@@ -173,25 +174,31 @@ def rows_of(d_sae: int) -> int:
 
 
 def measure(d_in: int, d_sae: int, names: list[str], rounds: int) -> dict[str, float]:
-    """Median tokens a second of each, taking turns."""
+    """Median tokens a second of each. Those of one architecture take turns, beside the bare product; then the next
+    architecture's: all at once would not fit into memory."""
     rows = rows_of(d_sae)
     x = activations(d_in, BATCHES * rows).split(rows)
-    steps: dict[str, Step] = {}
-    for name in names:
-        try:
-            steps[name] = contestants()[name](d_in, d_sae, x[0])
-        except ImportError as error:
-            print(f"{name} left out: {error}", file=sys.stderr)
-            continue
-        steps[name](x[0])
-        steps[name](x[1])
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for number in tqdm(range(rounds), desc=f"{d_in}x{d_sae}", unit="round"):
-        for name, step in steps.items():
-            began = time.perf_counter()
-            step(x[number % BATCHES])
-            seconds[name].append(time.perf_counter() - began)
-    return {name: round(rows / statistics.median(times)) for name, times in seconds.items()}
+    seconds: dict[str, list[float]] = {}
+    for architecture in dict.fromkeys(name.split("/")[1] for name in names if "/" in name):
+        steps: dict[str, Step] = {}
+        for name in names:
+            if name != BARE and name.split("/")[1] != architecture:
+                continue
+            try:
+                steps[name] = contestants()[name](d_in, d_sae, x[0])
+            except ImportError as error:
+                print(f"{name} left out: {error}", file=sys.stderr)
+                continue
+            steps[name](x[0])
+            steps[name](x[1])
+        for number in tqdm(range(rounds), desc=f"{d_in}x{d_sae} {architecture}", unit="round"):
+            for name, step in steps.items():
+                began = time.perf_counter()
+                step(x[number % BATCHES])
+                seconds.setdefault(name, []).append(time.perf_counter() - began)
+        del steps
+        gc.collect()
+    return {name: round(rows / statistics.median(seconds[name])) for name in names if name in seconds}
 
 
 def peak_mb() -> float:
@@ -238,7 +245,7 @@ def main() -> None:
     for d_in, d_sae in sizes:
         figures: dict[str, Any] = measure(d_in, d_sae, names, arguments.rounds)
         if not arguments.no_memory:
-            figures["memory_mb"] = {name: memory(d_in, d_sae, name) for name in figures if name != "gemm_bf16"}
+            figures["memory_mb"] = {name: memory(d_in, d_sae, name) for name in figures if name != BARE}
         result[f"{d_in}x{d_sae}"] = figures
     if arguments.record:
         record("train_step", result)

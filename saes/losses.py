@@ -53,7 +53,7 @@ def nested(
     prefixes: tuple[int, ...],
     over_latents: Sum = alone,
 ) -> Float[Tensor, ""]:
-    """The reconstructions by the first latents alone, at each width of ``prefixes``, averaged (arXiv:2503.17547, eq. 3).
+    """The reconstructions by the first latents alone, at each width of ``prefixes``, averaged (arXiv:2503.17547).
 
     ``base`` is what is there without latents. The first latents count in every term and so come to hold what is general.
     SAELens takes the sum of the terms instead of their mean, which under Adam is the same but for the other terms.
@@ -92,7 +92,7 @@ def tanh(z: Float[Tensor, "row d_sae"], length: Float[Tensor, " d_sae"], scale: 
 
 
 def lp(z: Float[Tensor, "row d_sae"], length: Float[Tensor, " d_sae"], p: float) -> Float[Tensor, ""]:
-    """(value * length) ** p, summed over a row's latents and averaged over rows (arXiv:2408.00113, section 4.2).
+    """(value * length) ** p, summed over a row's latents and averaged over rows (arXiv:2408.00113).
 
     At p = 1 it is l1, near 0 a count. Below SMALL_VALUE a straight line takes the curve's place.
     """
@@ -108,7 +108,7 @@ def through_gate(
     base: Float[Tensor, "*row d_in"],
     over_latents: Sum = alone,
 ) -> Float[Tensor, ""]:
-    """How badly the open gates of a gated SAE alone reconstruct ``x`` (arXiv:2404.16014, equation 8).
+    """How badly the open gates of a gated SAE alone reconstruct ``x`` (arXiv:2404.16014).
 
     ``base`` is what is there without latents.
 

@@ -82,7 +82,7 @@ def gated(
 ) -> Float[Tensor, "*batch d_sae"]:
     """relu(magnitude) where ``gate``, the pre-activation with b_gate in it, is positive; else zero (arXiv:2404.16014).
 
-    Gate and magnitude share W_enc: magnitude = (gate - b_gate) * exp(r_mag) + b_mag (equation 7). Whether the gate is
+    Gate and magnitude share W_enc: magnitude = (gate - b_gate) * exp(r_mag) + b_mag. Whether the gate is
     open has no gradient; the gate learns from its own terms of the loss.
     """
     magnitude = (gate - b_gate) * r_mag.exp() + b_mag

@@ -331,13 +331,19 @@ struct Gradients {  // what both passes over the latents read
   const int32_t* bounds;  // [prefixes + 1]
   const float* x_in;      // [row, d_in]
   Firings fit, rescue;    // the rescue reads the first rows of x_in and knows one prefix
+  float* kept;            // [d_sae, d_in + d_out] where the first pass leaves the gradients for the second; null: made twice
 };
+
+static bool fires(const Gradients& g, int64_t latent) {
+  return g.fit.ptr[latent] != g.fit.ptr[latent + 1] ||
+         (g.rescue.ptr && g.rescue.ptr[latent] != g.rescue.ptr[latent + 1]);
+}
 
 static bool latent_gradient(const Gradients& g, int64_t latent, int& prefix, float* encoder, float* decoder, float& bias) {
   const Firings &fit = g.fit, &rescue = g.rescue;
   const int64_t from = fit.ptr[latent], until = fit.ptr[latent + 1];
   const int64_t more_from = rescue.ptr ? rescue.ptr[latent] : 0, more_until = rescue.ptr ? rescue.ptr[latent + 1] : 0;
-  if (from == until && more_from == more_until) return false;
+  if (!fires(g, latent)) return false;
   while (prefix + 1 < g.prefixes && latent >= g.bounds[prefix + 1]) prefix++;
   std::memset(encoder, 0, 4 * g.d_in);
   std::memset(decoder, 0, 4 * g.d_out);
@@ -353,7 +359,7 @@ static bool latent_gradient(const Gradients& g, int64_t latent, int& prefix, flo
   return true;
 }
 
-// The squared length of all latents' gradients, and input_grad += sum of bias gradient * W_enc[latent].
+// The squared length of all latents' gradients (which are kept where there is room), and input_grad += sum of bias gradient * W_enc[latent].
 double gradient_size(const Gradients* gradients, const float* W_enc, float* bias_grad, float* input_grad) {
   const Gradients& g = *gradients;
   const int threads = omp_get_max_threads();
@@ -361,15 +367,17 @@ double gradient_size(const Gradients* gradients, const float* W_enc, float* bias
   std::vector<float> input(threads * g.d_in, 0.f);
 #pragma omp parallel num_threads(threads)
   {
-    std::vector<float> encoder(g.d_in), decoder(g.d_out);
+    std::vector<float> room(g.d_in + g.d_out);
     const int me = omp_get_thread_num();
     float* mine = input.data() + me * g.d_in;
     int prefix = 0;
 #pragma omp for schedule(static, 16)
     for (int64_t i = 0; i < g.d_sae; i++) {
       float bias = 0;
-      if (latent_gradient(g, i, prefix, encoder.data(), decoder.data(), bias)) {
-        size[me] += (double)dot(encoder.data(), encoder.data(), g.d_in) + dot(decoder.data(), decoder.data(), g.d_out);
+      float* encoder = g.kept ? g.kept + i * (g.d_in + g.d_out) : room.data();
+      float* decoder = encoder + g.d_in;
+      if (latent_gradient(g, i, prefix, encoder, decoder, bias)) {
+        size[me] += (double)dot(encoder, encoder, g.d_in) + dot(decoder, decoder, g.d_out);
         if (g.slopes_reach_bias) size[me] += (double)bias * bias;
         const float* W = W_enc + i * g.d_in;
 #pragma omp simd
@@ -443,7 +451,8 @@ inline void round_row(const float* w, uint16_t* to, int64_t n) {
 extern "C" {
 
 // One pass over the latents that have a gradient: both weight gradients, times `scale`; the decoder's without its part along
-// the row; Adam; the decoder row back to length one; the encoder row's bfloat16 copy. input_grad (null: not wanted) gets the
+// the row; Adam; the decoder row back to length one; the encoder row's bfloat16 copy. Kept gradients are used up, and
+// bias_grad is then what the first pass left in it. input_grad (null: not wanted) gets the
 // sum of bias gradient * W_enc[latent], unscaled.
 void update_latents(const Gradients* gradients, const Adam* adam_, float scale, const Moments* enc, const Moments* dec,
                     const Moments* bias_, uint16_t* rounded, float* bias_grad, float* input_grad) {
@@ -453,13 +462,15 @@ void update_latents(const Gradients* gradients, const Adam* adam_, float scale, 
   std::vector<float> input(threads * g.d_in, 0.f);
 #pragma omp parallel num_threads(threads)
   {
-    std::vector<float> encoder(g.d_in), decoder(g.d_out);
+    std::vector<float> room(g.d_in + g.d_out);
     float* mine = input.data() + omp_get_thread_num() * g.d_in;
     int prefix = 0;
 #pragma omp for schedule(static, 16)
     for (int64_t i = 0; i < g.d_sae; i++) {
-      float bias = 0;
-      if (!latent_gradient(g, i, prefix, encoder.data(), decoder.data(), bias)) {
+      float bias = g.kept ? bias_grad[i] : 0;
+      float* encoder = g.kept ? g.kept + i * (g.d_in + g.d_out) : room.data();
+      float* decoder = encoder + g.d_in;
+      if (g.kept ? !fires(g, i) : !latent_gradient(g, i, prefix, encoder, decoder, bias)) {
         bias_grad[i] = 0;
         continue;
       }
@@ -472,13 +483,13 @@ void update_latents(const Gradients* gradients, const Adam* adam_, float scale, 
 #pragma omp simd
         for (int64_t j = 0; j < g.d_in; j++) mine[j] += bias * W[j];
       }
-      const float along = dot(decoder.data(), dec->weight + at_out, g.d_out);
+      const float along = dot(decoder, dec->weight + at_out, g.d_out);
       const float* W = dec->weight + at_out;
 #pragma omp simd
       for (int64_t j = 0; j < g.d_out; j++) decoder[j] -= along * W[j];
-      adam_row(*dec, at_out, g.d_out, decoder.data(), scale, adam, skipped, missed);
+      adam_row(*dec, at_out, g.d_out, decoder, scale, adam, skipped, missed);
       unit_length(dec->weight + at_out, g.d_out);
-      adam_row(*enc, at_in, g.d_in, encoder.data(), scale, adam, skipped, missed);
+      adam_row(*enc, at_in, g.d_in, encoder, scale, adam, skipped, missed);
       round_row(enc->weight + at_in, rounded ? rounded + at_in : nullptr, g.d_in);
       if (g.slopes_reach_bias) adam_row(*bias_, i, 1, &bias, scale, adam, skipped, missed);
     }

@@ -40,6 +40,7 @@ class Gradients(ctypes.Structure):
         ("x_in", ctypes.c_void_p),
         ("fit", Firings),
         ("rescue", Firings),
+        ("kept", ctypes.c_void_p),
     ]
 
 

@@ -42,6 +42,10 @@ DENSE_SHARE = 1 / 24
 ROUNDING = 0.02
 """How far a bfloat16 product strays, in units of |x| |w| / sqrt(d_in): about six standard deviations."""
 
+KEPT_VALUES = 2**23
+"""A clipped gradient has to be made before its length is known: up to so many numbers it is kept for the update, beyond
+that it is made again, which is then cheaper than writing and reading it."""
+
 MEMORY = 512
 """Steps after which a resting row's momentum is spent: 0.9^512 is nothing."""
 
@@ -469,9 +473,12 @@ class NativeStep:
     ) -> None:
         sae, settings = self.sae, self.settings
         bounds = torch.tensor([0, *self.prefixes], dtype=torch.int32)
+        width = sae.d_in + sae.d_out
+        keeps = settings.clip_norm is not None and sae.d_sae * width <= KEPT_VALUES
+        kept = torch.empty(sae.d_sae, width) if keeps else None
         gradients = native.Gradients(
-            sae.d_sae, sae.d_in, sae.d_out, len(self.prefixes), int(sae.config.sparsity != "gated"), address(bounds), address(x_in), fit.struct(),
-            rescue.struct() if rescue else native.Firings(),
+            sae.d_sae, sae.d_in, sae.d_out, len(self.prefixes), int(sae.config.sparsity != "gated"), address(bounds),
+            address(x_in), fit.struct(), rescue.struct() if rescue else native.Firings(), address(kept),
         )  # fmt: skip
         bias_grad, input_grad = torch.empty(sae.d_sae), torch.zeros(sae.d_in)
         scale = 1.0

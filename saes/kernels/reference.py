@@ -136,5 +136,5 @@ def loss_of(
 def penalised(
     sae: SparseAutoencoder, pre: Float[Tensor, "row d_sae"], z: Float[Tensor, "row d_sae"]
 ) -> Float[Tensor, "row d_sae"]:
-    """What a penalty on values is taken of: the values, or the open gates of a gated one (arXiv:2404.16014, eq. 8)."""
+    """What a penalty on values is taken of: the values, or the open gates of a gated one (arXiv:2404.16014)."""
     return pre.relu() if sae.config.sparsity == "gated" else z

@@ -209,7 +209,7 @@ class Update:
         everywhere: losses.Sum = losses.alone,
     ) -> None:
         """Weigh the next step's penalty so that the fall of its power changes nothing of its size, on this batch
-        (arXiv:2408.00113, equation 6). ``everywhere`` adds up what several ranks see of it."""
+        (arXiv:2408.00113). ``everywhere`` adds up what several ranks see of it."""
         powers = (self.settings.power_at(step) for step in (self.steps, self.steps + 1))
         now, then = everywhere(torch.stack([losses.lp(values, length, power) for power in powers]))
         sizes = now / then

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from training.activations import harvest, shared, source
+from training.activations import harvest, shared
 from training.journal import Journal, read_journal
 from training.loop import train
 from training.spec import TrainSpec
@@ -39,7 +39,7 @@ def losses(folder):
 
 def test_a_member_is_what_it_is_alone(sweep, tmp_path, monkeypatch):
     passes = []
-    monkeypatch.setattr(source, "shared_harvest", lambda *given: passes.append(1) or shared.shared_harvest(*given))
+    monkeypatch.setattr(shared, "harvest", lambda *given: passes.append(1) or harvest.harvest(*given))
     folder = train(sweep, progress=False)
     assert len(passes) == 2  # for the scale, and for all the rest
     assert {path.name for path in folder.iterdir() if path.is_file()} == {"spec.json", "sweep.json"}

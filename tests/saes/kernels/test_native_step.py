@@ -255,3 +255,15 @@ def test_the_loss_curve_is_the_references_though_rows_rest(sparsity):
     ends = torch.tensor(curves)[:, -20:].mean(1)
     assert ends[1] < 0.95 * curves[1][0]
     assert float(ends[0]) == pytest.approx(float(ends[1]), rel=0.02)
+
+
+def test_a_kept_gradient_is_the_one_made_twice(monkeypatch):
+    ends = []
+    for values in (0, 2**23):
+        monkeypatch.setattr("saes.kernels.native_step.KEPT_VALUES", values)
+        sae = autoencoder("topk")
+        step = NativeStep(sae, settings(clip_norm=0.5), LIBRARY)
+        for seed in range(6):
+            step(activations(64, seed=seed), 1e-3)
+        ends.append([parameter.detach().clone() for parameter in sae.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(*ends, strict=True))
