@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     kind = arguments.device_kind or _kind_here(spec.device)
     if arguments.measure and kind != "cpu":
         raise ValueError(f"--measure fits the constants of the CPU; for a {kind} leave it out")
-    world = World(arguments.nodes, arguments.gpus, getattr(spec, "latent_ranks", 1))
+    world = World(arguments.nodes, arguments.gpus, spec.latent_ranks)
     config = config_of(spec.model, spec.revision)
     outline = outline_of(config, spec.model, spec.hook_names)
     device = DEVICES[kind]

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     job = SlurmJob.from_settings(arguments.slurm)
     spec = spec_of(arguments)
     spec = spec.with_fields(out=str(spec.folder.absolute()))
-    processes, share = job.nodes * job.processes_a_node, getattr(spec, "latent_ranks", 1)
+    processes, share = job.nodes * job.processes_a_node, spec.latent_ranks
     if processes % share:
         raise ValueError(f"{processes} processes cannot be shared out in groups of {share} (latent_ranks)")
     folder = spec.folder / "slurm"
