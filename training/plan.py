@@ -264,7 +264,7 @@ def refuse_what_cannot_fit(spec: TrainSpec, latent_ranks: int = 1, processes: in
     """
     try:
         found = outline(spec.model, spec.hook_names, spec.revision)
-    except ValueError:
+    except (OSError, ValueError):
         return  # whoever opens it knows better what is wrong
     device = torch.device(choose_device(spec.device))
     machine = CPU
