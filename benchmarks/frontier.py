@@ -34,8 +34,8 @@ HELD_OUT = 32_768
 def activations(model_name: str, hook_name: str, rows: int, corpus: str) -> torch.Tensor:
     model = open_model(model_name)
     parts, held = [], 0
-    for batch in harvest(model, hook_name, windows(texts(corpus), model, model.context, 32)):
-        parts.append(batch.rows())
+    for batch in harvest(model, [hook_name], windows(texts(corpus), model, model.context, 32)):
+        parts.append(batch[hook_name].rows())
         held += len(parts[-1])
         if held >= rows:
             break
