@@ -113,7 +113,12 @@ def main() -> None:
     parser.add_argument("--model", default="storyteller")
     parser.add_argument("--hook-name", default="blocks.3.hook_resid_post")
     parser.add_argument("--buffer-rows", type=int, default=65536)
-    parser.add_argument("--tokens", type=int, default=131_072, help="of each round: two fillings of the buffer, since SAELens reads in such bursts")
+    parser.add_argument(
+        "--tokens",
+        type=int,
+        default=131_072,
+        help="of each round: two fillings of the buffer, since SAELens reads in such bursts",
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="float32")

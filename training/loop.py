@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -85,11 +85,10 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
     ]
     if state is None:
         step, seconds_before = 0, 0.0
-        first = list(islice(source.batches(), spec.scale_batches))
+        shuffle, unread = ShuffleState(), source.batches()
+        first = list(islice(unread, spec.scale_batches))
         for learner in learners:
             learner.start(first)
-        del first  # not to be held through the whole run
-        shuffle = ShuffleState()
         for begun in (spec, *spec.members()) if ranks.first else ():
             _begin_folder(begun, begun.folder)
     else:
@@ -98,6 +97,7 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
             learner.load_state_dict(saved)
             learner.guard.saved(step, folder)
         shuffle = ShuffleState.from_state_dict(state["shuffle"], source.rows_device)
+        unread, first = source.batches(shuffle.batches_taken), []
         del state
     log.info("training %s on %d activations, %d to a step", _told(learners), spec.tokens, spec.batch_rows)
 
@@ -105,10 +105,10 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
         remove_parts(place)
     for learner in learners:
         learner.open_journal(step, journal if ranks.first else NoJournal())
-    unread = source.batches(shuffle.batches_taken)
     batches = shuffled_rows(
-        unread, spec.buffer_rows, spec.batch_rows, spec.order_seed, shuffle, spec.repeats, DTYPES[spec.buffer_dtype]
-    )
+        _given_out(first, unread), spec.buffer_rows, spec.batch_rows, spec.order_seed, shuffle, spec.repeats,
+        DTYPES[spec.buffer_dtype],
+    )  # fmt: skip
     bar = tqdm(total=spec.steps * spec.batch_rows, initial=step * spec.batch_rows, desc="train", unit="tok",
                unit_scale=True, disable=not (progress and ranks.first))  # fmt: skip
     began = saved = time.monotonic()
@@ -183,6 +183,14 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
         remove_run_state(folder)
     ranks.wait()  # so that whoever goes on finds the folder whole
     return folder
+
+
+def _given_out(first: list[Any], rest: Iterator[Any]) -> Iterator[Any]:
+    """The first batches, which were looked at before and are let go one by one, and then the rest."""
+    first.reverse()
+    while first:
+        yield first.pop()
+    yield from rest
 
 
 # ---- what it measures at the end
