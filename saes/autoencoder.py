@@ -98,7 +98,8 @@ class SparseAutoencoder(nn.Module):
     z = sparsity(x @ W_enc + b_enc). A crosscoder's x holds the activations of several sites side by side.
 
     Shapes: W_enc [d_in, d_sae], W_dec [d_sae, d_in], b_enc [d_sae], b_dec [d_in]; jump_relu adds threshold [d_sae].
-    A transcoder's are W_dec [d_sae, d_out], b_dec [d_out] and W_skip [d_out, d_in]. A gated one has b_gate, r_mag and b_mag [d_sae] in place of b_enc: b_gate decides what fires, the others how much.
+    A transcoder's are W_dec [d_sae, d_out], b_dec [d_out] and W_skip [d_out, d_in]. A gated one has b_gate, r_mag and
+    b_mag [d_sae] in place of b_enc: b_gate decides what fires, the others how much.
     A batch_topk one keeps ``running_threshold []``, the average of the smallest value that passed in each training
     batch, until ``freeze_threshold`` turns it into a jump_relu.
 

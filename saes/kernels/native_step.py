@@ -37,7 +37,7 @@ GUESS_SHARE, GUESS_SLACK = 0.02, 0.9
 then have too few are gathered again."""
 
 DENSE_SHARE = 1 / 24
-"""When more of the latents than this are candidates at a row, the dense step is the faster one (relu and jump_relu)."""
+"""When more of the latents than this are candidates at a row, the dense step is the faster one (relu, jump_relu and gated)."""
 
 ROUNDING = 0.02
 """How far a bfloat16 product strays, in units of |x| |w| / sqrt(d_in): about six standard deviations."""
@@ -167,7 +167,7 @@ class NativeStep:
         )
 
     def _dense_step(self, x: Float[Tensor, "row d_in"], lr: float, target: Tensor | None) -> StepMetrics:
-        """While a relu or jump_relu has not become sparse yet."""
+        """While a relu, jump_relu or gated one has not become sparse yet."""
         self.settle()
         with torch.enable_grad():
             metrics = self.dense(x, lr, target)
