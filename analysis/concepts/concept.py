@@ -133,7 +133,9 @@ def _found(source: str | Path) -> tuple[Path, str]:
         if not (Path(place) / f"{subset}.txt").is_file():
             raise FileNotFoundError(f"{place} has no subset {subset!r}: {subset}.txt, a name a line, would be one")
         return Path(place), subset
-    raise FileNotFoundError(f"no concept set {name!r}: give a folder, or one that is bundled: {', '.join(bundled_names())}")
+    raise FileNotFoundError(
+        f"no concept set {name!r}: give a folder, or one that is bundled: {', '.join(bundled_names())}"
+    )
 
 
 def _names_in(path: Path, known: set[str]) -> set[str]:
@@ -225,7 +227,9 @@ def _ratings(path: Path) -> tuple[dict[str, tuple[float | None, float | None]], 
 
 def masked(text: str, names: Sequence[str], mask: str = "so") -> str:
     """The text with every word that begins with one of `names` (and every phrase that is one) replaced."""
-    pattern = "|".join(re.escape(name) + (r"\b" if " " in name else r"[\w-]*") for name in sorted(names, key=len, reverse=True))
+    pattern = "|".join(
+        re.escape(name) + (r"\b" if " " in name else r"[\w-]*") for name in sorted(names, key=len, reverse=True)
+    )
     return re.sub(rf"\b(?:{pattern})", mask, text, flags=re.IGNORECASE)
 
 

@@ -79,9 +79,7 @@ def _trained(features, table: TextTable, concept: str):
     return model.fit(features[np.concatenate([own, others])], np.arange(len(own) + len(others)) < len(own))
 
 
-def _scored(
-    values: np.ndarray, table: TextTable, concept: str, split: str, rng: np.random.Generator
-) -> Leakage | None:
+def _scored(values: np.ndarray, table: TextTable, concept: str, split: str, rng: np.random.Generator) -> Leakage | None:
     of = "checking" if split == "masked" else split
     own, others = table.positives(concept, of), table.negatives(concept, of)
     if not len(own):
