@@ -51,7 +51,8 @@ def observe(
         firing = code.values > 0
         row = firing.nonzero()[:, 0]
         parts.append(tuple(part.cpu().numpy() for part in (
-            where[row, 0] + start, where[row, 1], code.latents[firing], code.values[firing].float()
+            (where[row, 0] + start).int(), where[row, 1].to(torch.int16), code.latents[firing].int(),
+            code.values[firing].float(),
         )))  # fmt: skip
         count = tokens.keep.sum(dim=1)
         total = torch.where(tokens.keep[..., None], x.float(), 0.0).sum(dim=1)
