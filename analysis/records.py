@@ -63,6 +63,14 @@ class Label:
     status: str
     auroc_sealed: float | None = None
     """Against sealed neutral texts and sealed texts of other families; None while the seal was not opened."""
+    auroc_implicit_low: float | None = None
+    auroc_implicit_high: float | None = None
+    precision_checking: float | None = None
+    """Average precision on checking texts; chance is n_positive / (n_positive + n_negative)."""
+    auroc_masked: float | None = None
+    """On checking texts in which a neutral word stands for each word that names the concept."""
+    lexical: bool | None = None
+    """Whether it is a detector of the concept's name, which is no label (`analysis/labelling/lexical.py`); None: not asked."""
 
     @property
     def is_held(self) -> bool:

@@ -23,6 +23,10 @@ class Text:
     topic: str
     person: str = ""
     form: str = ""
+    setting: str = ""
+    """Where it plays, of a few settings that all concepts share; "" is unknown."""
+    kind: str = ""
+    """What keeps a contrast text from carrying its concept: "negated", "quoted" or "other"; "" is unknown."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ def _texts(lines: list[tuple[int, dict]], path: Path, seen: dict[str, str]) -> d
             if seen.setdefault(shingle, where) != where:
                 raise ValueError(f"{where}: nearly the same as {seen[shingle]} (both say {shingle!r})")
         texts.setdefault(line["split"], []).append(
-            Text(line["text"], line.get("topic", ""), line.get("person", ""), line.get("form", ""))
+            Text(line["text"], *(line.get(key, "") for key in ("topic", "person", "form", "setting", "kind")))
         )
     return {split: tuple(found) for split, found in texts.items()}
 

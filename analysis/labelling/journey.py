@@ -15,10 +15,11 @@ from tqdm import tqdm
 
 from analysis.concepts.concept import ConceptSet, bundled, load_concepts
 from analysis.labelling.baselines import baseline, difference_of_means, label_as_baseline, probe_scores
-from analysis.labelling.choose import Pools, Rules, choose_labels, lexical_share, naming_tokens
+from analysis.labelling.choose import Pools, Rules, choose_labels
 from analysis.labelling.directions import nearest_latents, promoted_tokens
 from analysis.labelling.effects import OutputEffect
 from analysis.labelling.excerpts import top_excerpts
+from analysis.labelling.lexical import lexical_share, naming_tokens
 from analysis.labelling.scores import auroc
 from analysis.labelling.split import TextTable, text_table
 from analysis.observe import Observation, observe

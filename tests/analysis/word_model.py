@@ -1,5 +1,7 @@
 """A language model whose every effect is known: words are tokens, and chosen coordinates raise chosen words."""
 
+from inspect import signature
+
 import numpy as np
 import torch
 
@@ -55,8 +57,11 @@ class WordModel:
     def logits(self, tokens, hooks=None):
         x = self.embedding[tokens.ids]
         for hook in (hooks or {}).values():
-            x = hook(x, keep=tokens.keep)
+            x = hook(x, keep=tokens.keep) if "keep" in signature(hook).parameters else hook(x)
         return x @ self.raised
+
+    def differentiable_logits(self, tokens, hooks):
+        return self.logits(tokens, hooks)
 
     def log_probs(self, tokens, hooks=None):
         after = self.logits(tokens, hooks)[:, :-1].log_softmax(-1).gather(-1, tokens.ids[:, 1:, None]).squeeze(-1)
