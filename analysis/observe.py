@@ -8,6 +8,7 @@ import torch
 
 from analysis.firings import Firings
 from saes.dictionary import Dictionary
+from saes.kernels.encode import encode_quickly
 from training.activations.harvest import not_finite_error
 from training.language_models.language_model import LanguageModel
 
@@ -47,7 +48,7 @@ def observe(
             raise not_finite_error(model, hook_name, tokens, wrong, first_text=start)
         where = tokens.keep.nonzero()
         kept = x[tokens.keep]
-        code = dictionary.encode_sparse(kept)
+        code = encode_quickly(dictionary, kept)
         firing = code.values > 0
         row = firing.nonzero()[:, 0]
         parts.append(tuple(part.cpu().numpy() for part in (
