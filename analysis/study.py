@@ -7,12 +7,27 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from analysis.records import Baseline, ClampResult, Excerpt, FeatureCard, Label, StudyInfo, Trial, WorkshopArm
+from analysis.records import (
+    Affect,
+    Baseline,
+    ClampResult,
+    Confound,
+    Excerpt,
+    FeatureCard,
+    Label,
+    Probe,
+    StudyInfo,
+    Trial,
+    WorkshopArm,
+)
 
 SCHEMA = 2
 TABLES: dict[str, type] = {
     "labels": Label,
     "baselines": Baseline,
+    "confounds": Confound,
+    "probes": Probe,
+    "affect": Affect,
     "cards": FeatureCard,
     "excerpts": Excerpt,
     "trials": Trial,
