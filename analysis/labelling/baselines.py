@@ -35,7 +35,7 @@ def difference_of_means(means: np.ndarray, table: TextTable, concept: str) -> np
 
 def emotion_vectors(means: np.ndarray, table: TextTable, concepts: tuple[str, ...]) -> np.ndarray:
     """[concept, d_in] mean of a concept's finding texts minus the mean over concepts, without the components that carry
-    half of the variance of neutral texts (Anthropic, Emotion concepts in a language model, 2026)."""
+    half of the variance of neutral texts (Sofroniew et al., transformer-circuits.pub/2026/emotions)."""
     centres = np.stack([means[table.positives(name, "finding")].mean(axis=0) for name in concepts])
     neutral = means[table.positives(NEUTRAL, "finding")]
     _, singular, axes = np.linalg.svd(neutral - neutral.mean(axis=0), full_matrices=False)
