@@ -127,7 +127,9 @@ class Firings:
 
     def scales(self, level: float = 0.95) -> np.ndarray:
         """[latent] one dose unit of each: this quantile of its active values; 0 where it never fires."""
-        bits = np.ascontiguousarray(self.value, dtype=np.float32).view(np.uint32)  # above zero: they sort as the values do
+        bits = np.ascontiguousarray(self.value, dtype=np.float32).view(
+            np.uint32
+        )  # above zero: they sort as the values do
         key = (self.latent.astype(np.uint64) << np.uint64(32)) | bits
         key.sort()
         value = (key & np.uint64(0xFFFFFFFF)).astype(np.uint32).view(np.float32)
@@ -162,3 +164,17 @@ class Firings:
         return replace(
             self, text=self.text[inside], token=self.token[inside], latent=self.latent[inside], value=self.value[inside]
         )
+
+    def of_each(self, latents: Sequence[int]) -> Iterator[tuple[int, "Firings"]]:
+        """Each of these latents with its own firings; all are sorted out at once."""
+        some = self.of_latents(latents)
+        order = np.argsort(some.latent, kind="stable")
+        owner = some.latent[order]
+        for latent in latents:
+            mine = order[slice(*np.searchsorted(owner, [latent, latent + 1]))]
+            yield (
+                latent,
+                replace(
+                    self, text=some.text[mine], token=some.token[mine], latent=some.latent[mine], value=some.value[mine]
+                ),
+            )

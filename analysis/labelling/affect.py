@@ -46,14 +46,14 @@ def affect(
 
     `pooled` [text, latent], `scales` [latent] a dose unit of each.
     """
-    rated = [
-        name for name, one in concept_set.concepts.items() if one.valence is not None and one.arousal is not None
-    ]
+    rated = [name for name, one in concept_set.concepts.items() if one.valence is not None and one.arousal is not None]
     if len(rated) < LEAST_CONCEPTS:
         return []
     unit = np.where(scales > 0, scales, 1.0)
     x = sparse.csc_array(pooled @ sparse.diags_array(1 / unit))
-    fold_of = dict(zip(np.random.default_rng(seed).permutation(rated).tolist(), np.arange(len(rated)) % FOLDS, strict=True))
+    fold_of = dict(
+        zip(np.random.default_rng(seed).permutation(rated).tolist(), np.arange(len(rated)) % FOLDS, strict=True)
+    )
     fold = np.array([fold_of.get(name, -1) for name in table.concept.tolist()])
     finding, checking = (np.where(table.split == split, fold, -1) for split in ("finding", "checking"))
     correlation, slope, kept = {}, {}, set(map(int, latents))

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from analysis.concepts.concept import NEUTRAL
-from analysis.labelling.choose import Finding, Pools, Rules
+from analysis.labelling.choose import Finding, Pools
 from analysis.labelling.logistic import fit_logistic
 from analysis.labelling.ranking import Ranked, Sorting
 from analysis.labelling.scores import compare
@@ -87,10 +87,10 @@ def best_units(dense: Dense, table: TextTable, concepts: tuple[str, ...]) -> dic
     return {name: (unit, values) for name, (_, unit, values) in found.items()}
 
 
-def best_latents(pools: Pools, table: TextTable, concepts: tuple[str, ...], rules: Rules) -> dict[str, tuple[str, np.ndarray]]:
+def best_latents(pools: Pools, finding: Finding) -> dict[str, tuple[str, np.ndarray]]:
     """For each concept the latent that detects it best on finding texts: its name, its [text] values."""
     found = {}
-    for name, candidates in zip(concepts, Finding(pools, table, rules, concepts).best(), strict=True):
+    for name, candidates in zip(finding.sorting.names, finding.best(), strict=True):
         pooling, latent, _ = candidates[0]
         found[name] = (f"{latent} {pooling}", pools.score(pooling, [latent], [1.0]))
     return found
@@ -111,11 +111,11 @@ def baseline(method: str, scores: np.ndarray, table: TextTable, concept: str, un
 
 
 def all_baselines(
-    pools: Mapping[str, Pools], dense: Mapping[str, Dense], means: np.ndarray, table: TextTable, concepts: tuple[str, ...],
-    rules: Rules, seed: int = 0,
+    pools: Mapping[str, Pools], findings: Mapping[str, Finding], dense: Mapping[str, Dense], means: np.ndarray,
+    table: TextTable, concepts: tuple[str, ...], seed: int = 0,
 ) -> list[Baseline]:  # fmt: skip
-    """Every method's record of every concept; `pools` and `dense` by the method's name."""
-    units = {method: best_latents(found, table, concepts, rules) for method, found in pools.items()}
+    """Every method's record of every concept; `pools`, `findings` and `dense` by the method's name."""
+    units = {method: best_latents(found, findings[method]) for method, found in pools.items()}
     units |= {method: best_units(found, table, concepts) for method, found in dense.items()}
     directions = {
         "diff_means": np.stack([difference_of_means(means, table, name) for name in concepts]),

@@ -280,7 +280,9 @@ def check(
     implicit, apart = table.positives(concept, "implicit"), table.negatives(concept, "implicit")
     assert len(implicit), f"{concept} has implicit texts"
     implied = compare(values[implicit], values[apart])
-    runner_up = max(table.others_of(concept, "checking"), key=lambda name: values[table.positives(name, "checking")].mean())
+    runner_up = max(
+        table.others_of(concept, "checking"), key=lambda name: values[table.positives(name, "checking")].mean()
+    )
     positive = np.arange(len(own) + len(others)) < len(own)
     return Label(
         concept=concept, kind=choice.kind, latents=choice.latents, weights=choice.weights, scales=choice.scales,

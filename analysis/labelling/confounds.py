@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from analysis.concepts.concept import ConceptSet
-from analysis.labelling.lexical import masked, naming_tokens
+from analysis.concepts.concept import KINDS, ConceptSet, masked
+from analysis.labelling.lexical import naming_tokens
 from analysis.labelling.scores import compare
 from analysis.labelling.split import TextTable
 from analysis.records import Confound, Label
 
 DRAWS = 500
-KINDS = ("negated", "quoted", "other")
 PERSONS = ("first", "third")
 LENGTH_SLACK = 0.1
 """Texts are of a length when their numbers of tokens differ by at most this share."""

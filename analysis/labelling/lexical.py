@@ -1,4 +1,4 @@
-"""Is it the concept, or its name? The words that name it, masked texts, and the rule for a lexical label."""
+"""Is it the concept, or its name? Which tokens name it, and the rule for a lexical label."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,8 +8,6 @@ import numpy as np
 from analysis.firings import Firings
 from analysis.records import Label
 
-MASK = "thing"
-"""Stands for a word that names the concept: one that carries no feeling, and that any tokenizer knows."""
 MOST_SHARE = 0.5
 MOST_LOST = 0.5
 
@@ -21,29 +19,25 @@ def is_lexical(lexical_share: float, checking: float, masked: float) -> bool:
     return lexical_share > MOST_SHARE or masked - 0.5 < lost
 
 
-def masked(text: str, names: Sequence[str]) -> str:
-    """The text with MASK for every word that begins with one of `names`; the same text where there is none."""
-    beginnings = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    return re.sub(rf"(?<![^\W_])(?:{beginnings})[^\W_]*", MASK, text, flags=re.IGNORECASE)
-
-
 def lexical_share(firings: Firings, label: Label, texts: np.ndarray, naming: Mapping[int, np.ndarray]) -> float:
     """Of the label's firing on these texts, the share on tokens of words that name the concept, from 0 to 1.
 
-    `naming`: text -> bool array over tokens.
+    `naming`: text -> bool array over tokens. The firings are in the order of texts.
     """
-    inside = np.isin(firings.latent, label.latents) & np.isin(firings.text, texts)
     scale = dict(zip(label.latents, label.scales, strict=True))
-    weight = np.array([1.0 / max(scale[latent], 1e-12) for latent in firings.latent[inside]]) * firings.value[inside]
-    named = np.array(
-        [naming[text][token] for text, token in zip(firings.text[inside], firings.token[inside], strict=True)],
-        dtype=bool,
-    )
-    return float(weight[named].sum() / weight.sum()) if weight.sum() else 0.0
+    total = named = 0.0
+    for text in map(int, texts):
+        here = slice(*np.searchsorted(firings.text, [text, text + 1]))
+        for latent, size in scale.items():
+            mine = firings.latent[here] == latent
+            weight = firings.value[here][mine] / max(size, 1e-12)
+            total += float(weight.sum())
+            named += float(weight[naming[text][firings.token[here][mine]]].sum())
+    return named / total if total else 0.0
 
 
-def naming_tokens(strings: list[str], names: Sequence[str]) -> np.ndarray:
-    """Which tokens belong to a word that begins with one of `names`: bool over tokens."""
+def naming_tokens(strings: Sequence[str], names: Sequence[str]) -> np.ndarray:
+    """Which tokens belong to a word that begins with one of `names`, or to a phrase that is one: bool over tokens."""
     words: list[str] = []
     owner, last = [], ""
     for string in strings:
@@ -55,5 +49,11 @@ def naming_tokens(strings: list[str], names: Sequence[str]) -> np.ndarray:
             words.append("")
         words[-1] += string.strip().lower()
         owner.append(len(words) - 1)
-    hit = [any(word.lstrip("\"'(").startswith(name) for name in names) for word in words]
-    return np.array([hit[place] for place in owner], dtype=bool)
+    hit = np.zeros(len(words) + 1, dtype=bool)
+    spoken = [place for place, word in enumerate(words) if any(letter.isalnum() for letter in word)]
+    plain = [re.sub(r"^\W+", "", words[place]) for place in spoken]
+    for parts in (re.findall(r"\w+", name.lower()) for name in names):
+        for first in range(len(plain) - len(parts) + 1):
+            if all(map(str.startswith, plain[first:], parts)):
+                hit[spoken[first : first + len(parts)]] = True
+    return hit[owner] if owner else np.zeros(0, dtype=bool)

@@ -20,7 +20,12 @@ def fit_logistic(x: np.ndarray, positive: np.ndarray, counted: np.ndarray, stren
     loss_weight = torch.from_numpy(strength * weight)
     weights = torch.zeros(rows.shape[1], positive.shape[1], dtype=torch.float64, requires_grad=True)
     solver = torch.optim.LBFGS(
-        [weights], max_iter=200, history_size=20, tolerance_grad=1e-4, tolerance_change=1e-9, line_search_fn="strong_wolfe"
+        [weights],
+        max_iter=200,
+        history_size=20,
+        tolerance_grad=1e-4,
+        tolerance_change=1e-9,
+        line_search_fn="strong_wolfe",
     )
 
     def loss() -> torch.Tensor:

@@ -116,7 +116,9 @@ class Ranked:
                     within.total[latent, family[positive]] - below_kin[positive]
                 )
                 summed = np.bincount(cell, above / (above + others), shape[0] * shape[1]).reshape(shape)
-                everything = n_concept / np.maximum(1, n_concept + n_negative)  # the precision at the silent ones' value
+                everything = n_concept / np.maximum(
+                    1, n_concept + n_negative
+                )  # the precision at the silent ones' value
                 summed = summed + (n_concept[:, None] - firing) * everything[:, None]
                 average[:, first:stop] = summed / np.where(n_concept > 0, n_concept, np.nan)[:, None]
         return Scores(auroc, average)

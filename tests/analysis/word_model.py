@@ -13,6 +13,8 @@ WORDS = {concept: [f"{concept}{number}" for number in range(6)] for concept in C
 FILLER = [f"thing{number}" for number in range(40)]
 VOCABULARY = [word for words in WORDS.values() for word in words] + FILLER
 D_IN = 160
+UNKNOWN = len(VOCABULARY) - 1
+"""Read where a word is none of its vocabulary."""
 NUMBER = {word: number for number, word in enumerate(VOCABULARY)}
 
 
@@ -34,11 +36,14 @@ class WordModel:
         self.embedding = 0.3 * torch.randn(len(VOCABULARY), D_IN, generator=generator).clamp(-1.5, 1.5)
         self.device = torch.device("cpu")
 
+    def hook_names(self):
+        return [HOOK]
+
     def width(self, hook_name):
         return D_IN
 
     def tokenise(self, texts, max_tokens=None, add_bos=None):
-        rows = [[NUMBER[word] for word in text.split()] for text in texts]
+        rows = [[NUMBER.get(word, UNKNOWN) for word in text.split()] for text in texts]
         lengths = torch.tensor([len(row) for row in rows])
         ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
         for place, row in enumerate(rows):
