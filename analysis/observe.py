@@ -104,8 +104,8 @@ def read(
     count = np.concatenate(n_tokens)
     firings = {}
     for name, dictionary in dictionaries.items():
-        columns = (np.concatenate([part[field] for part in parts[name]]) for field in range(4))
-        firings[name] = Firings(*columns, count, dictionary.d_sae)
+        text, token, latent, value = (np.concatenate([part[field] for part in parts[name]]) for field in range(4))
+        firings[name] = Firings(text, token, latent, value, count, dictionary.d_sae)
         parts[name].clear()  # the largest thing here: not to be held twice for the next dictionary
     dense = {place: Dense(*(np.concatenate(found) for found in pooled[place])) for place in places}
     return Reading(firings, dense, np.concatenate(means), strings, length / max(1, rows))

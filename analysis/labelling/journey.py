@@ -5,9 +5,11 @@ import io
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -118,12 +120,12 @@ def label(
     settings = {"seed": seed, "rules": rules.__dict__, "hook_name": site.hook_name, "concepts": _source(concepts),
                 "sae_lens_release": sae_lens_release, "mean_activation_length": seen.mean_length}  # fmt: skip
     study = Study.create(out, _info(model, site, checkpoint, concept_set, settings, open_sealed))
-    tables = {"labels": labels, "baselines": baselines, "confounds": panel, "probes": probes, "affect": tone,
+    tables: dict[str, Sequence[Any]] = {"labels": labels, "baselines": baselines, "confounds": panel, "probes": probes, "affect": tone,
               "cards": cards, "excerpts": excerpts}  # fmt: skip
     for name, rows in tables.items():
         study.write(name, rows)
     directions = io.BytesIO()
-    np.savez(directions, **{name: difference_of_means(seen.means, table, name) for name in names})
+    np.savez(directions, **{name: difference_of_means(seen.means, table, name) for name in names})  # type: ignore[arg-type]
     write_whole(study.folder / "diff_means.npz", directions.getvalue())
     if open_sealed:
         _log_opening(study)

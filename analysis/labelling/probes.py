@@ -40,5 +40,10 @@ def sparse_probes(
             return compare(values[table.positives(concept, split)], values[negatives], draws=DRAWS)
 
         checking, everyone, implicit = against("checking"), against("checking", siblings=True), against("implicit")
-        found.append(Probe(concept, k, order[:k], pooling, *checking, everyone.auroc, *implicit))
+        found.append(
+            Probe(
+                concept, k, order[:k], pooling, checking.auroc, checking.low, checking.high, everyone.auroc,
+                implicit.auroc, implicit.low, implicit.high,
+            )
+        )  # fmt: skip
     return found

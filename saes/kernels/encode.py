@@ -21,18 +21,17 @@ def encode_quickly(dictionary: Dictionary, x: Float[Tensor, "row d_in"]) -> Spar
     For a wide topk SAE in float32 on the CPU that is training's: candidates from a product in bfloat16 where the processor
     has it, scored again in float32. One winner in 10^5 or so may be missed for another within the rounding.
     """
-    if not _searchable(dictionary) or not len(x):
+    if not isinstance(dictionary, SparseAutoencoder) or not _searchable(dictionary) or not len(x):
         return dictionary.encode_sparse(x)
     found = Search(dictionary, torch.bfloat16 if multiplies_bfloat16() else torch.float32).select(dictionary.centred(x))
     return SparseCode.padded(found.values.view(len(x), -1), found.latents.view(len(x), -1))
 
 
-def _searchable(dictionary: Dictionary) -> bool:
+def _searchable(sae: SparseAutoencoder) -> bool:
     return (
-        isinstance(dictionary, SparseAutoencoder)
-        and dictionary.config.sparsity == "topk"
-        and dictionary.d_sae >= WIDE
-        and dictionary.W_enc.dtype == torch.float32
-        and dictionary.W_enc.device.type == "cpu"
-        and dictionary.W_enc.T.is_contiguous()
+        sae.config.sparsity == "topk"
+        and sae.d_sae >= WIDE
+        and sae.W_enc.dtype == torch.float32
+        and sae.W_enc.device.type == "cpu"
+        and sae.W_enc.T.is_contiguous()
     )

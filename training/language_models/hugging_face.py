@@ -472,8 +472,9 @@ def _writer(mlp: nn.Module) -> nn.Module | None:
 
 def _fan_in(linear: nn.Module) -> int:
     """How many numbers it reads: GPT-2's Conv1D keeps its weight the other way round."""
-    width = getattr(linear, "in_features", None)
-    return int(linear.weight.shape[0]) if width is None else int(width)  # type: ignore[union-attr,arg-type]
+    width: Any = getattr(linear, "in_features", None)
+    weight: Any = linear.weight
+    return int(weight.shape[0] if width is None else width)
 
 
 def _norms(block: nn.Module, mlp: nn.Module | None) -> tuple[nn.Module | None, nn.Module | None, nn.Module | None]:
