@@ -33,9 +33,13 @@ class Ratings(NamedTuple):
 
 
 class Lines(NamedTuple):
+    """Fitted without each fold, `[fold, latent]` (the ratings' centre `[fold, 1]`)."""
+
     slope: np.ndarray
-    """[fold, latent] fitted without the fold."""
-    intercept: np.ndarray
+    centre: np.ndarray
+    """Mean value: the line goes through it and the mean rating."""
+    rating: np.ndarray
+    """Mean rating."""
 
 
 def affect(
@@ -68,15 +72,21 @@ def affect(
     order = sorted(kept)
     columns = x[:, order].toarray()
     reported = {
-        name: over_concepts(columns, table.concept, ratings, Lines(lines.slope[:, order], lines.intercept[:, order]))
+        name: over_concepts(columns, table.concept, ratings, Lines(lines.slope[:, order], lines.centre[:, order], lines.rating))
         for name, (ratings, lines) in dimensions.items()
     }
     return [
         Affect(
-            latent, pooling,
-            *(float(part[place]) for part in reported["valence"]), float(slope["valence"][latent]), float(correlation["valence"][latent]),
-            *(float(part[place]) for part in reported["arousal"]), float(slope["arousal"][latent]), float(correlation["arousal"][latent]),
-            int((checking >= 0).sum()), len(rated),
+            latent=latent, pooling=pooling, n_texts=int((checking >= 0).sum()), n_concepts=len(rated),
+            **{
+                f"{name}_{what}": float(value)
+                for name in dimensions
+                for what, value in (
+                    *zip(("r", "low", "high"), (part[place] for part in reported[name]), strict=True),
+                    ("slope", slope[name][latent]),
+                    ("finding", correlation[name][latent]),
+                )
+            },
         )
         for place, latent in enumerate(order)
     ]  # fmt: skip
@@ -86,22 +96,23 @@ def fit(x: sparse.csc_array, ratings: Ratings) -> tuple[Lines, np.ndarray]:
     """Every latent's line without each fold, and its slope over all folds [latent]."""
     n, sx, sxx, sxy, sy, _ = _sums(x, ratings)
     left = [part.sum(axis=0) - part for part in (n, sx, sxx, sxy, sy)]
-    slope = _slope(*left)
-    intercept = (left[4] - slope * left[1]) / np.maximum(left[0], 1)
-    return Lines(slope, intercept), _slope(*(part.sum(axis=0) for part in (n, sx, sxx, sxy, sy)))
+    lines = Lines(_slope(*left), left[1] / np.maximum(left[0], 1), left[4] / np.maximum(left[0], 1))
+    return lines, _slope(*(part.sum(axis=0) for part in (n, sx, sxx, sxy, sy)))
 
 
 def correlate(x: sparse.csc_array, ratings: Ratings, lines: Lines) -> np.ndarray:
     """[latent] correlation of rating and prediction over texts; 0 for a latent that predicts nothing.
 
-    A latent of no use predicts the other folds' mean, which leaves a small correlation below zero.
+    Both are counted from the mean rating that the line was fitted with. Otherwise a latent of no use would correlate below
+    zero: where the ratings left out are high, the mean of the others, which it predicts, is low.
     """
     n, sx, sxx, sxy, sy, syy = _sums(x, ratings)
-    a, b = lines.intercept, lines.slope
-    predicted, squares, products = n * a + b * sx, n * a**2 + 2 * a * b * sx + b**2 * sxx, a * sy + b * sxy
-    count, p, pp, py, y, yy = (part.sum(axis=0) for part in (n, predicted, squares, products, sy, syy))
-    spread = np.sqrt(np.maximum(pp - p**2 / count, 0) * np.maximum(yy - y**2 / count, 0))
-    return np.divide(py - p * y / count, spread, out=np.zeros_like(spread), where=spread > 1e-9)
+    b, m, mean = lines.slope, lines.centre, lines.rating
+    predicted = b * (sx - n * m)
+    squares = b**2 * (sxx - 2 * m * sx + n * m**2)
+    products = b * (sxy - mean * sx - m * (sy - n * mean))
+    sums = (n, predicted, squares, products, sy - n * mean, syy - 2 * mean * sy + n * mean**2)
+    return _correlation(*(part.sum(axis=0) for part in sums))
 
 
 def over_concepts(
@@ -109,8 +120,9 @@ def over_concepts(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The correlation of each column, and its 95 % interval, concepts drawn anew with replacement: [column] each."""
     texts = np.flatnonzero(ratings.fold >= 0)
-    fold, y = ratings.fold[texts], ratings.rating[texts]
-    predicted = lines.intercept[fold] + lines.slope[fold] * columns[texts]
+    fold = ratings.fold[texts]
+    y = ratings.rating[texts] - lines.rating[fold, 0]
+    predicted = lines.slope[fold] * (columns[texts] - lines.centre[fold])
     names, owner = np.unique(concept[texts], return_inverse=True)
     parts = [np.ones_like(predicted), predicted, predicted**2, predicted * y[:, None],
              np.broadcast_to(y[:, None], predicted.shape), np.broadcast_to(y[:, None] ** 2, predicted.shape)]  # fmt: skip
@@ -118,13 +130,9 @@ def over_concepts(
     np.add.at(by_concept, owner, np.stack(parts, axis=1))
     draws = np.random.default_rng(len(names)).multinomial(len(names), np.full(len(names), 1 / len(names)), size=DRAWS)
 
-    def r(sums: np.ndarray) -> np.ndarray:
-        count, p, pp, py, y, yy = np.moveaxis(sums, -2, 0)
-        spread = np.sqrt(np.maximum(pp - p**2 / count, 0) * np.maximum(yy - y**2 / count, 0))
-        return np.divide(py - p * y / count, spread, out=np.zeros_like(spread), where=spread > 1e-9)
-
-    low, high = np.quantile(r(np.tensordot(draws, by_concept, axes=1)), [0.025, 0.975], axis=0)
-    return r(by_concept.sum(axis=0)), low, high
+    drawn = _correlation(*np.moveaxis(np.tensordot(draws, by_concept, axes=1), 1, 0))
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    return _correlation(*by_concept.sum(axis=0)), low, high
 
 
 def _sums(x: sparse.csc_array, ratings: Ratings) -> list[np.ndarray]:
@@ -135,6 +143,14 @@ def _sums(x: sparse.csc_array, ratings: Ratings) -> list[np.ndarray]:
     rated = sparse.csr_array((y, (ratings.fold[texts], texts)), shape=(FOLDS, x.shape[0]))
     n, sy, syy = (np.bincount(ratings.fold[texts], part, FOLDS)[:, None] for part in (np.ones(len(texts)), y, y**2))
     return [n, (member @ x).toarray(), (member @ x.power(2)).toarray(), (rated @ x).toarray(), sy, syy]
+
+
+def _correlation(
+    n: np.ndarray, x: np.ndarray, xx: np.ndarray, xy: np.ndarray, y: np.ndarray, yy: np.ndarray
+) -> np.ndarray:
+    """From sums over texts; 0 where either does not vary."""
+    spread = np.sqrt(np.maximum(xx - x**2 / n, 0) * np.maximum(yy - y**2 / n, 0))
+    return np.divide(xy - x * y / n, spread, out=np.zeros_like(spread), where=spread > 1e-9)
 
 
 def _slope(n: np.ndarray, sx: np.ndarray, sxx: np.ndarray, sxy: np.ndarray, sy: np.ndarray) -> np.ndarray:

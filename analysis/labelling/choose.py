@@ -45,6 +45,8 @@ class Rules:
     recipe_gain: float = 0.005
     """A recipe is as small as it can be while its AUROC on left-out topic folds lies within this of the best size's."""
     folds: int = 4
+    divisions: int = 3
+    """How often the topics are divided into folds anew; what the folds decide is decided on the mean."""
     least_auroc: float = 0.80
     """A held label's AUROC on checking texts, against neutral texts and texts of other families."""
     most_q: float = 0.05
@@ -179,10 +181,9 @@ class Finding:
     def over_folds(self, rng: np.random.Generator) -> list[list[float]]:
         """[concept] AUROC of recipes of 1, 2, ... latents on left-out topic folds, each searched for by detection on the
         rest."""
-        fold = topic_folds(self.topic, self.rules.folds, rng)
+        divisions = [topic_folds(self.topic, self.rules.folds, rng) for _ in range(self.rules.divisions)]
         curves: list[list[list[float]]] = [[] for _ in self.sorting.names]
-        for one in np.unique(fold):
-            out = fold == one
+        for out in (fold == one for fold in divisions for one in np.unique(fold)):
             for number, candidates in enumerate(self.best(counted=~out)):
                 own, others = self.compared(number, ~out)
                 own_out, others_out = self.compared(number, out)

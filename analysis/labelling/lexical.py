@@ -15,8 +15,7 @@ MOST_LOST = 0.5
 def is_lexical(lexical_share: float, checking: float, masked: float) -> bool:
     """The rule: more than half of the firing on checking texts falls on words that name the concept, or masking them
     takes away more than half of what the AUROC has above chance."""
-    lost = max(0.0, checking - 0.5) * MOST_LOST
-    return lexical_share > MOST_SHARE or masked - 0.5 < lost
+    return lexical_share > MOST_SHARE or masked - 0.5 < (1 - MOST_LOST) * (checking - 0.5)
 
 
 def lexical_share(firings: Firings, label: Label, texts: np.ndarray, naming: Mapping[int, np.ndarray]) -> float:

@@ -5,6 +5,7 @@ its wins over all texts less its wins over its own family's: two ranks of each n
 Average precision needs a third rank, among the concept's own texts. Sums over a concept's texts do the rest.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -66,7 +67,7 @@ class Ranked:
         self.indptr = pooled.indptr.astype(np.int64)
         self.text = np.empty(pooled.nnz, dtype=np.int32)
         self.tied = np.empty(pooled.nnz, dtype=bool)  # with the one before it
-        for first, stop in self._blocks():
+        for first, stop in self._blocks(widest=self.d_sae):
             here = slice(self.indptr[first], self.indptr[stop])
             latent = np.repeat(np.arange(stop - first), np.diff(self.indptr[first : stop + 1]))
             order = np.lexsort((pooled.data[here], latent))
@@ -90,7 +91,7 @@ class Ranked:
         pairs = np.where(n_concept * n_negative > 0, n_concept * n_negative, np.nan)
         auroc = np.empty((concepts, self.d_sae), dtype=np.float32)
         average = np.empty((concepts, self.d_sae), dtype=np.float32) if precision else None
-        for first, stop in self._blocks():
+        for first, stop in self._blocks(widest=max(1, 2 * AT_ONCE // concepts)):
             block = self._entries(first, stop, counted)
             concept, family = sorting.concept[block.text], sorting.family[block.text]
             relative = np.flatnonzero(has_concepts[family])
@@ -123,12 +124,12 @@ class Ranked:
                 average[:, first:stop] = summed / np.where(n_concept > 0, n_concept, np.nan)[:, None]
         return Scores(auroc, average)
 
-    def _blocks(self):
-        """Ranges of latents that hold about AT_ONCE nonzeros."""
+    def _blocks(self, widest: int) -> Iterator[tuple[int, int]]:
+        """Ranges of latents, at most `widest`, that hold about AT_ONCE nonzeros."""
         first = 0
         while first < self.d_sae:
             stop = int(np.searchsorted(self.indptr, self.indptr[first] + AT_ONCE, side="right")) - 1
-            stop = min(max(stop, first + 1), self.d_sae)
+            stop = min(max(stop, first + 1), first + widest, self.d_sae)
             yield first, stop
             first = stop
 
@@ -165,7 +166,7 @@ class _Entries(NamedTuple):
         """The rank of each entry among those of its latent and its group."""
         cell = self.latent.astype(np.uint64) * np.uint64(groups) + group.astype(np.uint64)
         if groups == 1:
-            order, level = slice(None), self.level
+            order, level = np.arange(len(cell)), self.level
         else:  # cell and place in one number: a plain sort keeps the order by value within each cell
             key = (cell << np.uint64(32)) | np.arange(len(cell), dtype=np.uint64)
             key.sort()
