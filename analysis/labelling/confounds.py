@@ -8,7 +8,7 @@ from analysis.concepts.concept import KINDS, ConceptSet, masked
 from analysis.labelling.lexical import naming_tokens
 from analysis.labelling.scores import compare
 from analysis.labelling.split import TextTable
-from analysis.records import Confound, Label
+from analysis.records import Confound
 
 DRAWS = 500
 PERSONS = ("first", "third")
@@ -27,17 +27,17 @@ def masked_texts(table: TextTable, concept_set: ConceptSet) -> dict[int, str]:
 
 
 def confounds(
-    label: Label, values: np.ndarray, masked_values: Mapping[int, float], strings: Sequence[Sequence[str]],
+    concept: str, values: np.ndarray, masked_values: Mapping[int, float], strings: Sequence[Sequence[str]],
     n_tokens: np.ndarray, table: TextTable, names: Sequence[str],
 ) -> list[Confound]:  # fmt: skip
     """Every check that these texts allow, all on checking (and contrast) texts.
 
-    `values` [text] the label's values, `masked_values` those of texts that name the concept, read again without the name.
+    `values` [text] those of the concept's label, `masked_values` those of texts that name the concept, read again without the name.
     """
-    own, others = table.positives(label.concept, "checking"), table.negatives(label.concept, "checking")
+    own, others = table.positives(concept, "checking"), table.negatives(concept, "checking")
     named = np.array([naming_tokens(list(strings[text]), names).any() for text in own], dtype=bool)
     without = np.array([masked_values.get(int(text), values[text]) for text in own])
-    contrast = table.positives(label.concept, "contrast")
+    contrast = table.positives(concept, "contrast")
     found: list[Confound] = []
 
     def add(check: str, mine: np.ndarray, theirs: np.ndarray, matched: np.ndarray | None = None) -> None:
@@ -48,7 +48,7 @@ def confounds(
         counts = (len(mine), len(theirs))
         if matched is not None:
             counts = (int(matched.any(axis=1).sum()), int(matched.any(axis=0).sum()))
-        found.append(Confound(label.concept, check, score, low, high, *counts))
+        found.append(Confound(concept, check, score, low, high, *counts))
 
     add("named", values[own[named]], values[others])
     add("unnamed", values[own[~named]], values[others])

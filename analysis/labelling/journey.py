@@ -95,7 +95,7 @@ def label(
         for one in labels
         if one.chosen
         for row in confounds(
-            one, _values(pools["sae"], one), masked.values_of(one), seen.strings, firings.n_tokens, table,
+            one.concept, _values(pools["sae"], one), masked.values_of(one), seen.strings, firings.n_tokens, table,
             concept_set.concepts[one.concept].names,
         )
     ]  # fmt: skip
