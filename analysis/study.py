@@ -7,9 +7,21 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from analysis.records import Baseline, ClampResult, Excerpt, FeatureCard, Label, StudyInfo, Trial, WorkshopArm
+from analysis.records import (
+    Baseline,
+    ClampResult,
+    ConceptEffect,
+    DosePoint,
+    Excerpt,
+    FeatureCard,
+    Label,
+    Necessity,
+    StudyInfo,
+    Trial,
+    WorkshopArm,
+)
 
-SCHEMA = 2
+SCHEMA = 3
 TABLES: dict[str, type] = {
     "labels": Label,
     "baselines": Baseline,
@@ -17,6 +29,9 @@ TABLES: dict[str, type] = {
     "excerpts": Excerpt,
     "trials": Trial,
     "clamps": ClampResult,
+    "curves": DosePoint,
+    "effects": ConceptEffect,
+    "necessity": Necessity,
     "workshop": WorkshopArm,
 }
 Row = TypeVar("Row")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
-SPLITS = ("finding", "checking", "implicit", "contrast", "prompt")
+SPLITS = ("finding", "checking", "implicit", "contrast", "prompt", "judge")
 LEAST = {"finding": 16, "checking": 12, "implicit": 8, "contrast": 4, "prompt": 6, "sealed": 6}
 """How many texts a concept of the bundled set has at least."""
 NEUTRAL = "neutral"
