@@ -80,7 +80,7 @@ def train_judge(
     names = np.array([row.concept for row in rows])
     family = np.array([families.get(row.concept, row.concept) for row in rows])
     source = np.array([row.source for row in rows])
-    wanted = tuple(sorted(set(names) - {NEUTRAL}) if concepts is None else concepts)
+    wanted = tuple(sorted({row.concept for row in rows} - {NEUTRAL}) if concepts is None else concepts)
     vectoriser = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
     matrix = vectoriser.fit_transform([row.text for row in rows])
     fold = np.zeros(len(rows), dtype=int)

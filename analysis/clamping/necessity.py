@@ -26,6 +26,8 @@ WORDS = 40
 """Of each concept that are looked for."""
 CONTROLS = 20
 """Groups of latents ablated beside each label."""
+MOST_TEXTS = 12
+"""Checking texts of each concept that are read, the first in order."""
 ROWS = 64
 
 
@@ -62,7 +64,7 @@ def necessity(
     """A row for each label whose concept's checking texts hold words of its judge, beside others."""
     rows = []
     for number, label in enumerate(labels):
-        texts = [text.text for text in concept_set.concepts[label.concept].of("checking")]
+        texts = [text.text for text in concept_set.concepts[label.concept].of("checking")][:MOST_TEXTS]
         reading = read(model, dictionary, hook_name, texts, judge.words(label.concept, WORDS))
         rng = np.random.default_rng([seed, number])
         groups = [like_latents([label.latents], density, taken, rng)[0] for _ in range(CONTROLS)]

@@ -69,7 +69,7 @@ def verdict(rule: VerdictRule, shown: Evidence) -> str:
     """The status of one clamp."""
     if not shown.judge_auroc_low > rule.least_judge_auroc:
         return "no judge"
-    if shown.judge < rule.least_effect or shown.judge_low <= 0 or shown.readout_low <= 0:
+    if not (shown.judge >= rule.least_effect and shown.judge_low > 0 and shown.readout_low > 0):
         return "no effect"
     if not shown.fluency <= rule.most_fluency_cost:  # NaN, where nothing was written, is no fluent text
         return "breaks fluency"

@@ -9,7 +9,7 @@ import torch
 from analysis.clamping.journey import validate
 from analysis.concepts.concept import Concept, ConceptSet, Text
 from analysis.labelling.journey import label
-from analysis.records import CONTROLS
+from analysis.records import clamp_counts
 from saes.autoencoder import SAEConfig, SparseAutoencoder
 from saes.checkpoint import save_sae
 from saes.site import Site
@@ -95,9 +95,10 @@ def test_all_planted_concepts_are_validated_and_no_decoy_is(seed, tmp_path):
     assert found[TOPICAL].latents[0] == latent[TOPICAL], "the search is taken in by the decoy"
     assert found[TOPICAL].status == "rejected", "the held-out texts are not"
 
-    validate(study, model=model, concept_set=concept_set, judge_texts=judge_texts, controls=3, new_tokens=12,
-             doses=(2.0, 4.0), seed=seed, progress=False)  # fmt: skip
+    validate(study, model=model, concept_set=concept_set, judge_texts=judge_texts, controls=40, new_tokens=12,
+             doses=(1.0, 2.0), seed=seed, progress=False)  # fmt: skip
     status = {one.concept: one.status for one in study.labels()}
     assert status == dict.fromkeys(PLANTED, "validated") | {IDLE: "no effect", TOPICAL: "rejected"}
-    passed = {clamp.arm for clamp in study.read("clamps") if clamp.status == "validated"} & set(CONTROLS)
-    assert passed <= {"random_direction"}, "which in 160 coordinates does hold a little of every concept"
+    counts = clamp_counts(study.read("clamps"))
+    assert counts["control_tested"] > 100
+    assert counts["control_validated"] <= 0.05 * counts["control_tested"]
