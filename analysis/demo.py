@@ -27,6 +27,8 @@ N_IMPOSSIBLE, N_POSSIBLE = 60, 40
 """Episodes of the workshop in each arm."""
 CANDIDATES = 3
 """SAEs, of seeds one after the other, that are trained on the same activations; finding texts decide which goes on."""
+CONTROLS = 30
+"""Random latents, and as many random directions, that all labels are measured against."""
 CONTROL_ARMS = 1
 """Random directions that the workshop pushes along as far as it pushes `desperate`, down and up."""
 
@@ -39,7 +41,7 @@ def demo(
     recipe: str = "storyteller",
     settings: Sequence[str] = (),
     doses: Sequence[float] | None = None,
-    controls: int = 6,
+    controls: int = CONTROLS,
     seed: int = 0,
     device: str = "auto",
     fresh: bool = False,
