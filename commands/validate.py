@@ -23,8 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("study", nargs="?", default=DEFAULT, metavar="STUDY", help="made by `saes label`")
     group.add_argument("--concepts", metavar="A,B,C", help="default: all that are held")
     group.add_argument("--doses", metavar="X,Y,Z", help="in units of each latent's own active scale")
-    group.add_argument("--controls", type=int, default=40, metavar="N",
-        help="random latents, and as many random directions, shared by all labels (default 40)")
+    group.add_argument(
+        "--controls",
+        type=int,
+        default=40,
+        metavar="N",
+        help="random latents, and as many random directions, shared by all labels (default 40)",
+    )
     group.add_argument(
         "--judge-texts",
         metavar="FILE",

@@ -95,7 +95,9 @@ class Battery:
         for place, arm in enumerate(self.arms):
             if arm.kind in kinds:
                 of_id.setdefault(arm.id, []).append(place)
-        return Curves(list(of_id), np.array([sorted(found, key=lambda at: self.arms[at].push) for found in of_id.values()]))
+        return Curves(
+            list(of_id), np.array([sorted(found, key=lambda at: self.arms[at].push) for found in of_id.values()])
+        )
 
     @cached_property
     def controls(self) -> Curves:
@@ -120,13 +122,17 @@ class Battery:
         others = [place for place, name in enumerate(self.labels.ids) if self.families[name] != self.families[concept]]
         if not others:
             return np.zeros(0)
-        return self.matched(Curves([self.labels.ids[at] for at in others], self.labels.places[others]), kl, concept).means
+        return self.matched(
+            Curves([self.labels.ids[at] for at in others], self.labels.places[others]), kl, concept
+        ).means
 
     def claims(self) -> list[Claim]:
         """Of each label: itself at the chosen dose, the difference of means at equal fluency cost, the ablation."""
         found = []
         for concept, dose in self.chosen.items():
-            label = next(at for at, arm in enumerate(self.arms) if (arm.kind, arm.id, arm.dose) == ("label", concept, dose))
+            label = next(
+                at for at, arm in enumerate(self.arms) if (arm.kind, arm.id, arm.dose) == ("label", concept, dose)
+            )
             found.append(self._claim(concept, [label], np.ones(1)))
             rival = [at for at, arm in enumerate(self.arms) if (arm.kind, arm.id) == ("diff_means", concept)]
             if rival:
@@ -180,9 +186,7 @@ def clamp_results(battery: Battery) -> list[ClampResult]:
     return results
 
 
-def _judged(
-    battery: Battery, claim: Claim, p: float, threshold: float, controls: Matched, foreign: np.ndarray
-) -> dict:
+def _judged(battery: Battery, claim: Claim, p: float, threshold: float, controls: Matched, foreign: np.ndarray) -> dict:
     """The fields that every result has."""
     column, rule = battery.column(claim.concept), battery.rule
     pair = np.stack([claim.judge[:, column], claim.readout[:, column]], axis=1)
@@ -280,7 +284,12 @@ def dose_points(battery: Battery) -> list[DosePoint]:
 def concept_effects(battery: Battery) -> list[ConceptEffect]:
     """Labels at their chosen dose, their rivals at equal fluency cost and every control, on every concept."""
     sources = [
-        (claim.arm, battery.chosen[claim.concept] if claim.arm.kind == "label" else claim.push, claim.judge, claim.readout)
+        (
+            claim.arm,
+            battery.chosen[claim.concept] if claim.arm.kind == "label" else claim.push,
+            claim.judge,
+            claim.readout,
+        )
         for claim in battery.claims()
         if claim.arm.kind in ("label", "diff_means")
     ]
@@ -291,7 +300,9 @@ def concept_effects(battery: Battery) -> list[ConceptEffect]:
     ]
     rows = []
     for arm, dose, judged, read in sources:
-        judge, readout = (np.stack(bootstrap_means(part, battery.rule, battery.seed), axis=1) for part in (judged, read))
+        judge, readout = (
+            np.stack(bootstrap_means(part, battery.rule, battery.seed), axis=1) for part in (judged, read)
+        )
         rows += [
             ConceptEffect(arm.kind, arm.id, dose, name, *map(float, judge[at]), *map(float, readout[at]), len(battery.prompts))
             for at, name in enumerate(battery.judge.concepts)

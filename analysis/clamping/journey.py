@@ -13,14 +13,25 @@ from analysis.clamping.finished import Finished
 from analysis.clamping.judge import Judge, judge_for
 from analysis.clamping.matching import GRID, PUSHES, pushes_for, targets
 from analysis.clamping.necessity import necessity
-from analysis.clamping.plan import DOSES, DOWN, RIVAL, Arm, Control, Prompt, control_pool, label_arm, label_arms, split_prompts
+from analysis.clamping.plan import (
+    DOSES,
+    DOWN,
+    RIVAL,
+    Arm,
+    Control,
+    Prompt,
+    control_pool,
+    label_arm,
+    label_arms,
+    split_prompts,
+)
 from analysis.clamping.trial import NEW_TOKENS, TrialRoom
 from analysis.clamping.verdict import VerdictRule, choose_dose
 from analysis.concepts.concept import ConceptSet, load_concepts
 from analysis.labelling.split import text_table
 from analysis.observe import observe
 from analysis.opening import open_subject
-from analysis.records import ClampResult, Label
+from analysis.records import Label
 from analysis.study import Study
 from saes.dictionary import Dictionary
 from training.language_models.language_model import LanguageModel

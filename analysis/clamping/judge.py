@@ -98,7 +98,9 @@ def train_judge(
                 f"a judge needs at least {LEAST_TEXTS} texts of each concept, got {own.sum()} of {concept!r}"
             )
         if others.sum() < LEAST_TEXTS:
-            raise ValueError(f"the judge of {concept!r} needs texts of another family, or neutral ones, to compare with")
+            raise ValueError(
+                f"the judge of {concept!r} needs texts of another family, or neutral ones, to compare with"
+            )
         used = np.flatnonzero(own | others)
         held_out = np.empty(len(used))
         for number in range(FOLDS):

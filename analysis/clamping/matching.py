@@ -91,5 +91,3 @@ def safe_bound(doses: Sequence[float], costs: Sequence[float], most: float) -> f
             return before_dose + max(0.0, share) * (dose - before_dose)
         before_dose, before_cost = dose, cost
     return before_dose
-
-

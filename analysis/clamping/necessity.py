@@ -89,7 +89,9 @@ def read(
     bearing, known, met = [], [], set()
     for place, strings in enumerate(seen.strings):
         kept = keep[place, : lengths[place]]
-        where, stand = bearing_tokens([token if real else "" for token, real in zip(strings, kept, strict=True)], set(words))
+        where, stand = bearing_tokens(
+            [token if real else "" for token, real in zip(strings, kept, strict=True)], set(words)
+        )
         counts = kept.copy()
         counts[0] = False
         bearing.append(where)

@@ -117,7 +117,9 @@ class TrialRoom:
         after = next_tokens(self.model, starts, texts, self.readout_tokens)
         readouts = after.of_words(self.readout_words).cpu().numpy()
         for place, (prompt, ahead) in enumerate(zip(new, after.of_each(), strict=True)):
-            self.baselines[prompt.id] = Baseline(texts[place], float(costs[place]), judged[place], readouts[place], ahead)
+            self.baselines[prompt.id] = Baseline(
+                texts[place], float(costs[place]), judged[place], readouts[place], ahead
+            )
 
     def output_kl(self, arms: Sequence[Arm], prompts: Sequence[Prompt]) -> Float[np.ndarray, "arm prompt"]:
         """Only how far the arms move the model's predictions: nothing is written."""

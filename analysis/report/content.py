@@ -155,7 +155,11 @@ def content(
     chosen = [row for row in rows if row.label.chosen]
     marks = [mark for row in chosen if (mark := _mark(row, excerpts, about))]
     points = by(study.read("curves", DosePoint), "concept")
-    curves = [dose_curve(row.label.concept, points[row.label.concept], clamps) for row in chosen if row.label.concept in points]
+    curves = [
+        dose_curve(row.label.concept, points[row.label.concept], clamps)
+        for row in chosen
+        if row.label.concept in points
+    ]
     return Content(
         study=study,
         rows=chosen,

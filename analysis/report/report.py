@@ -49,7 +49,10 @@ def render(study: Study, extra: dict[str, Any] | None = None) -> str:
         "percent": percent,
         "strength": strength,
         "css": lambda status: "s-" + status.replace(" ", "-"),
-        **{name: drawn(name) for name in ("circumplex", "dose_plot", "heat_map", "workshop_bars", "histogram", "legend_mark")},
+        **{
+            name: drawn(name)
+            for name in ("circumplex", "dose_plot", "heat_map", "workshop_bars", "histogram", "legend_mark")
+        },
     }
     whole = content(study, extra)
     return jinja.get_template("report.html.j2").render(

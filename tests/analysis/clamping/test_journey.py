@@ -118,7 +118,7 @@ def test_a_stopped_run_goes_on_and_loses_nothing(world, labels, make_study, monk
         with pytest.raises(KeyboardInterrupt):
             validate(study, **world)
     assert {label.status for label in study.labels()} == {"held"}
-    stopped, again = sum(ran, []), []
+    stopped, again = [key for keys in ran for key in keys], []
 
     def noting(room, arms, prompts):
         again.extend(arm.key for arm in arms)
@@ -159,7 +159,9 @@ def test_a_judge_that_can_tell_nothing_judges_nothing(world, labels, make_study,
     lines = [json.loads(line) for line in world["judge_texts"].read_text().splitlines()]
     shuffled = np.random.default_rng(0).permutation([line["concept"] for line in lines])
     path = tmp_path / "shuffled.jsonl"
-    path.write_text("".join(json.dumps({**line, "concept": str(name)}) + "\n" for line, name in zip(lines, shuffled, strict=True)))
+    path.write_text(
+        "".join(json.dumps({**line, "concept": str(name)}) + "\n" for line, name in zip(lines, shuffled, strict=True))
+    )
     study = validate(make_study(labels[:3]), **{**world, "judge_texts": path, "controls": 6})
     assert {clamp.status for clamp in study.read("clamps")} == {"no judge"}
     assert {label.status for label in study.labels()} == {"held"}

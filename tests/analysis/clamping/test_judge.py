@@ -79,7 +79,9 @@ def test_an_unknown_concept_needs_texts_of_its_own(tmp_path, concept_set):
     with pytest.raises(ValueError, match="no judge exists for mooda: moods has no judge texts"):
         judge_for(["mooda"], concept_set)
     path = tmp_path / "judge.jsonl"
-    rows = [{"concept": name, "text": f"{name} word{number} again"} for name in ("moodb", "moodc") for number in range(8)]
+    rows = [
+        {"concept": name, "text": f"{name} word{number} again"} for name in ("moodb", "moodc") for number in range(8)
+    ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert judge_for(["moodb"], concept_set, path).concepts == ("moodb", "moodc")
     with pytest.raises(ValueError, match="no judge exists for mooda"):

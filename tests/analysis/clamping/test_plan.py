@@ -46,7 +46,9 @@ def test_every_arm_pushes_as_far_as_it_says(labels, crooked, density):
     arms += [control.arm(push) for control in pool for push in (0.7, 3.0)]
     assert [shift(arm, crooked) for arm in arms] == pytest.approx([arm.push for arm in arms], rel=1e-4)
     own = float((torch.tensor([0.5, 1.0, 2.0]) @ crooked.directions[[20, 30, 41]]).norm())
-    kinds = {kind: [arm for arm in arms if arm.kind == kind] for kind in ("label", "label_down", "ablate", "diff_means")}
+    kinds = {
+        kind: [arm for arm in arms if arm.kind == kind] for kind in ("label", "label_down", "ablate", "diff_means")
+    }
     assert [arm.push for arm in kinds["label"]] == pytest.approx([own, 2 * own, 4 * own])
     assert [arm.dose for arm in kinds["label_down"]] == [-2.0 * times for times in DOWN]
     assert [arm.push for arm in kinds["diff_means"]] == pytest.approx([times * 2 * own for times in RIVAL])

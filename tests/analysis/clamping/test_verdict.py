@@ -17,7 +17,9 @@ from analysis.clamping.verdict import (
 )
 
 RULE = VerdictRule()
-STRONG = Evidence(0.9, judge=0.3, judge_low=0.1, readout_low=0.2, fluency=0.3, p=0.012, threshold=0.02, foreign_share=0.1)
+STRONG = Evidence(
+    0.9, judge=0.3, judge_low=0.1, readout_low=0.2, fluency=0.3, p=0.012, threshold=0.02, foreign_share=0.1
+)
 
 
 @pytest.mark.parametrize(
@@ -89,4 +91,4 @@ def test_the_dose_is_the_strongest_that_keeps_fluency():
 def test_the_interval_covers_the_truth():
     values = np.random.default_rng(0).normal(0.1, 0.2, (22, 400))
     _, low, high = bootstrap_means(values, RULE)
-    assert 0.90 <= np.mean((low <= 0.1) & (0.1 <= high)) <= 0.97  # 95 %, a little less with 22 prompts
+    assert 0.90 <= np.mean((low <= 0.1) & (high >= 0.1)) <= 0.97  # 95 %, a little less with 22 prompts
