@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from analysis.records import WorkshopArm
+from analysis.records import GeometryPoint, WorkshopArm
 from analysis.report.content import Mark
 
 COLOURS = {
@@ -69,6 +69,39 @@ def frontier(path: str | Path, points: Mapping[str, tuple[float, float]]) -> Non
         axes.grid(color="#ecebe6", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.margins(0.12)
+        _save(plt, figure, path)
+
+
+def directions(path: str | Path, points: Sequence[GeometryPoint]) -> None:
+    """Concepts on the first two principal components of their directions, labels beside differences of means, as a PNG;
+    colour is human valence."""
+    plt = _pyplot()
+    sources = list(dict.fromkeys(point.source for point in points))
+    with plt.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure, panels = plt.subplots(
+            1, len(sources), figsize=(6.4 * len(sources), 5.6), layout="constrained", squeeze=False
+        )
+        for axes, source in zip(panels[0], sources, strict=True):
+            mine = [point for point in points if point.source == source]
+            rated = [point for point in mine if point.valence is not None]
+            axes.plot(
+                [point.pc1 for point in mine if point.valence is None],
+                [point.pc2 for point in mine if point.valence is None],
+                "o", color="#c9ccd1", markersize=5,
+            )  # fmt: skip
+            shown = axes.scatter(
+                [point.pc1 for point in rated], [point.pc2 for point in rated], s=30, vmin=1, vmax=9, cmap="cividis",
+                c=[point.valence for point in rated],
+            )  # fmt: skip
+            for point in mine:
+                axes.annotate(
+                    point.concept, (point.pc1, point.pc2), (3, 3), textcoords="offset points", fontsize=6.5,
+                    color="#44484f",
+                )  # fmt: skip
+            names = {"labels": "labels", "diff_means": "differences of means"}
+            axes.set(xlabel="first principal component", ylabel="second principal component")
+            axes.set_title(f"Directions of {names[source]} (n = {len(mine)})", fontsize=10, loc="left")
+        figure.colorbar(shown, ax=panels[0, -1], label="valence (human ratings, 1 to 9; grey: unrated)", shrink=0.7)
         _save(plt, figure, path)
 
 

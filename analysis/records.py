@@ -310,6 +310,67 @@ class WorkshopArm:
 
 
 @dataclass(frozen=True)
+class GeometryPoint:
+    """Where a concept's direction, at length 1, lies on the principal components of all of them."""
+
+    source: str
+    """"labels" or "diff_means"."""
+    concept: str
+    family: str
+    valence: float | None
+    arousal: float | None
+    pc1: float
+    pc2: float
+    pc3: float
+    group: int
+    """Its k-means cluster among as many as there are families, numbered by size."""
+
+
+@dataclass(frozen=True)
+class GeometryTest:
+    """A figure about all directions together, beside its null."""
+
+    source: str
+    what: str
+    """"valence", "arousal", "valence_left_out", "arousal_left_out" or "family"; see analysis/geometry.py."""
+    value: float
+    null_median: float
+    null_low: float
+    null_high: float
+    """The middle 95 % of the null."""
+    p: float
+    n: int
+    """Concepts in it."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One concept's labels in two SAEs."""
+
+    concept: str
+    study: str
+    other: str
+    held: bool
+    other_held: bool
+    cosine: float | None
+    """Between what the two labels write; None where the two SAEs write different places."""
+    cosine_null: float | None
+    """The 95th percentile of that cosine over labels of different families."""
+    nearest: float | None
+    """The largest cosine of any latent of the other SAE with what the label writes."""
+    nearest_null: float | None
+    """The 95th percentile of the same for latents of no label."""
+    r: float
+    """Spearman correlation of the two labels' values over checking texts."""
+    r_low: float
+    r_high: float
+    r_null: float
+    """The 95th percentile of that correlation over labels of different families."""
+    n: int
+    """Texts."""
+
+
+@dataclass(frozen=True)
 class StudyInfo:
     """What a study is about; written as study.json."""
 

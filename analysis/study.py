@@ -5,21 +5,27 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from analysis.records import (
+    Agreement,
     Baseline,
     ClampResult,
     ConceptEffect,
     DosePoint,
     Excerpt,
     FeatureCard,
+    GeometryPoint,
+    GeometryTest,
     Label,
     Necessity,
     StudyInfo,
     Trial,
     WorkshopArm,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SCHEMA = 3
 TABLES: dict[str, type] = {
@@ -33,6 +39,9 @@ TABLES: dict[str, type] = {
     "effects": ConceptEffect,
     "necessity": Necessity,
     "workshop": WorkshopArm,
+    "geometry": GeometryPoint,
+    "geometry_tests": GeometryTest,
+    "agreements": Agreement,
 }
 Row = TypeVar("Row")
 
@@ -115,6 +124,16 @@ class Study:
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{path} is damaged ({error}): run the step that makes it again") from error
         return [TABLES[table](**row) for row in rows]
+
+    def diff_means(self) -> dict[str, "np.ndarray"]:
+        """Each concept's difference of means `[d_in]`; empty where the study has none."""
+        import numpy as np
+
+        path = self.folder / "diff_means.npz"
+        if not path.exists():
+            return {}
+        with np.load(path) as arrays:
+            return {name: arrays[name] for name in arrays.files}
 
     def labels(self, chosen: bool = True) -> list[Label]:
         """The frozen choice of each concept (or, with chosen=False, every label that was kept)."""

@@ -29,6 +29,9 @@ VERBS = {
         "evaluate": "how good checkpoints are on held-out text, and their frontier",
         "clamp": "write with latents clamped, beside the baseline",
         "show": "what a checkpoint, a study or a feature is",
+        "geometry": "how labelled directions lie, against human valence and arousal",
+        "stability": "whether labels are found again in SAEs of other seeds, widths, layers",
+        "concepts": "what a concept set holds, and how far words alone give it away",
     },
 }
 DONE, FAILED, WRONG_INPUT, STOPPED = 0, 1, 2, 130

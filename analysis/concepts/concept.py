@@ -2,19 +2,27 @@
 
 A concept set is a folder with one `NAME.jsonl` a concept (its first line the head, then a text a line), `neutral.jsonl`,
 `ratings.tsv` (human valence and arousal, with their source) and `sealed/NAME.jsonl`. The sealed texts are read only when
-asked for; a release opens them once.
+asked for; a release opens them once. A list of names in `SUBSET.txt` makes a smaller set of the same files. In file names
+a space is written as an underscore.
 """
 
 import hashlib
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
 SPLITS = ("finding", "checking", "implicit", "contrast", "prompt", "judge")
-LEAST = {"finding": 16, "checking": 12, "implicit": 8, "contrast": 4, "prompt": 6, "sealed": 6}
+"""What texts are for: choosing a label; checking it; checking it where the situation alone tells; seeing whether it is the
+word that counts; openings to clamp at; training a judge that shares no text with any label."""
+LEAST = {"finding": 10, "checking": 10, "implicit": 5, "contrast": 3, "sealed": 4}
 """How many texts a concept of the bundled set has at least."""
 NEUTRAL = "neutral"
+EMOTIONS = "emotions"
+KINDS = ("negated", "quoted", "other")
+"""How a contrast text holds the concept's word: the person is not so, the word is only mentioned, somebody else is so."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +30,13 @@ class Text:
     text: str
     topic: str
     person: str = ""
+    """"first" or "third": who has the emotion."""
     form: str = ""
+    """"story", "dialogue", "diary", "letter", ..."""
+    setting: str = ""
+    """Where or what it is about, one of a few settings that all concepts share: "kitchen", "sea", "law"."""
+    kind: str = ""
+    """Of a contrast text, one of `KINDS`."""
 
 
 @dataclass(frozen=True)
@@ -60,27 +74,33 @@ class ConceptSet:
         return self.families[self.concepts[name].family]
 
 
-def bundled(name: str = "emotions") -> Path:
-    """The folder of a concept set that comes with the toolkit."""
-    return Path(str(files("analysis.concepts"))) / name
+def bundled() -> Path:
+    """The folder of the emotions that come with the toolkit."""
+    return Path(str(files("analysis.concepts"))) / EMOTIONS
 
 
-def load_concepts(source: str | Path = "emotions", open_sealed: bool = False, strict: bool | None = None) -> ConceptSet:
-    """Reads and checks a concept set: a bundled name or a folder.
+def bundled_names() -> list[str]:
+    """The concept sets that come with the toolkit: the whole one, and its subsets."""
+    return [EMOTIONS, *sorted(path.stem for path in bundled().glob("*.txt"))]
+
+
+def load_concepts(source: str | Path = EMOTIONS, open_sealed: bool = False, strict: bool | None = None) -> ConceptSet:
+    """Reads and checks a concept set: a bundled name ("emotions", or the smaller "core"), a folder, or FOLDER:SUBSET.
 
     `strict` (default: for the bundled set) asks for the full number of texts in each split. Raises ValueError naming the
     file and line of whatever is wrong.
     """
-    folder = bundled(str(source)) if bundled(str(source)).is_dir() else Path(source)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no concept set {source!r}: give a folder, or one that is bundled: emotions")
+    folder, subset = _found(source)
     strict = folder == bundled() if strict is None else strict
     paths = sorted(path for path in folder.glob("*.jsonl") if path.stem != NEUTRAL)
+    if subset:
+        wanted = _names_in(folder / f"{subset}.txt", {path.stem for path in paths})
+        paths = [path for path in paths if path.stem in wanted]
     if not paths:
         raise ValueError(f"{folder} holds no concepts: it needs one NAME.jsonl for each")
     ratings, source_line = _ratings(folder / "ratings.tsv")
     seen: dict[str, str] = {}
-    concepts = {path.stem: _concept(path, ratings, seen, open_sealed, strict) for path in paths}
+    concepts = {_named(path): _concept(path, ratings, seen, open_sealed, strict) for path in paths}
     neutral_path = folder / f"{NEUTRAL}.jsonl"
     if not neutral_path.exists():
         raise ValueError(f"{folder} has no {NEUTRAL}.jsonl: texts without any concept are needed to compare with")
@@ -95,9 +115,38 @@ def load_concepts(source: str | Path = "emotions", open_sealed: bool = False, st
     for concept in concepts.values():
         families.setdefault(concept.family, []).append(concept.name)
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.jsonl")):
+    for path in sorted([*paths, neutral_path]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return ConceptSet(folder.name, concepts, neutral, digest.hexdigest()[:16], source_line, open_sealed, families)
+    name = subset or folder.name
+    return ConceptSet(name, concepts, neutral, digest.hexdigest()[:16], source_line, open_sealed, families)
+
+
+def _found(source: str | Path) -> tuple[Path, str]:
+    """The folder of a concept set, and the name of the subset that is meant ("" for all of it)."""
+    name = str(source)
+    if name in bundled_names():
+        return bundled(), "" if name == EMOTIONS else name
+    if Path(source).is_dir():
+        return Path(source), ""
+    place, colon, subset = name.rpartition(":")
+    if colon and Path(place).is_dir():
+        if not (Path(place) / f"{subset}.txt").is_file():
+            raise FileNotFoundError(f"{place} has no subset {subset!r}: {subset}.txt, a name a line, would be one")
+        return Path(place), subset
+    raise FileNotFoundError(
+        f"no concept set {name!r}: give a folder, or one that is bundled: {', '.join(bundled_names())}"
+    )
+
+
+def _names_in(path: Path, known: set[str]) -> set[str]:
+    names = {line.strip().replace(" ", "_") for line in path.read_text(encoding="utf-8").splitlines() if line.strip()}
+    if unknown := sorted(names - known):
+        raise ValueError(f"{path} names concepts that {path.parent} does not hold: {', '.join(unknown)}")
+    return names
+
+
+def _named(path: Path) -> str:
+    return path.stem.replace("_", " ")
 
 
 def _concept(path: Path, ratings: dict, seen: dict[str, str], open_sealed: bool, strict: bool) -> Concept:
@@ -106,7 +155,8 @@ def _concept(path: Path, ratings: dict, seen: dict[str, str], open_sealed: bool,
     for key in ("concept", "family", "definition", "readout_words"):
         if not head.get(key):
             raise ValueError(f"{path}:1: the head lacks {key!r}")
-    if head["concept"] != path.stem:
+    name = _named(path)
+    if head["concept"] != name:
         raise ValueError(f"{path}:1: the head says {head['concept']!r}, the file is called {path.stem!r}")
     texts = _texts(lines[1:], path, seen)
     sealed = path.parent / "sealed" / path.name
@@ -120,12 +170,12 @@ def _concept(path: Path, ratings: dict, seen: dict[str, str], open_sealed: bool,
         if len(texts.get(split, ())) < 2:
             raise ValueError(f"{path}: at least 2 {split} texts are needed")
     words = [word.lower() for word in head["readout_words"]]
-    own = {word for split in texts.values() for text in split for word in _words(text.text)}
+    own = {word for split, some in texts.items() if split != "judge" for text in some for word in _words(text.text)}
     if clash := sorted(set(words) & own):
         raise ValueError(f"{path}:1: readout words stand in the concept's own texts: {', '.join(clash)}")
-    valence, arousal = ratings.get(path.stem, (None, None))
-    names = tuple(head.get("names") or (path.stem,))
-    return Concept(path.stem, head["family"], head["definition"], names, tuple(words), texts, valence, arousal)
+    valence, arousal = ratings.get(name, (None, None))
+    names = tuple(head.get("names") or (name,))
+    return Concept(name, head["family"], head["definition"], names, tuple(words), texts, valence, arousal)
 
 
 def _texts(lines: list[tuple[int, dict]], path: Path, seen: dict[str, str]) -> dict[str, tuple[Text, ...]]:
@@ -136,11 +186,13 @@ def _texts(lines: list[tuple[int, dict]], path: Path, seen: dict[str, str]) -> d
             raise ValueError(f"{where}: a line needs a split and a text")
         if line["split"] not in (*SPLITS, "sealed"):
             raise ValueError(f"{where}: unknown split {line['split']!r}: one of {', '.join((*SPLITS, 'sealed'))}")
+        if line.get("kind", "") not in ("", *KINDS):
+            raise ValueError(f"{where}: unknown kind {line['kind']!r}: one of {', '.join(KINDS)}")
         for shingle in _shingles(line["text"]):
             if seen.setdefault(shingle, where) != where:
                 raise ValueError(f"{where}: nearly the same as {seen[shingle]} (both say {shingle!r})")
         texts.setdefault(line["split"], []).append(
-            Text(line["text"], line.get("topic", ""), line.get("person", ""), line.get("form", ""))
+            Text(line["text"], *(line.get(name, "") for name in ("topic", "person", "form", "setting", "kind")))
         )
     return {split: tuple(found) for split, found in texts.items()}
 
@@ -171,6 +223,14 @@ def _ratings(path: Path) -> tuple[dict[str, tuple[float | None, float | None]], 
         name, valence, arousal = row.split("\t")[:3]
         ratings[name] = (float(valence) if valence else None, float(arousal) if arousal else None)
     return ratings, source.removeprefix("#").strip()
+
+
+def masked(text: str, names: Sequence[str], mask: str = "so") -> str:
+    """The text with every word that begins with one of `names` (and every phrase that is one) replaced."""
+    pattern = "|".join(
+        re.escape(name) + (r"\b" if " " in name else r"[\w-]*") for name in sorted(names, key=len, reverse=True)
+    )
+    return re.sub(rf"\b(?:{pattern})", mask, text, flags=re.IGNORECASE)
 
 
 def _words(text: str) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from analysis.concepts.concept import ConceptSet, bundled, load_concepts
+from analysis.concepts.concept import ConceptSet, bundled_names, load_concepts
 from analysis.labelling.baselines import baseline, difference_of_means, label_as_baseline, probe_scores
 from analysis.labelling.choose import Pools, Rules, choose_labels, lexical_share, naming_tokens
 from analysis.labelling.directions import nearest_latents, promoted_tokens
@@ -109,7 +109,7 @@ def _source(concepts: str | Path | ConceptSet) -> str:
     """How the concept set is found again: a bundled name, or the folder's whole path."""
     if isinstance(concepts, ConceptSet):
         return concepts.name
-    return str(concepts) if bundled(str(concepts)).is_dir() else str(Path(concepts).resolve())
+    return str(concepts) if str(concepts) in bundled_names() else str(Path(concepts).resolve())
 
 
 def _with_sealed_scores(labels: list[Label], model, dictionary, hook_name: str, concept_set: ConceptSet) -> list[Label]:

@@ -31,7 +31,7 @@ class WordModel:
         for place in flood:
             self.raised[place, : len(CONCEPTS) * 6] = 1.0
         for place in range(BYSTANDERS, D_IN):
-            self.raised[place, [NUMBER[FILLER[(7 * place + step) % len(FILLER)]] for step in (0, 11)]] = 1.0
+            self.raised[place, [NUMBER[FILLER[4 + (7 * place + step) % (len(FILLER) - 4)]] for step in (0, 11)]] = 1.0
         generator = torch.Generator().manual_seed(1)
         self.embedding = 0.3 * torch.randn(len(VOCABULARY), D_IN, generator=generator).clamp(-1.5, 1.5)
         self.device = torch.device("cpu")
