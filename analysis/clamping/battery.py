@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -177,7 +178,7 @@ def clamp_results(battery: Battery) -> list[ClampResult]:
         result = _judged(battery, claim, p[place], threshold, controls, foreign)
         means = claim.judge.mean(axis=0)
         own_rank, n_ranked, family_rank = ranks(battery, means, claim.concept)
-        about = {"own_rank": own_rank, "n_ranked": n_ranked, "family_rank": family_rank}
+        about: dict[str, Any] = {"own_rank": own_rank, "n_ranked": n_ranked, "family_rank": family_rank}
         if place in q:
             about |= {"q": float(q[place]), **_label_facts(battery, claim, column, controls, threshold)}
         results.append(ClampResult(**{**result, **about}))
@@ -270,12 +271,13 @@ def dose_points(battery: Battery) -> list[DosePoint]:
         judge, low, high = bootstrap_means(battery.effects.judge[place][:, [column]], battery.rule, battery.seed)
         kl = float(battery.kl[place])
         controls = battery.matched(battery.controls, kl, arm.concept).means
-        band = np.quantile(controls, [0.05, 0.95]).tolist() if len(controls) else (None, None)
+        band = [float(edge) for edge in np.quantile(controls, [0.05, 0.95])] if len(controls) else [None, None]
         points.append(
             DosePoint(
-                arm.concept, arm.dose, float(judge[0]), float(low[0]), float(high[0]),
-                float(battery.effects.readout[place][:, column].mean()), kl, float(battery.fluency[place]), *band,
-                len(controls), len(battery.prompts),
+                concept=arm.concept, dose=arm.dose, judge=float(judge[0]), judge_low=float(low[0]),
+                judge_high=float(high[0]), readout=float(battery.effects.readout[place][:, column].mean()), kl=kl,
+                fluency=float(battery.fluency[place]), control_low=band[0], control_high=band[1],
+                n_controls=len(controls), n_prompts=len(battery.prompts),
             )
         )  # fmt: skip
     return sorted(points, key=lambda one: (one.concept, one.dose))
@@ -300,11 +302,13 @@ def concept_effects(battery: Battery) -> list[ConceptEffect]:
     ]
     rows = []
     for arm, dose, judged, read in sources:
-        judge, readout = (
-            np.stack(bootstrap_means(part, battery.rule, battery.seed), axis=1) for part in (judged, read)
-        )
+        judge, judge_low, judge_high = bootstrap_means(judged, battery.rule, battery.seed)
+        readout, readout_low, readout_high = bootstrap_means(read, battery.rule, battery.seed)
         rows += [
-            ConceptEffect(arm.kind, arm.id, dose, name, *map(float, judge[at]), *map(float, readout[at]), len(battery.prompts))
+            ConceptEffect(
+                arm.kind, arm.id, dose, name, float(judge[at]), float(judge_low[at]), float(judge_high[at]),
+                float(readout[at]), float(readout_low[at]), float(readout_high[at]), len(battery.prompts),
+            )
             for at, name in enumerate(battery.judge.concepts)
         ]  # fmt: skip
     return rows

@@ -105,14 +105,14 @@ def train_judge(
         held_out = np.empty(len(used))
         for number in range(FOLDS):
             here = fold[used] == number
-            weights, bias = _fit(matrix[used[~here]], own[used[~here]], seed)
-            held_out[here] = matrix[used[here]] @ weights + bias
+            weight, offset = _fit(matrix[used[~here]], own[used[~here]], seed)
+            held_out[here] = matrix[used[here]] @ weight + offset
         fitted.append(_fit(matrix[used], own[used], seed))
         measured.append((held_out[~own[used]].mean(), held_out[own[used]].mean(), *auroc_low(held_out, own[used])))
         counts.append(int(own.sum()))
-    zero, one, area, low = np.array(measured).T
+    zero, one, area, lowest = np.array(measured).T
     weights, bias = (np.array(part) for part in zip(*fitted, strict=True))
-    return Judge(wanted, vectoriser, weights, bias, zero, one, area, low, tuple(counts))
+    return Judge(wanted, vectoriser, weights, bias, zero, one, area, lowest, tuple(counts))
 
 
 def auroc_low(values: Float[np.ndarray, " text"], positive: np.ndarray) -> tuple[float, float]:

@@ -177,7 +177,7 @@ class TrialRoom:
 def joined(effects: Sequence[Effects]) -> Effects:
     """The effects of all arms, in order."""
     assert effects, "there are no arms"
-    return Effects(
-        *(np.concatenate([getattr(one, name) for one in effects]) for name in ("judge", "readout", "kl", "fluency")),
-        [texts for one in effects for texts in one.texts],
+    judge, readout, kl, fluency = (
+        np.concatenate([getattr(one, name) for one in effects]) for name in ("judge", "readout", "kl", "fluency")
     )
+    return Effects(judge, readout, kl, fluency, [texts for one in effects for texts in one.texts])

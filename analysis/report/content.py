@@ -278,16 +278,13 @@ def dose_curve(concept: str, points: Sequence[DosePoint], clamps: Sequence[Clamp
 def control_summaries(clamps: Sequence[ClampResult]) -> list[ControlSummary]:
     """A line for each concept whose label was clamped."""
     found = by((one for one in clamps if one.arm in CONTROLS), "concept")
-    return [
-        ControlSummary(
-            concept,
-            len(controls),
-            *map(float, np.quantile([one.judge for one in controls], [0.5, 0.95])),
-            max(controls, key=lambda one: one.judge),
-            [one for one in controls if one.status == "validated"],
-        )
-        for concept, controls in sorted(found.items())
-    ]
+    summaries = []
+    for concept, controls in sorted(found.items()):
+        middle, high = (float(one) for one in np.quantile([one.judge for one in controls], [0.5, 0.95]))
+        validated = [one for one in controls if one.status == "validated"]
+        strongest = max(controls, key=lambda one: one.judge)
+        summaries.append(ControlSummary(concept, len(controls), middle, high, strongest, validated))
+    return summaries
 
 
 def matrix(effects: Sequence[ConceptEffect], about: dict[str, ConceptFacts]) -> Matrix:

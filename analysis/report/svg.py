@@ -116,11 +116,15 @@ def legend_mark(status: str) -> str:
 def dose_plot(curve: DoseCurve) -> str:
     """The judge's effect against the dose, with the controls' span at the same KL and the difference of means."""
     width, height, left, right, top, bottom = 330, 210, 42, 12, 10, 34
-    banded = [point for point in curve.points if point.control_low is not None and point.control_high is not None]
+    banded = [
+        (point.dose, point.control_low, point.control_high)
+        for point in curve.points
+        if point.control_low is not None and point.control_high is not None
+    ]
     values = [value for point in curve.points for value in (point.judge_low, point.judge_high)]
-    values += [value for point in banded for value in (point.control_low, point.control_high)]
+    values += [value for _, low, high in banded for value in (low, high)]
     values += [value for one in (curve.chosen, curve.rival) if one for value in (one.judge_low, one.judge_high)]
-    values = [0.0, *(value for value in values if value is not None and math.isfinite(value))]
+    values = [0.0, *(value for value in values if math.isfinite(value))]
     doses = [0.0, *(point.dose for point in curve.points)]
     y0, y1 = min(-0.05, *values), max(0.1, *values)
     x0, x1 = min(doses), max(doses)
@@ -147,10 +151,10 @@ def dose_plot(curve: DoseCurve) -> str:
             parts.append(_text(at(dose, y0)[0], height - bottom + 16, f"{dose:g}", "tick", "middle"))
     parts.append(_text(width - right, height - 4, "dose", "axis", "end"))
     for side in (-1, 1):
-        outwards = sorted((point for point in banded if point.dose * side > 0), key=lambda point: abs(point.dose))
+        outwards = sorted((one for one in banded if one[0] * side > 0), key=lambda one: abs(one[0]))
         if outwards:
-            edge = [at(point.dose, point.control_high) for point in outwards]
-            edge += [at(point.dose, point.control_low) for point in reversed(outwards)]
+            edge = [at(dose, high) for dose, _, high in outwards]
+            edge += [at(dose, low) for dose, low, _ in reversed(outwards)]
             parts.append(f'<polygon class="band" points="{_path([at(0, 0), *edge])}"/>')
     line = sorted([(0.0, 0.0), *((point.dose, point.judge) for point in curve.points)])
     parts.append(f'<polyline class="own" points="{_path([at(*point) for point in line if math.isfinite(point[1])])}"/>')
