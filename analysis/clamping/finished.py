@@ -15,15 +15,18 @@ from analysis.study import write_whole
 FIELDS = ("judge", "readout", "kl", "fluency")
 
 
+def digest_of(settings: dict[str, Any]) -> str:
+    """What tells settings from others."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
 class Finished:
     """The arms that ran under the same settings. A file holds a batch of arms and is written whole or not at all."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any]):
-        """Opens the record; one of other settings is thrown away."""
+    def __init__(self, folder: Path, digest: str):
+        """Opens the record of the settings with this digest; one of others is thrown away."""
         self.folder = folder
         self.arms: dict[tuple[str, str], tuple] = {}
-        said = json.dumps(settings, sort_keys=True).encode()
-        digest = hashlib.sha256(said).hexdigest()
         mark = folder / "settings"
         if not mark.exists() or mark.read_text() != digest:
             self.remove()

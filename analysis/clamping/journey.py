@@ -9,7 +9,7 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from analysis.clamping.battery import Battery, clamp_results, concept_effects, dose_points, mean_cost, trials
-from analysis.clamping.finished import Finished
+from analysis.clamping.finished import Finished, digest_of
 from analysis.clamping.judge import Judge, judge_for
 from analysis.clamping.matching import GRID, PUSHES, pushes_for, targets
 from analysis.clamping.necessity import necessity
@@ -60,18 +60,22 @@ def validate(
     concept_set: ConceptSet | str | Path | None = None,
     dictionary: Dictionary | None = None,
     judge_texts: str | Path | None = None,
+    prompts: int | None = None,
     new_tokens: int = NEW_TOKENS,
     device: str = "auto",
 ) -> Study:
     """Clamps the study's held labels beside controls that all of them share, and gives each its verdict.
 
     Writes `trials`, `clamps`, `curves`, `effects`, `necessity` and the labels' status. `concepts` are names of held
-    labels (default: all of them), `controls` how many there are of each of two kinds. What a run that was stopped had
+    labels (default: all of them), `controls` how many there are of each of two kinds, `prompts` how many neutral prompts
+    are used (default: all). What a run that was stopped had
     finished with the same settings is not done again. Raises ValueError or FileNotFoundError, in one line, for input
     that cannot be used.
     """
     study = study if isinstance(study, Study) else Study.open(study)
     doses = tuple(sorted({float(dose) for dose in (doses or DOSES)}))
+    if prompts is not None and prompts < 3:
+        raise ValueError(f"at least 3 prompts are needed, one to choose the dose on, got {prompts}")
     if min(doses) <= 0:
         raise ValueError(f"doses are positive numbers of label units, got {', '.join(map(str, doses))}")
     labels = _wanted(study, concepts)
@@ -81,24 +85,26 @@ def validate(
         "doses": list(doses),
         "controls": controls,
         "seed": seed,
+        "prompts": prompts,
         "new_tokens": new_tokens,
         "rule": asdict(rule),
         "judge_texts": str(judge_texts or concept_set.name),
         "model": model.name,
         "sae_hash": study.info.sae_hash,
-        "labels": [[label.concept, label.latents, label.weights, label.scales] for label in labels],
     }
-    if study.info.settings.get("validate", {}).get("finished") == settings and study.read("clamps"):
+    claims = [[label.concept, label.latents, label.weights, label.scales] for label in labels]
+    digest = digest_of({**settings, "labels": claims, "concept_hash": concept_set.hash})
+    if study.info.settings.get("validate", {}).get("finished") == digest and study.read("clamps"):
         return study
 
     density, scales = _firing(model, dictionary, hook_name, concept_set, seed)
     taken = sorted({latent for label in study.labels(chosen=False) for latent in label.latents})
     pool = control_pool(labels, controls, dictionary, taken=taken, density=density, scales=scales, seed=seed)
-    choosing, reporting = split_prompts(concept_set, seed)
+    choosing, reporting = split_prompts(concept_set, seed, prompts)
     judge = judge_for([label.concept for label in labels], concept_set, judge_texts, seed)
     study.update_info(settings={**study.info.settings, "validate": {**_about(judge), **settings}})
     _take_back(study)
-    finished = Finished(study.folder / "battery", {**settings, "concept_hash": concept_set.hash})
+    finished = Finished(study.folder / "battery", digest)
     words = [concept_set.concepts[name].readout_words for name in judge.concepts]
     room = TrialRoom(model, dictionary, hook_name, judge, words, new_tokens)
     diff_means = _diff_means(study)
@@ -150,7 +156,7 @@ def validate(
         replace(label, status=status[label.concept]) if label.chosen and label.concept in status else label
         for label in study.labels(chosen=False)
     ])  # fmt: skip
-    study.update_info(settings={**study.info.settings, "validate": {**_about(judge), **settings, "finished": settings}})
+    study.update_info(settings={**study.info.settings, "validate": {**_about(judge), **settings, "finished": digest}})
     finished.remove()
     return study
 

@@ -21,6 +21,8 @@ PER_CONCEPT = 150
 """Storyworld texts of each of its feelings that the judges are trained on."""
 FOLDS = 4
 LEAST_TEXTS = 5
+MOST_COMMON = 0.1
+"""A word that stands in a larger share of all texts bears no emotion."""
 C = 10.0
 """Of the logistic regression: the inverse of its ridge."""
 
@@ -59,10 +61,12 @@ class Judge:
         return (logits - self.zero) / way
 
     def words(self, concept: str, count: int) -> list[str]:
-        """The single words that speak most for the concept, the strongest first."""
+        """The single words that speak most for the concept, the strongest first; no words that stand everywhere."""
         terms, weights = self.vectoriser.get_feature_names_out(), self.weights[self.concepts.index(concept)]
-        order = np.argsort(-weights, kind="stable")
-        return [str(terms[place]) for place in order if weights[place] > 0 and " " not in terms[place]][:count]
+        common = np.exp(1 - self.vectoriser.idf_)  # about the share of texts that hold the term
+        order = np.flatnonzero((weights > 0) & (common <= MOST_COMMON))
+        order = order[np.argsort(-weights[order], kind="stable")]
+        return [str(terms[place]) for place in order if " " not in terms[place]][:count]
 
 
 def train_judge(

@@ -73,8 +73,10 @@ class Control:
         return Arm("", self.kind, self.id, push, self.latents, push, Intervention((edit,)))
 
 
-def split_prompts(concept_set: ConceptSet, seed: int = 0) -> tuple[list[Prompt], list[Prompt]]:
-    """A third of the neutral prompts to choose doses on, the rest to report on: the same for every arm."""
+def split_prompts(
+    concept_set: ConceptSet, seed: int = 0, most: int | None = None
+) -> tuple[list[Prompt], list[Prompt]]:
+    """A third of the neutral prompts (`most` of them at most) to choose doses on, the rest to report on, for every arm."""
     neutral = [
         Prompt(f"neutral/{number}", text.text, seed * 100_000 + number)
         for number, text in enumerate(concept_set.neutral.get("prompt", ()))
@@ -83,8 +85,8 @@ def split_prompts(concept_set: ConceptSet, seed: int = 0) -> tuple[list[Prompt],
         raise ValueError(
             f"{concept_set.name} has {len(neutral)} neutral prompts: at least 3 are needed, one to choose the dose on"
         )
-    order = np.random.default_rng(seed).permutation(len(neutral))
-    third = len(neutral) // 3
+    order = np.random.default_rng(seed).permutation(len(neutral))[:most]
+    third = len(order) // 3
     return [neutral[place] for place in order[:third]], [neutral[place] for place in order[third:]]
 
 

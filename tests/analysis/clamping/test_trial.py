@@ -64,8 +64,8 @@ def test_batches_change_nothing(room, concept_set, arms):
 
 def test_what_is_finished_is_not_run_again(room, concept_set, arms, tmp_path, monkeypatch):
     prompts = split_prompts(concept_set)[0]
-    first = room.run(arms[:2], prompts, "report", Finished(tmp_path / "battery", {"seed": 1}))
-    record = Finished(tmp_path / "battery", {"seed": 1})
+    first = room.run(arms[:2], prompts, "report", Finished(tmp_path / "battery", "one"))
+    record = Finished(tmp_path / "battery", "one")
     assert record.get("dose", arms[0].key) is None
     batch, ran = room._batch, []
     monkeypatch.setattr(room, "_batch", lambda mine, at: ran.append(mine) or batch(mine, at))
@@ -73,7 +73,7 @@ def test_what_is_finished_is_not_run_again(room, concept_set, arms, tmp_path, mo
     assert ran == [[arms[2]]]
     np.testing.assert_array_equal(again.judge[:2], first.judge)
     assert again.texts[:2] == first.texts
-    assert Finished(tmp_path / "battery", {"seed": 2}).get("report", arms[0].key) is None
+    assert Finished(tmp_path / "battery", "other").get("report", arms[0].key) is None
 
 
 def test_a_prompt_that_does_not_fit_is_named(room, concept_set, arms):
