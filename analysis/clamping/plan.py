@@ -73,9 +73,7 @@ class Control:
         return Arm("", self.kind, self.id, push, self.latents, push, Intervention((edit,)))
 
 
-def split_prompts(
-    concept_set: ConceptSet, seed: int = 0, most: int | None = None
-) -> tuple[list[Prompt], list[Prompt]]:
+def split_prompts(concept_set: ConceptSet, seed: int = 0, most: int | None = None) -> tuple[list[Prompt], list[Prompt]]:
     """A third of the neutral prompts (`most` of them at most) to choose doses on, the rest to report on, for every arm."""
     neutral = [
         Prompt(f"neutral/{number}", text.text, seed * 100_000 + number)

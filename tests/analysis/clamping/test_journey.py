@@ -179,6 +179,8 @@ def test_what_cannot_be_used_is_said(world, labels, make_study):
         validate(study, **{**world, "controls": 200})
     with pytest.raises(ValueError, match="positive"):
         validate(study, **{**world, "doses": [0.0, 2.0]})
+    with pytest.raises(ValueError, match="at least 3 prompts"):
+        validate(study, prompts=2, **world)
     with pytest.raises(ValueError, match="not the one that"):
         validate(study, **{**world, "concept_set": replace(world["concept_set"], hash="other")})
     with pytest.raises(ValueError, match="no judge exists for mooda: moods has no judge texts"):

@@ -106,6 +106,7 @@ def test_prompts_are_neutral_and_split_once_for_all(concept_set):
     assert all(one.startswith("neutral/") for one in ids)
     assert len({prompt.seed for prompt in (*choosing, *reporting)}) == 24
     assert split_prompts(concept_set, seed=2)[0] != choosing
+    assert [len(part) for part in split_prompts(concept_set, most=9)] == [3, 6]
     concept_set.neutral["prompt"] = concept_set.neutral["prompt"][:2]
     with pytest.raises(ValueError, match="at least 3"):
         split_prompts(concept_set)
