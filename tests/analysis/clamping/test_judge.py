@@ -45,6 +45,12 @@ def test_the_same_seed_gives_the_same_judges(few, judge):
     np.testing.assert_array_equal(train_judge(few, FAMILIES).scores(texts), judge.scores(texts))
 
 
+def test_words_that_stand_everywhere_bear_nothing(judge):
+    assert "afraid" in judge.words("afraid", 5)
+    assert not {"the", "and", "was", "a"} & set(judge.words("afraid", 200))
+    assert len(judge.words("afraid", 7)) == 7
+
+
 def test_siblings_do_not_compete(few):
     """Texts that two concepts of one family share speak for both."""
     twins = [*few, *(row._replace(concept="scared", text=row.text + " ") for row in few if row.concept == "afraid")]
@@ -59,8 +65,9 @@ def test_a_source_is_not_learned():
     rows += [JudgeText("calm", f"once upon {rng.integers(99)} tea {rng.integers(99)}", "a") for _ in range(20)]
     rows += [JudgeText("calm", f"dear diary {rng.integers(99)} tea {rng.integers(99)}", "b") for _ in range(20)]
     made = train_judge(rows, {}, ["afraid"])
-    assert "once" not in made.words("afraid", 3)
-    assert made.words("afraid", 1) == ["ghost"]
+    weight = dict(zip(made.vectoriser.get_feature_names_out(), made.weights[0], strict=True))
+    assert weight["ghost"] > 1.0
+    assert abs(weight["once"]) < 0.2 * weight["ghost"], "which would tell 20 of the 40 others"
 
 
 def test_the_sets_own_judge_texts_are_used_beside_storyworlds():
