@@ -12,6 +12,7 @@ from analysis.records import (
     Baseline,
     ClampResult,
     Excerpt,
+    Explanation,
     FeatureCard,
     GeometryPoint,
     GeometryTest,
@@ -36,6 +37,7 @@ TABLES: dict[str, type] = {
     "geometry": GeometryPoint,
     "geometry_tests": GeometryTest,
     "agreements": Agreement,
+    "explanations": Explanation,
 }
 Row = TypeVar("Row")
 

@@ -12,10 +12,10 @@ from analysis.clamping.judge import judge_for
 from analysis.clamping.plan import DOSES, dose_arms, report_arms, split_prompts
 from analysis.clamping.trial import NEW_TOKENS, TrialRoom
 from analysis.clamping.verdict import VerdictRule, choose_dose, judge_arms
-from analysis.concepts.concept import ConceptSet, load_concepts
+from analysis.concepts.concept import ConceptSet
 from analysis.labelling.split import text_table
 from analysis.observe import observe
-from analysis.opening import open_subject
+from analysis.opening import concept_set_of, open_subject
 from analysis.records import ClampResult, Label, Trial
 from analysis.study import Study
 from saes.dictionary import Dictionary
@@ -55,7 +55,7 @@ def validate(
     if min(doses) <= 0:
         raise ValueError(f"doses are positive numbers of label units, got {', '.join(map(str, doses))}")
     labels = _wanted(study, concepts)
-    concept_set = _concept_set(study, concept_set)
+    concept_set = concept_set_of(study, concept_set)
     model, dictionary, hook_name = open_subject(study, model, dictionary, device)
 
     judge = judge_for([label.concept for label in labels], judge_texts, seed)
@@ -119,16 +119,6 @@ def _wanted(study: Study, concepts: Sequence[str] | None) -> list[Label]:
                 f"the label of {name!r} is {status}: only held labels are validated ({', '.join(sorted(held))})"
             )
     return [held[name] for name in dict.fromkeys(concepts or held)]
-
-
-def _concept_set(study: Study, given: ConceptSet | str | Path | None) -> ConceptSet:
-    source = given or study.info.settings.get("concepts", study.info.concept_set)
-    found = source if isinstance(source, ConceptSet) else load_concepts(source)
-    if found.hash != study.info.concept_hash:
-        raise ValueError(
-            f"the concept set {found.name} is not the one that {study.folder} was labelled with: label it again"
-        )
-    return found
 
 
 def _finished(study: Study, settings: dict) -> tuple[list[Trial], list[ClampResult]]:
