@@ -150,7 +150,7 @@ class Asking:
                 return Reply(question.read(answer), malformed + 1, malformed)
             except ValueError as error:
                 again = f"That could not be read: {error}. Answer again, with nothing but {question.form}"
-                messages = (*question.messages, ("assistant", answer[:2000]), ("user", again))
+                messages = (*messages, ("assistant", answer[:2000]), ("user", again))
         return Reply(None, self.readings, self.readings)
 
     def _answer(self, llm: LLM, messages: Messages, max_tokens: int, stop: threading.Event) -> str | None:
