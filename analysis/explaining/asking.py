@@ -143,7 +143,14 @@ class Asking:
         """The question's value; an answer that cannot be read is asked for again, with what was wrong with it."""
         messages = question.messages
         for malformed in range(self.readings):
-            answer = self._answer(llm, messages, question.max_tokens, stop)
+            try:
+                answer = self._answer(llm, messages, question.max_tokens, stop)
+            except ValueError:
+                if not malformed:
+                    raise
+                answer = (
+                    None  # the talk has grown too long for the model; whatever else it is, the next question meets it
+                )
             if answer is None:
                 return Reply(None, malformed, malformed)
             try:

@@ -13,6 +13,7 @@ from analysis.records import (
     Baseline,
     ClampResult,
     Excerpt,
+    Explanation,
     FeatureCard,
     Label,
     Trial,
@@ -108,6 +109,8 @@ class Content:
     workshop: list[WorkshopArm]
     cards: list[FeatureCard]
     excerpts: dict[int, list[Excerpt]]
+    explanations: dict[int, Explanation]
+    """By latent; empty where none was asked for."""
     facts: dict[str, Any]
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -157,6 +160,7 @@ def content(
         excerpts={
             latent: sorted(found, key=lambda one: -one.peak)[:excerpts_per_card] for latent, found in excerpts.items()
         },
+        explanations={one.latent: one for one in study.read("explanations", Explanation)},
         facts=headline(labels, baselines, clamps),
         extra=extra,
     )

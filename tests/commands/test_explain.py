@@ -122,7 +122,7 @@ def test_mistakes(run, study, words, said):
     assert len(err.strip().splitlines()) == 1
 
 
-def test_a_local_model_that_cannot_answer_leaves_no_number(run_json, ready, tiny_model):
-    """Random weights write no JSON; its context of 128 tokens is too short to be asked, and that is said."""
-    code = pytest.importorskip("commands.__main__").main(["explain", str(ready), "--llm", str(tiny_model)])
+def test_a_local_model_that_reads_too_little(run, ready, tiny_model):
+    code, _, err = run("explain", ready, "--llm", tiny_model, "--features", "3")
     assert code == 2
+    assert "reads 128 tokens" in err

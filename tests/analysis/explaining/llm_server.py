@@ -19,6 +19,8 @@ class Raw:
     headers: dict[str, str] = field(default_factory=dict)
     promised: int | None = None
     """Content-Length that is promised, where it is not what comes."""
+    drip: float = 0.0
+    """Seconds between the bytes of the body."""
 
 
 Script = Callable[[dict, int], "str | Raw"]
@@ -68,7 +70,9 @@ class Server:
                 request.send_header(name, value)
             request.send_header("Content-Length", str(len(said.body) if said.promised is None else said.promised))
             request.end_headers()
-            request.wfile.write(said.body)
+            for piece in [said.body] if not said.drip else [said.body[at : at + 1] for at in range(len(said.body))]:
+                request.wfile.write(piece)
+                self.released.wait(said.drip)
         except OSError:  # the client has gone
             pass
         request.close_connection = True

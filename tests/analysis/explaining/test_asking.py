@@ -90,6 +90,12 @@ def test_what_cannot_be_read_is_asked_again_and_then_missing(asking):
     assert len(stubborn.asked) == 3, "nor is a bad answer paid for twice"
 
 
+def test_a_model_that_cannot_be_asked_again_leaves_it_missing(asking):
+    llm = ScriptedLLM(lambda text, number: ValueError("too long") if "could not be read" in text else "five")
+    reply = dict(asking().ask_all(llm, questions("how many?")))[0]
+    assert (reply.value, reply.n_asked, reply.n_malformed) == (None, 1, 1)
+
+
 def test_after_a_hitch_it_waits_longer_and_longer(asking, waits):
     llm = ScriptedLLM(lambda text, number: Hitch("broken") if number < 3 else "1")
     assert dict(asking().ask_all(llm, questions("1")))[0].value == 1
@@ -135,16 +141,20 @@ def test_a_refusal_ends_the_run_and_what_was_answered_stays(asking):
     assert len(again.asked) == 1
 
 
+def taken(replies, into: dict) -> None:
+    for place, reply in replies:
+        into[place] = reply.value
+
+
 def test_the_budget_counts_tries_and_is_never_overspent(asking):
     llm = ScriptedLLM(lambda text, number: Hitch("broken") if number == 0 else text)
-    found = {}
+    found: dict[int, int] = {}
     with pytest.raises(BudgetSpent, match="5 requests"):
-        for place, reply in asking(budget=Budget(5), parallel=3).ask_all(llm, questions(*"12345678")):
-            found[place] = reply.value
+        taken(asking(budget=Budget(5), parallel=3).ask_all(llm, questions(*"12345678")), found)
     assert len(llm.asked) == 5
     assert len(found) == 4, "whatever was paid for is handed out"
-    found = dict(asking(budget=Budget(4)).ask_all(llm, questions(*"12345678")))
-    assert [found[place].value for place in range(8)] == list(range(1, 9)), "the rest fits into another budget"
+    taken(asking(budget=Budget(4)).ask_all(llm, questions(*"12345678")), found)
+    assert [found[place] for place in range(8)] == list(range(1, 9)), "the rest fits into another budget"
 
 
 def test_the_gate_keeps_a_pace():
@@ -157,13 +167,12 @@ def test_the_gate_keeps_a_pace():
 
 def test_ctrl_c_in_the_middle_loses_nothing(asking):
     llm = ScriptedLLM(lambda text, number: text)
-    found = []
+    replies = asking(parallel=1).ask_all(llm, questions(*"123456789"))
+    next(replies)
     with pytest.raises(KeyboardInterrupt):
-        for place, _ in asking(parallel=1).ask_all(llm, questions(*"123456789")):
-            found.append(place)
-            if len(found) == 3:
-                raise KeyboardInterrupt
+        replies.throw(KeyboardInterrupt)
     before = len(llm.asked)
+    assert before >= 1
     list(asking().ask_all(llm, questions(*"123456789")))
     assert len(llm.asked) == 9, f"{before} were answered before"
 

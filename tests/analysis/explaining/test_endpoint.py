@@ -87,10 +87,17 @@ def test_silence_is_a_hitch():
         open_endpoint(f"{server.url}/m", timeout=0.1).ask(ASKED, 7)
 
 
+def test_an_answer_that_comes_drop_by_drop_is_not_waited_for_for_ever():
+    """Each byte comes in time, so that no socket's own timeout ends it."""
+    drops = Raw(body=b" " * 5000, drip=0.02)
+    with serving(lambda body, number: drops) as server, pytest.raises(Hitch, match="does not answer too slowly"):
+        open_endpoint(f"{server.url}/m", timeout=0.2).ask(ASKED, 7)
+
+
 def test_nobody_there_is_a_hitch():
     with serving(lambda body, number: "yes") as server:
         url = server.url
-    with pytest.raises(Hitch, match="does not answer .*refused"):
+    with pytest.raises(Hitch, match=r"does not answer .*refused"):
         open_endpoint(f"{url}/m").ask(ASKED, 7)
 
 

@@ -101,13 +101,17 @@ def test_a_random_rater_scores_chance(explained):
 def test_the_scorer_sees_none_of_what_the_explainer_saw(explained, concept_set):
     writer, scorer = Scripted(), Scripted(name="scorer")
     explained(writer, scorer=scorer)
-    shown = {line for messages in writer.asked for line in messages[1][1].replace("<<", "").replace(">>", "").splitlines()}
+    shown = {
+        line for messages in writer.asked for line in messages[1][1].replace("<<", "").replace(">>", "").splitlines()
+    }
     texts = {split: " ".join(text.text for one in [*(c.of(split) for c in concept_set.concepts.values()),
                              concept_set.neutral[split]] for text in one) for split in ("finding", "checking")}  # fmt: skip
     excerpts = [line[2:] for line in shown if line.startswith("- ")]
     assert excerpts
     assert all(line in texts["finding"] for line in excerpts)
-    rated = [re.sub(r"^\d+\. |<<|>>", "", line) for messages in scorer.asked for line in messages[1][1].splitlines()[2:]]
+    rated = [
+        re.sub(r"^\d+\. |<<|>>", "", line) for messages in scorer.asked for line in messages[1][1].splitlines()[2:]
+    ]
     assert all(line in texts["checking"] and line not in texts["finding"] for line in rated)
 
 

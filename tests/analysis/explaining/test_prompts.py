@@ -18,7 +18,9 @@ SILENT = Excerpt(7, 1, "calm", "finding", [" All", " is\n", " well"], [0.0] * 3,
 
 
 def test_the_explainer_sees_marks_and_values():
-    system, user = (text for _, text in write_question({"Strongest": [EXCERPT], "Others": [SILENT]}, 16.0, 100).messages)
+    system, user = (
+        text for _, text in write_question({"Strongest": [EXCERPT], "Others": [SILENT]}, 16.0, 100).messages
+    )
     assert user.splitlines() == ["Strongest:", "- She <<ran>> and <<hid>>", "  (ran 5, hid 3)", "", "Others:",
                                  "- All is well", "  (silent)"]  # fmt: skip
     assert "JSON" in system
