@@ -75,7 +75,7 @@ def explain(
     table = text_table(concept_set, ("finding", "checking"))
     seen = observe(model, dictionary, hook_name, table.texts)
     latents = wanted if wanted is not None else np.unique(seen.firings.latent).tolist()
-    material = Material(seen, table, _near(dictionary, latents), seed)
+    material = Material(seen, table, _near(dictionary, latents), seed, _special(model))
     enough = [latent for latent in latents if material.n_firing(latent) >= LEAST_FIRING]
     skipped = sorted(set(latents) - set(enough)) if wanted is not None else []
     if not enough:
@@ -118,6 +118,11 @@ def _wanted(study: Study, features: str | Sequence[int]) -> list[int] | None:
     if any(latent < 0 for latent in features):
         raise ValueError(f"latents are counted from 0, got {min(features)}")
     return sorted(set(features))
+
+
+def _special(model: LanguageModel) -> set[str]:
+    """The tokens that mean something to the model instead of being text."""
+    return set(model.strings(getattr(model.tokenizer, "all_special_ids", [])))
 
 
 def _near(dictionary: Dictionary, latents: Sequence[int]) -> dict[int, list[int]]:

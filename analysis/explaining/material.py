@@ -1,6 +1,6 @@
 """Which excerpts an explanation is written from, and on which it is scored: finding texts here, checking texts there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,8 @@ TOP, MIDDLE, CHANCE, HARD = 8, 6, 4, 4
 """Excerpts that the explainer is shown of each kind."""
 LEAST_FIRING = 4
 """A latent that fires in fewer finding texts is not explained."""
+JITTER = 8
+"""Tokens by which a held-out excerpt's middle may lie off the firing: its place would give it away."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,20 @@ class HeldOut:
 class Material:
     """Draws excerpts from one observation of finding and checking texts.
 
-    `near` holds each latent's nearest latents. What is drawn for a latent depends on the seed and on the latent alone,
+    `near` holds each latent's nearest latents, `special` the tokens that are not shown (another model would obey them). What is drawn for a latent depends on the seed and on the latent alone,
     not on which others are explained beside it.
     """
 
-    def __init__(self, seen: Observation, table: TextTable, near: Mapping[int, Sequence[int]], seed: int):
+    def __init__(
+        self,
+        seen: Observation,
+        table: TextTable,
+        near: Mapping[int, Sequence[int]],
+        seed: int,
+        special: Collection[str] = (),
+    ):
         self._seen, self._table, self._near, self._seed = seen, table, near, seed
+        self._strings = [["" if token in special else token for token in text] for text in seen.strings]
         firings = seen.firings
         self._order = np.lexsort((firings.text, firings.latent))
         self._starts = np.searchsorted(firings.latent[self._order], np.arange(firings.d_sae + 1))
@@ -79,12 +89,10 @@ class Material:
         rng = np.random.default_rng([self._seed, latent, 1])
         texts, tokens, _ = self._peaks(latent, "checking")
         places = _spread(len(texts), count)
-        firing = [self._excerpt(latent, texts[place], tokens[place]) for place in places]
-        wrong = [
-            self._wrong_marks(latent, int(texts[place]), int(tokens[place]), one, rng)
-            for place, one in zip(places, firing, strict=True)
-        ]
-        hard = self._hard(latent, "checking", count // 2, set())
+        middles = [self._off(texts[place], tokens[place], rng) for place in places]
+        firing = [self._excerpt(latent, texts[place], at) for place, at in zip(places, middles, strict=True)]
+        wrong = [self._wrong_marks(one, at, rng) for one, at in zip(firing, middles, strict=True)]
+        hard = self._hard(latent, "checking", count // 2, set(), rng)
         used = {one.text for one in hard} | set(texts.tolist())
         return HeldOut(firing, hard, self._chance(latent, "checking", count - len(hard), used, rng), wrong)
 
@@ -101,8 +109,17 @@ class Material:
         own = own[np.sort(np.unique(firings.text[own], return_index=True)[1])]
         return firings.text[own].astype(int), firings.token[own].astype(int), firings.value[own]
 
-    def _hard(self, latent: int, split: str, count: int, used: set[int]) -> list[Excerpt]:
-        """Around the strongest firings of near latents, each in its own scale, in texts where this one is silent."""
+    def _off(self, text: int, token: int, rng: np.random.Generator) -> int:
+        """A token near this one."""
+        return int(np.clip(token + rng.integers(-JITTER, JITTER + 1), 0, len(self._strings[text]) - 1))
+
+    def _hard(
+        self, latent: int, split: str, count: int, used: set[int], rng: np.random.Generator | None = None
+    ) -> list[Excerpt]:
+        """Around the strongest firings of near latents, each in its own scale, in texts where this one is silent.
+
+        With `rng` the firing does not lie in the middle.
+        """
         awake = set(self._seen.firings.text[self._own(latent)].tolist()) | used
         candidates = []
         for other in self._near.get(latent, ()):
@@ -116,7 +133,9 @@ class Material:
         for _, text, token in sorted(candidates):
             if len(chosen) < count:
                 chosen.setdefault(text, token)
-        return [self._excerpt(latent, text, token) for text, token in chosen.items()]
+        return [
+            self._excerpt(latent, text, self._off(text, token, rng) if rng else token) for text, token in chosen.items()
+        ]
 
     def _chance(self, latent: int, split: str, count: int, used: set[int], rng: np.random.Generator) -> list[Excerpt]:
         """Around a token by chance, in texts by chance that are not in use."""
@@ -135,12 +154,12 @@ class Material:
             int(token),
             firings.token[here],
             firings.value[here],
-            self._seen.strings[text],
+            self._strings[text],
             self._table,
         )
 
-    def _wrong_marks(self, latent: int, text: int, token: int, excerpt: Excerpt, rng: np.random.Generator) -> list[int]:
-        places = self._read[text] - max(0, token - BEFORE)
+    def _wrong_marks(self, excerpt: Excerpt, middle: int, rng: np.random.Generator) -> list[int]:
+        places = self._read[excerpt.text] - max(0, middle - BEFORE)
         silent = [at for at in places.tolist() if 0 <= at < len(excerpt.tokens) and excerpt.values[at] == 0.0]
         count = len(firing_places(excerpt))
         return sorted(rng.choice(silent, count, replace=False).tolist()) if len(silent) >= count else []

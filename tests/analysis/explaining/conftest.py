@@ -20,7 +20,7 @@ SILENT = 150
 class SpokenModel(WordModel):
     """The word model with its moods in the stream, and tokens that carry their leading space."""
 
-    name = "spoken"
+    name, tokenizer = "spoken", None
 
     def __init__(self):
         super().__init__()

@@ -50,6 +50,18 @@ def test_what_it_is_scored_on(material, seen):
     assert peaks[-1] < 0.5 * peaks[0], "weak firings count, too"
 
 
+def test_the_place_of_a_firing_gives_nothing_away(material):
+    places = {one.values.index(one.peak) for one in material.held_out(0, 16).firing}
+    assert len(places) > 5
+    assert {one.values.index(one.peak) for one in material.shown(0)[0]["Strongest firings"]} <= set(range(15))
+
+
+def test_special_tokens_are_not_shown(seen):
+    some = seen[0].strings[0][3]
+    held = Material(*seen, {0: [TWIN]}, seed=0, special={some}).held_out(0, 16)
+    assert not any(some in one.tokens for one in (*held.firing, *held.hard, *held.silent))
+
+
 def test_wrong_marks_are_as_many_and_silent(material):
     held = material.held_out(0, 16)
     for one, wrong in zip(held.firing, held.wrong_marks, strict=True):
