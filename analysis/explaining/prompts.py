@@ -103,7 +103,7 @@ def _with_values(excerpt: Excerpt, largest: float) -> str:
     places = firing_places(excerpt)
     if not places:
         return f"- {plain(excerpt)}\n  (silent)"
-    values = ", ".join(f"{excerpt.tokens[at].strip()} {10 * excerpt.values[at] / largest:.0f}" for at in places)
+    values = ", ".join(f"{excerpt.tokens[at].strip()} {10 * excerpt.values[at] / largest:.2g}" for at in places)
     return f"- {with_marks(excerpt, places)}\n  ({values})"
 
 

@@ -200,6 +200,8 @@ def test_the_hash_is_of_model_words_and_length():
 
 CHILD = """
 import sys
+import analysis.explaining.asking
+analysis.explaining.asking.GRACE = 0.2
 from analysis.explaining.asking import Asking, Question
 from analysis.explaining.cache import AnswerCache
 from analysis.explaining.endpoint import open_endpoint
@@ -209,24 +211,28 @@ print(sum(reply.value for _, reply in asking.ask_all(open_endpoint(sys.argv[1]),
 """
 
 
-def test_after_a_kill_no_answered_request_is_asked_again(tmp_path):
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+def test_after_a_stop_no_answered_request_is_asked_again(tmp_path, stop):
     reached = threading.Event()
 
     def script(body, number):
-        if number == 4:  # the fifth request is under way when the process is killed
+        if number == 4:  # the fifth request is under way when the process is stopped
             reached.set()
             server.released.wait(20)
         return body["messages"][0]["content"]
 
     def start():
         words = [sys.executable, "-c", CHILD, f"{server.url}/m", str(tmp_path / "answers.jsonl")]
-        return subprocess.Popen(words, cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            words, cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
 
     with serving(script) as server:
         first = start()
         assert reached.wait(20)
-        os.kill(first.pid, signal.SIGKILL)
-        first.communicate()
+        os.kill(first.pid, stop)
+        _, said = first.communicate(timeout=10)  # a server that hangs does not keep it
+        assert ("KeyboardInterrupt" in said) == (stop == signal.SIGINT)
         said, _ = start().communicate(timeout=30)
         asked = [body["messages"][0]["content"] for body in server.bodies]
     assert said.strip() == str(sum(range(8)))

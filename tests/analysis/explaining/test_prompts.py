@@ -21,7 +21,7 @@ def test_the_explainer_sees_marks_and_values():
     system, user = (
         text for _, text in write_question({"Strongest": [EXCERPT], "Others": [SILENT]}, 16.0, 100).messages
     )
-    assert user.splitlines() == ["Strongest:", "- She <<ran>> and <<hid>>", "  (ran 5, hid 3)", "", "Others:",
+    assert user.splitlines() == ["Strongest:", "- She <<ran>> and <<hid>>", "  (ran 5, hid 3.1)", "", "Others:",
                                  "- All is well", "  (silent)"]  # fmt: skip
     assert "JSON" in system
 
