@@ -179,7 +179,7 @@ class _Rating:
     """Has explanations rated on one latent's held-out excerpts: the same ones, in the same order, for each."""
 
     def __init__(self, asking: Asking, scorer: LLM, held: HeldOut, max_tokens: int, seed: int):
-        self._asking, self._scorer, self._max_tokens, self.seed = asking, scorer, max_tokens, seed
+        self._asking, self._scorer, self._max_tokens = asking, scorer, max_tokens
         rng = np.random.default_rng([seed, len(held.firing)])
         self._excerpts = [*held.firing, *held.hard, *held.silent]
         self.fires = np.arange(len(self._excerpts)) < len(held.firing)
@@ -234,15 +234,15 @@ def _row(
 ) -> Explanation:
     own = rating.of(reply.value) if reply.value else rating.unrated()
     theirs = rating.of(other[1]) if reply.value and other else rating.unrated()
-    hard = score(own.detection[rating.hard], rating.fires[rating.hard], rating.seed)
+    hard = score(own.detection[rating.hard], rating.fires[rating.hard])
     there = ~np.isnan(own.detection)
     return Explanation(
         latent=latent, text=reply.value, model=model, scorer=scorer, prompts=prompts.VERSION,
         n_shown=sum(map(len, material.shown(latent)[0].values())),
-        **_scores("detection", own.detection, theirs.detection, rating.fires, rating.seed),
+        **_scores("detection", own.detection, theirs.detection, rating.fires),
         detection_hard=hard.auroc if hard else None,
         n_firing=int((there & rating.fires).sum()), n_silent=int((there & ~rating.fires).sum()),
-        **_scores("fuzzing", own.fuzzing, theirs.fuzzing, rating.right, rating.seed),
+        **_scores("fuzzing", own.fuzzing, theirs.fuzzing, rating.right),
         n_right=int((~np.isnan(own.fuzzing) & rating.right).sum()),
         n_wrong=int((~np.isnan(own.fuzzing) & ~rating.right).sum()),
         shuffled_latent=other[0] if other else None,
@@ -252,16 +252,16 @@ def _row(
     )  # fmt: skip
 
 
-def _scores(task: str, own: np.ndarray, theirs: np.ndarray, positive: np.ndarray, seed: int) -> dict[str, Any]:
+def _scores(task: str, own: np.ndarray, theirs: np.ndarray, positive: np.ndarray) -> dict[str, Any]:
     """The fields of one task."""
-    found: Score | None = score(own, positive, seed)
-    shuffled, above = score(theirs, positive, seed), gain(own, theirs, positive, seed)
+    found: Score | None = score(own, positive)
+    shuffled, above = score(theirs, positive), gain(own, theirs, positive)
     return {
         task: found and found.auroc,
         f"{task}_low": found and found.low,
         f"{task}_high": found and found.high,
         f"{task}_accuracy": found and found.accuracy,
         f"{task}_shuffled": shuffled and shuffled.auroc,
-        f"{task}_gain_low": above and above[0],
-        f"{task}_gain_high": above and above[1],
+        f"{task}_gain_low": above and above.low,
+        f"{task}_gain_high": above and above.high,
     }
