@@ -5,16 +5,18 @@ A feature is STUDY:LATENT or STUDY:CONCEPT. Without PATH: the bundled SAE.
 
 import argparse
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from analysis.records import ClampResult, Excerpt, Explanation, FeatureCard
+from analysis.records import ClampResult, Excerpt, Label
+from analysis.report.table import Chance, Estimate, Latents, Share, Status, Table, plain
 from analysis.study import Study
 from commands.answer import Answer
 from commands.places import DEFAULT, find_folder, find_study, is_checkpoint, is_study
 
 EXAMPLE = "saes show storyteller-sae:afraid"
+SUMMARY = ("statuses", "rejected", "rivals", "confounds", "quadrants", "transfer_ratings", "geometry_tests")
+"""The tables of a study's summary."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,69 +66,86 @@ def _checkpoint(folder: Path) -> Answer:
 
 
 def _study(study: Study) -> Answer:
-    from commands.label import shown, table
+    from analysis.report.content import content
+    from analysis.report.terminal import drawn, wrapped
+    from commands.label import shown
 
-    info, labels, clamps = study.info, study.labels(), study.read("clamps", ClampResult)
+    whole = content(study)
+    info, labels = study.info, [row.label for row in whole.rows]
     lines = [
         f"{study.folder}: a study of {info.sae_folder} at {info.site}",
         f"  made {info.created} by `{info.command}` (version {info.version}), concepts: {info.concept_set}",
-        "",
-        table(labels) if labels else "no labels yet",
     ]
+    held = [one for one in labels if one.is_held]
+    if labels:
+        distinct = len({latent for one in held for latent in one.latents})
+        lines += ["", drawn(_overview(labels))]
+        lines.append(f"{len(held)} of {len(labels)} concepts held, by {distinct} distinct latents")
+    else:
+        lines += ["", "no labels yet"]
+    lines += [part for name in SUMMARY if name in whole.tables for part in ("", drawn(whole.tables[name]))]
     data: dict[str, Any] = {
         "kind": "study",
         "info": info.as_dict(),
         "concepts": {one.concept: shown(one) for one in labels},
+        "why": {row.label.concept: row.why for row in whole.rows},
+        "headline": whole.facts,
+        "tables": {name: _as_data(whole.tables[name]) for name in SUMMARY if name in whole.tables},
     }
-    if clamps:
+    if clamps := study.read("clamps", ClampResult):
         from commands import validate
 
-        lines += ["", validate.table(clamps)]
+        lines += ["", validate.table(clamps), *wrapped(whole.power)]
         data |= validate.shown(clamps)
+    if labels:
+        example = (held or labels)[0].concept
+        lines += ["", f"all that is known of one label: saes show {study.folder}:{example}"]
     return Answer("\n".join(lines), data)
 
 
-def _feature(study: Study, feature: str) -> Answer:
-    from commands.explain import told
-
-    cards = {card.latent: card for card in study.read("cards", FeatureCard)}
-    explanations = {one.latent: one for one in study.read("explanations", Explanation)}
-    latents = [int(feature)] if feature.isdecimal() else study.label(feature).latents
-    if (alone := explanations.get(latents[0])) and latents[0] not in cards:
-        said = "\n".join((f"latent {alone.latent}: {told(alone)[0]}", *told(alone)[1:]))
-        found = [{"latent": alone.latent, "explanation": asdict(alone)}]
-        return Answer(said, {"kind": "feature", "study": str(study.folder), "latents": found})
-    for latent in latents:
-        if latent not in cards:
-            raise ValueError(
-                f"{study.folder} has no card for latent {latent}; it has: {', '.join(map(str, sorted(cards)))}"
+def _overview(labels: list[Label]) -> Table:
+    """The chosen labels, a line each."""
+    return Table(
+        "",
+        ("concept", "status", "latents", "checking [95 %]", "all", "implicit", "lexical", "q"),
+        [
+            (
+                one.concept, Status(one.status), Latents(tuple(one.latents)),
+                Estimate(one.auroc_checking, one.auroc_checking_low, one.auroc_checking_high), Estimate(one.auroc_all),
+                Estimate(one.auroc_implicit), Share(one.lexical_share), Chance(one.q),
             )
-    excerpts = study.read("excerpts", Excerpt)
-    lines, shown = [], []
-    for latent in latents:
-        card, own = cards[latent], sorted((one for one in excerpts if one.latent == latent), key=lambda one: -one.peak)
-        explanation = explanations.get(latent)
-        shown.append(
-            {
-                **asdict(card),
-                "explanation": explanation and asdict(explanation),
-                "excerpts": [asdict(one) for one in own],
-            }
-        )
-        lines += [
-            f"latent {latent}: {', '.join(card.concepts) or 'in no chosen label'}",
-            *(f"  {line}" for line in (told(explanation) if explanation else ())),
-            f"  fires at {card.density:.2%} of tokens, mean {card.mean_active:.3g}, peak {card.peak:.3g}",
-            f"  promotes   {_quoted(card.promoted)}",
-            f"  suppresses {_quoted(card.suppressed)}",
-            f"  nearest    {', '.join(f'{near} ({cosine:.2f})' for near, cosine in zip(card.nearest, card.nearest_cosine, strict=False))}",
-            *(f"  {one.peak:8.3g}  {_marked(one)}  ({one.concept})" for one in own[:6]),
-        ]
-    return Answer("\n".join(lines), {"kind": "feature", "study": str(study.folder), "latents": shown})
+            for one in labels
+        ],
+    )  # fmt: skip
 
 
-def _quoted(tokens: list[str]) -> str:
-    return " ".join(repr(token.strip()) for token in tokens[:8])
+def _as_data(table: Table) -> list[dict[str, Any]]:
+    """A row an object; a figure with an interval is [value, low, high]."""
+
+    def value(cell: Any) -> Any:
+        if isinstance(cell, Estimate):
+            return list(cell[:3]) if cell.low is not None else cell.value
+        return cell.value if isinstance(cell, (Share, Chance)) else cell if isinstance(cell, int) else plain(cell)
+
+    return [dict(zip(table.columns, map(value, row), strict=True)) for row in table.rows]
+
+
+def _feature(study: Study, feature: str) -> Answer:
+    from analysis.report.card import concept_card, latents_card
+    from analysis.report.terminal import drawn
+
+    card = latents_card(study, int(feature)) if feature.isdecimal() else concept_card(study, feature)
+    lines = [card.title]
+    for number, table in enumerate(card.tables):
+        lines += ["", drawn(table)] if number or table.title else [drawn(table)]
+    for latent in card.latents:
+        lines += ["", drawn(latent.table)]
+        lines += [drawn(Table("", ("", "", ""), [_line(one) for one in latent.excerpts]))] if latent.excerpts else []
+    return Answer("\n".join([*lines, "", drawn(card.provenance)]), card.data)
+
+
+def _line(one: Excerpt) -> tuple[str, str, str]:
+    return f"{one.peak:.3g}", _marked(one), f"{one.concept}, {one.split}"
 
 
 def _marked(excerpt: Excerpt) -> str:

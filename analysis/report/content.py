@@ -1,4 +1,4 @@
-"""What the report says, as plain values: every number with its n and interval where there is one. No drawing."""
+"""What the reports say, as plain values: every number with its n and interval where there is one. No drawing."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -10,39 +10,28 @@ import numpy as np
 
 from analysis.records import (
     CONTROLS,
+    Affect,
     Baseline,
     ClampResult,
     ConceptEffect,
+    Confound,
     DosePoint,
     Excerpt,
     Explanation,
     FeatureCard,
     Label,
     Necessity,
+    Probe,
     Trial,
     WorkshopArm,
     clamp_counts,
 )
+from analysis.report import tables
+from analysis.report.method import Passage, method, power
+from analysis.report.reasons import why
+from analysis.report.table import Table
+from analysis.report.tables import ARMS, METHODS
 from analysis.study import Study
-
-ARMS = {
-    "label": "label",
-    "diff_means": "difference of means",
-    "random_latent": "random latents",
-    "random_direction": "random directions",
-    "ablate": "ablation",
-}
-STATUS_ABOUT = {
-    "candidate": "found, not yet checked",
-    "held": "holds on checking texts; clamping not yet tested",
-    "rejected": "did not hold on checking texts",
-    "validated": "clamping moves the text towards the concept, more than the controls do",
-    "no effect": "holds as a detector, but clamping does not move the text",
-    "unspecific": "clamping moves the text, but controls do so as well",
-    "breaks fluency": "clamping moves the text only where it also breaks it",
-}
-METHODS = ("sae", "random_sae", "residual_basis", "neurons", "diff_means", "diff_means_denoised", "probe")
-"""The rivals on the same splits; "sae" is the one latent that detects best, as the other single units are chosen."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +46,6 @@ class ConceptFacts:
 class LabelRow:
     label: Label
     facts: ConceptFacts
-    baselines: dict[str, Baseline]
     why: str
     """Why the status is what it is, in words."""
 
@@ -121,9 +109,7 @@ class Content:
     curves: list[DoseCurve]
     clamps: list[ClampResult]
     """Labels, rivals and ablations."""
-    controls: list[ControlSummary]
     matrix: Matrix
-    necessity: list[Necessity]
     texts: dict[str, list[Trial]]
     workshop: list[WorkshopArm]
     cards: list[FeatureCard]
@@ -131,13 +117,18 @@ class Content:
     explanations: dict[int, Explanation]
     """By latent; empty where none was asked for."""
     facts: dict[str, Any]
+    tables: dict[str, Table]
+    """Every table that has rows, by name."""
+    method: list[Passage]
+    power: str
+    """What effect the clamps could have seen."""
     extra: dict[str, Any] = field(default_factory=dict)
 
 
 def content(
     study: Study, extra: dict[str, Any] | None = None, texts_per_concept: int = 3, excerpts_per_card: int = 8
 ) -> Content:
-    """Everything that the page shows, read from the study's tables."""
+    """Everything that a report shows, read from the study's tables."""
     extra = dict(extra or {})
     labels, baselines = study.read("labels", Label), study.read("baselines", Baseline)
     cards, clamps, trials = (
@@ -147,14 +138,8 @@ def content(
     )
     excerpts = by(study.read("excerpts", Excerpt), "latent")
     about = concept_facts(study, cards)
-    beside: dict[str, dict[str, Baseline]] = defaultdict(dict)
-    for one in baselines:
-        beside[one.concept][one.method] = one
     rules = study.info.settings.get("rules") or {}
-    rows = [
-        LabelRow(label, about.get(label.concept, ConceptFacts()), beside[label.concept], why(label, clamps, rules))
-        for label in labels
-    ]
+    rows = [LabelRow(label, about.get(label.concept, ConceptFacts()), why(label, clamps, rules)) for label in labels]
     rows.sort(key=lambda row: (row.facts.family, row.label.concept, row.label.kind))
     chosen = [row for row in rows if row.label.chosen]
     marks = [mark for row in chosen if (mark := _mark(row, excerpts, about))]
@@ -164,6 +149,9 @@ def content(
         for row in chosen
         if row.label.concept in points
     ]
+    claims = sorted(
+        (one for one in clamps if one.arm not in CONTROLS), key=lambda one: (one.concept, list(ARMS).index(one.arm))
+    )
     return Content(
         study=study,
         rows=chosen,
@@ -171,12 +159,8 @@ def content(
         marks=marks,
         unrated=sorted({row.label.concept for row in chosen} - {mark.concept for mark in marks}),
         curves=curves,
-        clamps=sorted(
-            (one for one in clamps if one.arm not in CONTROLS), key=lambda one: (one.concept, list(ARMS).index(one.arm))
-        ),
-        controls=control_summaries(clamps),
+        clamps=claims,
         matrix=matrix(study.read("effects", ConceptEffect), about),
-        necessity=study.read("necessity", Necessity),
         texts={
             row.label.concept: found
             for row in chosen
@@ -189,8 +173,54 @@ def content(
         },
         explanations={one.latent: one for one in study.read("explanations", Explanation)},
         facts=headline(labels, baselines, clamps),
+        method=method(study.info, clamps),
+        power=power(clamps),
+        tables=all_tables(study, rows, marks, claims, control_summaries(clamps)),
         extra=extra,
     )
+
+
+def all_tables(
+    study: Study, rows: Sequence[LabelRow], marks: Sequence["Mark"], claims: Sequence[ClampResult],
+    controls: Sequence[ControlSummary],
+) -> dict[str, Table]:  # fmt: skip
+    """Those that have rows, by name."""
+    chosen = [row.label for row in rows if row.label.chosen]
+    others = [(row.label, row.why) for row in rows if not row.label.chosen]
+    baselines, probes = study.read("baselines", Baseline), study.read("probes", Probe)
+    panel, info = study.read("confounds", Confound), study.info
+    holds = {card.latent: card.concepts for card in study.read("cards", FeatureCard)}
+    valence, arousal = tables.affect(study.read("affect", Affect), holds)
+    found = {
+        "statuses": tables.statuses(chosen),
+        "rejected": tables.rejected(chosen, info.settings.get("rules") or {}),
+        "rivals": tables.rivals(chosen, baselines, probes),
+        "labels": tables.labels(chosen, {row.label.concept: row.facts.family for row in rows}),
+        "reasons": tables.reasons([(row.label, row.why) for row in rows if row.label.chosen]),
+        "not_chosen": tables.not_chosen(others),
+        **{
+            f"rivals_{name}": tables.rivals_by_concept(chosen, baselines, probes, f"auroc_{name}", words)
+            for name, words in (("checking", "checking texts"), ("implicit", "implicit texts"))
+            if baselines or probes
+        },
+        "confounds": tables.confounds(panel),
+        "valence": valence,
+        "arousal": arousal,
+        "quadrants": tables.quadrants((mark.concept, mark.status, mark.valence, mark.arousal) for mark in marks),
+        "clamps": tables.clamps(claims),
+        "doses": tables.doses(sorted(study.read("curves", DosePoint), key=lambda one: (one.concept, one.dose))),
+        "controls": tables.controls(controls),
+        "moved": tables.moved(study.read("effects", ConceptEffect)),
+        "necessity": tables.necessity(study.read("necessity", Necessity)),
+        "workshop": tables.workshop(study.read("workshop", WorkshopArm)),
+        "explanations": tables.explanations(study.read("explanations", Explanation)),
+        **tables.beside(study.read),
+        "settings": tables.settings(info),
+        "provenance": tables.provenance(info),
+    }
+    if panel:
+        found["confounds_by_concept"] = tables.confounds_by_concept(panel, chosen)
+    return {name: table for name, table in found.items() if table.rows}
 
 
 def concept_facts(study: Study, cards: Sequence[FeatureCard]) -> dict[str, ConceptFacts]:
@@ -220,9 +250,9 @@ def headline(labels: Sequence[Label], baselines: Sequence[Baseline], clamps: Seq
     def held(kind: str) -> set[str]:
         return {label.concept for label in labels if label.kind == kind and label.is_held}
 
-    def middle(values: Iterable[float]) -> float | None:
-        values = list(values)
-        return median(values) if values else None
+    def middle(values: Iterable[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return median(known) if known else None
 
     return {
         "labels": {
@@ -244,38 +274,6 @@ def headline(labels: Sequence[Label], baselines: Sequence[Baseline], clamps: Seq
         },
         "clamps": clamp_counts(clamps),
     }
-
-
-def why(label: Label, clamps: Sequence[ClampResult], rules: dict[str, Any]) -> str:
-    """The reason behind a status, with its numbers."""
-    if label.status == "rejected":
-        least, most = rules.get("least_auroc", 0.80), rules.get("most_q", 0.05)
-        reasons = []
-        if label.auroc_checking < least:
-            reasons.append(f"AUROC on checking texts {label.auroc_checking:.2f} is below {least:.2f}")
-        if label.lexical:
-            reasons.append(
-                f"it detects the concept's name: {label.lexical_share:.0%} of its firing falls on it, and without it the AUROC is "
-                f"{label.auroc_masked:.2f} instead of {label.auroc_checking:.2f}"
-            )
-        if label.q > most:
-            reasons.append(f"q = {label.q:.3f} is above {most:.2f}")
-        return "; ".join(reasons) or STATUS_ABOUT["rejected"]
-    result = next((one for one in clamps if one.arm == "label" and one.concept == label.concept), None)
-    if result is None or not label.chosen:
-        return STATUS_ABOUT.get(label.status, "")
-    if result.status == "no judge":
-        return (
-            f"the judge of {label.concept} is hardly better than chance (AUROC {result.judge_auroc:.2f}, lower end "
-            f"{result.judge_auroc_low:.2f}): clamping cannot be judged"
-        )
-    return (
-        f"{STATUS_ABOUT.get(label.status, '')}: judge {result.judge:+.2f} [{result.judge_low:+.2f}, {result.judge_high:+.2f}] "
-        f"of the way at dose {result.dose:g}, strongest control {result.control_judge_max:+.2f}, p = {result.p:.3f} among "
-        f"{result.n_controls} controls at the same KL (q = {result.q:.3f}), as much from {result.foreign_share:.0%} of "
-        f"{result.n_foreign} other families' labels, n = {result.n_prompts} prompts; "
-        f"detectable with 80 % power: {result.detectable:.2f}"
-    )
 
 
 def dose_curve(concept: str, points: Sequence[DosePoint], clamps: Sequence[ClampResult]) -> DoseCurve:

@@ -1,25 +1,35 @@
-"""A study becomes one page: report.html, with nothing from outside and no script."""
+"""A study becomes one page, with nothing from outside and no script, or one Markdown file."""
 
 import os
-from math import isfinite
+import re
 from pathlib import Path
 from typing import Any
 
 from analysis.report import svg
-from analysis.report.content import ARMS, STATUS_ABOUT, content
+from analysis.report.content import content
+from analysis.report.markdown import markdown
+from analysis.report.reasons import STATUS_ABOUT
+from analysis.report.table import Cell, Chance, Estimate, Latents, Share, Status, number, percent, plain
 from analysis.study import Study
+
+LONG = 60
+"""Letters of a cell."""
+WRITERS = {".html": "page", ".htm": "page", ".md": "Markdown", ".markdown": "Markdown"}
 
 
 def write_report(study: Study, path: str | Path, extra: dict[str, Any] | None = None) -> None:
-    """Writes the page to `path`; whatever was there before stays until the new one is whole.
+    """Writes a page to a `path` that ends in .html, Markdown to one in .md; what was there before stays until it is whole.
 
-    `extra` may hold what a study does not: "quality" (quality.json of the SAE) and "seconds" ({stage: s}).
+    ValueError for any other ending. `extra` may hold what a study does not: "quality" (quality.json of the SAE) and "seconds" ({stage: s}).
     """
     path = Path(path)
+    if path.suffix.lower() not in WRITERS:
+        raise ValueError(f"{path}: a report is a page (.html) or Markdown (.md): name a file with one of these endings")
+    text = render(study, extra) if WRITERS[path.suffix.lower()] == "page" else markdown(content(study, extra))
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     try:
-        part.write_text(render(study, extra), encoding="utf-8")
+        part.write_text(text, encoding="utf-8")
         os.replace(part, path)
     except OSError:
         part.unlink(missing_ok=True)
@@ -48,28 +58,54 @@ def render(study: Study, extra: dict[str, Any] | None = None) -> str:
         "signed": lambda value, digits=2: number(value, digits, sign=True),
         "percent": percent,
         "strength": strength,
-        "css": lambda status: "s-" + status.replace(" ", "-"),
+        "css": css,
+        "cell": cell,
+        "kind": kind,
+        "prose": prose,
         **{
             name: drawn(name)
             for name in ("circumplex", "dose_plot", "heat_map", "workshop_bars", "histogram", "legend_mark")
         },
     }
     whole = content(study, extra)
-    return jinja.get_template("report.html.j2").render(
-        c=whole, info=study.info, arms=ARMS, statuses=STATUS_ABOUT, workshop_names=svg.WORKSHOP_ARMS
-    )
+    return jinja.get_template("report.html.j2").render(c=whole, t=whole.tables, info=study.info, statuses=STATUS_ABOUT)
 
 
-def number(value: float | None, digits: int = 2, sign: bool = False) -> str:
-    """A number with so many digits; a dash where there is none."""
-    if value is None or not isfinite(value):
-        return "\u2013"
-    text = f"{value:{'+' if sign else ''}.{digits}f}"
-    return text.replace("-", "\u2212")
+def css(status: str) -> str:
+    return "s-" + status.replace(" ", "-")
 
 
-def percent(value: float | None, digits: int = 0) -> str:
-    return "\u2013" if value is None or not isfinite(value) else f"{value:.{digits}%}"
+def cell(value: Cell):
+    """A table's cell as markup, escaped."""
+    from markupsafe import Markup
+
+    match value:
+        case Estimate():
+            interval = Markup(' <span class="ci">{}</span>').format(value.interval) if value.interval else ""
+            return Markup("{}{}").format(value.number, interval)
+        case Status():
+            mark = Markup(svg.legend_mark(value.name))
+            return Markup('<span class="status {}">{} {}</span>').format(css(value.name), mark, value.name)
+        case Latents():
+            return Markup(", ").join(Markup('<a href="#latent-{0}">{0}</a>').format(one) for one in value.ids)
+    return Markup("{}").format(plain(value))
+
+
+def kind(value: Cell) -> str:
+    """The class of a table's cell: figures stand flush right, long texts are set small."""
+    match value:
+        case Latents():
+            return "latents"
+        case int() | Estimate() | Share() | Chance():
+            return "n"
+    return "why" if len(plain(value)) > LONG else "word"
+
+
+def prose(text: str):
+    """Our own words as markup: what stands in backticks is code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def strength(value: float, peak: float) -> int:

@@ -9,16 +9,7 @@ from html import escape
 
 from analysis.records import FeatureCard, WorkshopArm
 from analysis.report.content import DoseCurve, Mark, Matrix
-
-WORKSHOP_ARMS = {
-    "none": "no clamp",
-    "desperate_down": "desperate down",
-    "desperate_up": "desperate up",
-    "calm_down": "calm down",
-    "calm_up": "calm up",
-    "control_0_down": "random direction down",
-    "control_0_up": "random direction up",
-}
+from analysis.report.tables import WORKSHOP_ARMS
 
 
 def circumplex(marks: Sequence[Mark]) -> str:

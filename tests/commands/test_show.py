@@ -4,9 +4,12 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from analysis.study import Study
 
 
 def test_a_checkpoint(run, run_json, sae):
@@ -29,9 +32,50 @@ def test_a_study(run, run_json, study):
 @pytest.mark.parametrize("feature", ["3", "afraid"])
 def test_a_feature_by_number_or_by_name(run, run_json, study, feature):
     _, out, _ = run("show", f"{study}:{feature}")
-    assert "latent 3: afraid" in out
+    assert "Latent 3" in out
+    assert "afraid" in out.splitlines()[0]
     assert "[ran]" in out
     assert run_json("show", f"{study}:{feature}")["latents"][0]["latent"] == 3
+
+
+def test_a_rejected_label_is_shown_as_fully(run, run_json, study):
+    opened = Study.open(study)
+    opened.write("labels", [replace(one, q=0.2) if one.concept == "calm" else one for one in opened.read("labels")])
+    opened.write("cards", [replace(card, latent=5, concepts=["calm"]) for card in opened.read("cards")])
+    _, out, _ = run("show", f"{study}:calm")
+    assert out.startswith("calm: rejected")
+    for part in (
+        "q = 0.200 is above 0.05",
+        "null of the search",
+        "runner-up",
+        "n = 12 against 100",
+        "Latent 5",
+        "Provenance",
+    ):
+        assert part in out
+    found = run_json("show", f"{study}:calm")
+    assert found["label"]["null_finding"] == 0.6
+    assert found["why"] == "q = 0.200 is above 0.05"
+    assert found["info"]["concept_set"] == "emotions"
+
+
+def test_a_study_says_what_was_rejected_and_why(run, run_json, study):
+    opened = Study.open(study)
+    opened.write(
+        "labels", [replace(one, auroc_checking=0.6) if one.concept == "calm" else one for one in opened.read("labels")]
+    )
+    _, out, _ = run("show", study)
+    assert ["detects", "too", "little", "1", "calm"] in [line.split() for line in out.splitlines()]
+    found = run_json("show", study)
+    assert found["tables"]["rejected"] == [{"reason": "detects too little", "labels": 1, "concepts": "calm"}]
+    assert found["why"]["calm"].startswith("AUROC on checking texts 0.60 is below 0.80")
+
+
+@pytest.mark.parametrize("feature", ["", ":afraid", ":3"])
+def test_nothing_is_wider_than_a_terminal(run, study, feature):
+    _, out, _ = run("show", f"{study}{feature}")
+    shown = [line for line in out.splitlines() if str(study) not in line]
+    assert max(map(len, shown)) <= 100
 
 
 def test_a_study_is_shown_without_torch(study):
@@ -80,4 +124,4 @@ def test_a_study_inside_its_checkpoint_is_found(run, sae, study):
     _, out, _ = run("show", sae)
     assert "its study is" in out
     _, out, _ = run("show", f"{sae}:afraid")
-    assert "latent 3" in out
+    assert "Latent 3" in out

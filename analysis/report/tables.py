@@ -1,0 +1,545 @@
+"""Every table of a study's evidence, made once: what the page, the Markdown report and the terminal all show."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from analysis.records import (
+    STATUSES,
+    Affect,
+    Baseline,
+    ClampResult,
+    ConceptEffect,
+    Confound,
+    DosePoint,
+    Explanation,
+    Label,
+    Necessity,
+    Probe,
+    StudyInfo,
+    WorkshopArm,
+)
+from analysis.report.reasons import STATUS_ABOUT, rejections
+from analysis.report.table import Cell, Chance, Estimate, Latents, Share, Status, Table, estimate_of, facts
+
+METHODS = {
+    "sae": "best single latent",
+    "random_sae": "one latent of an untrained SAE",
+    "neurons": "one MLP neuron",
+    "residual_basis": "one coordinate of the stream",
+    "diff_means": "difference of means",
+    "diff_means_denoised": "difference of means, denoised",
+    "probe": "logistic probe",
+}
+"""The rivals on the same texts; the single units are chosen on finding texts, as the label is."""
+SCORES = ("auroc_checking", "auroc_all", "auroc_implicit")
+CHECKS = {
+    "named": "own texts that name the concept",
+    "unnamed": "own texts that do not name it",
+    "masked": "a neutral word in the place of each name",
+    "negated": "against texts that say the person is not so",
+    "quoted": "against texts that only mention the word",
+    "other": "against texts in which somebody else is so",
+    "contrast": "against all texts in which only the word stands",
+    "first": "first person on both sides",
+    "third": "third person on both sides",
+    "setting": "only pairs of texts of one setting",
+    "length": "only pairs of texts of like length",
+}
+ARMS = {
+    "label": "label",
+    "diff_means": "difference of means",
+    "random_latent": "random latents",
+    "random_direction": "random directions",
+    "ablate": "ablation",
+}
+WORKSHOP_ARMS = {
+    "none": "no clamp",
+    "desperate_down": "desperate down",
+    "desperate_up": "desperate up",
+    "calm_down": "calm down",
+    "calm_up": "calm up",
+    "control_0_down": "random direction down",
+    "control_0_up": "random direction up",
+}
+STRONGEST = 10
+"""Latents shown for each dimension of affect."""
+DRAWS = 1000
+
+
+def middle(values: Iterable[float | None]) -> Estimate:
+    """The median over concepts, with its 95 % bootstrap interval over them where there are at least three."""
+    known = np.array([value for value in values if value is not None], dtype=float)
+    if len(known) < 3:
+        return Estimate(float(np.median(known)) if len(known) else None)
+    drawn = np.random.default_rng(0).choice(known, (DRAWS, len(known)))
+    low, high = np.quantile(np.median(drawn, axis=1), [0.025, 0.975])
+    return Estimate(float(np.median(known)), float(low), float(high))
+
+
+def statuses(labels: Sequence[Label]) -> Table:
+    counted = {name: sum(one.status == name for one in labels) for name in STATUSES}
+    return Table(
+        "Labels by status",
+        ("status", "labels", "what it means"),
+        [(Status(name), count, STATUS_ABOUT[name]) for name, count in counted.items() if count],
+    )
+
+
+def rejected(labels: Sequence[Label], rules: dict[str, Any]) -> Table:
+    """Why labels were rejected; one that fails several bars counts at each."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for one in labels:
+        if one.status == "rejected":
+            for reason in rejections(one, rules):
+                found[reason].append(one.concept)
+    return Table(
+        "Why labels were rejected",
+        ("reason", "labels", "concepts"),
+        [(reason, len(names), ", ".join(names)) for reason, names in found.items()],
+        "A label that fails at several bars counts at each.",
+    )
+
+
+def labels(chosen: Sequence[Label], families: Mapping[str, str]) -> Table:
+    return Table(
+        "Labels",
+        ("concept", "family", "status", "kind", "latents", "pooling", "checking [95 %]", "n+", "n\u2212", "all negatives",
+         "implicit [95 %]", "contrast", "masked", "within family", "runner-up", "against it", "lexical share", "average precision",
+         "output effect", "q", "finding", "null of the search", "left-out folds", "sealed"),
+        [
+            (
+                one.concept, families.get(one.concept, ""), Status(one.status), one.kind, Latents(tuple(one.latents)), one.pooling,
+                Estimate(one.auroc_checking, one.auroc_checking_low, one.auroc_checking_high), one.n_positive, one.n_negative,
+                Estimate(one.auroc_all), Estimate(one.auroc_implicit, one.auroc_implicit_low, one.auroc_implicit_high),
+                Estimate(one.auroc_contrast), Estimate(one.auroc_masked), Estimate(one.auroc_family), one.runner_up,
+                Estimate(one.auroc_runner_up), Share(one.lexical_share), Estimate(one.precision_checking),
+                Estimate(one.effect_finding, sign=True), Chance(one.q), Estimate(one.auroc_finding),
+                Estimate(one.null_finding), Estimate(one.auroc_folds), Estimate(one.auroc_sealed),
+            )
+            for one in chosen
+        ],
+        "AUROC checking: against neutral texts and texts of other families, 95 % bootstrap interval over texts. All negatives: "
+        "siblings of the family are among the negatives too. Contrast: own checking texts against texts in which only the word "
+        "stands. Masked: a neutral word stands for each word that names the concept. Lexical share: of the firing on checking "
+        "texts, what falls on words that name the concept. Output effect: on finding texts, how many nats a token the clamp adds "
+        "to the concept's texts beyond what it adds to others. q: after Benjamini-Hochberg over the concepts. Finding: on the "
+        "texts of the search, too good by the search; its null is what the same search reaches there on shuffled labels; left-out "
+        "folds is what it reaches on topics that it was not shown.",
+    ).filled()  # fmt: skip
+
+
+def not_chosen(others: Sequence[tuple[Label, str]]) -> Table:
+    return Table(
+        "Labels that were not chosen",
+        ("concept", "status", "kind", "latents", "checking [95 %]", "n+", "n\u2212", "implicit", "q", "why"),
+        [
+            (
+                one.concept, Status(one.status), one.kind, Latents(tuple(one.latents)),
+                Estimate(one.auroc_checking, one.auroc_checking_low, one.auroc_checking_high), one.n_positive, one.n_negative,
+                Estimate(one.auroc_implicit), Chance(one.q), reason,
+            )
+            for one, reason in others
+        ],
+        "Single or recipe, whichever did worse on left-out topic folds.",
+    )  # fmt: skip
+
+
+def reasons(rows: Sequence[tuple[Label, str]]) -> Table:
+    return Table(
+        "Why each has its status",
+        ("concept", "status", "why"),
+        [(one.concept, Status(one.status), reason) for one, reason in rows],
+    )
+
+
+def rivals(chosen: Sequence[Label], baselines: Sequence[Baseline], probes: Sequence[Probe]) -> Table:
+    """Medians over concepts of the chosen labels and of everything on the same texts, failures included."""
+    own = {one.concept: one for one in chosen}
+    rows: list[tuple[Cell, ...]] = []
+
+    def add(name: str, records: Sequence[Any]) -> None:
+        gains = [
+            mine - theirs
+            for one in records
+            if (mine := own[one.concept].auroc_checking) is not None and (theirs := one.auroc_checking) is not None
+        ]
+        medians = [middle(getattr(one, score) for one in records) for score in SCORES]
+        gain = middle(gains)._replace(sign=True) if records is not chosen else Estimate(None)
+        rows.append((name, *medians, gain, len(records)))
+
+    add("chosen label", chosen)
+    for method, name in METHODS.items():
+        if found := [one for one in baselines if one.method == method and one.concept in own]:
+            add(name, found)
+    for k in sorted({one.k for one in probes}):
+        add(f"sparse probe, {k} latent{'s' * (k > 1)}", [one for one in probes if one.k == k and one.concept in own])
+    columns: tuple[str, ...] = (
+        "median AUROC over concepts",
+        "checking [95 %]",
+        "all negatives [95 %]",
+        "implicit [95 %]",
+        "label minus it [95 %]",
+        "concepts",
+    )
+    title, counts = "Beside the same texts", {row[-1] for row in rows}
+    if len(counts) == 1:
+        title = f"{title} (n = {counts.pop()} concepts)"
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    return Table(
+        title,
+        columns,
+        rows,
+        "Failures included. Intervals are bootstraps over concepts. Label minus it: median over concepts of the difference on "
+        "checking texts. Single units are chosen on finding texts like the label; denoised: without the components that carry "
+        "half of the variance of neutral texts.",
+    )  # fmt: skip
+
+
+def rivals_by_concept(
+    chosen: Sequence[Label], baselines: Sequence[Baseline], probes: Sequence[Probe], score: str, words: str
+) -> Table:
+    """One score of every concept's label and its rivals, each with its interval."""
+    known: dict[str, dict[str, Baseline | Probe]] = defaultdict(dict)
+    for one in baselines:
+        known[one.method][one.concept] = one
+    for probe in probes:
+        known[f"{probe.k} latents"][probe.concept] = probe
+    columns = [
+        name for name in (*METHODS, *(f"{k} latents" for k in sorted({one.k for one in probes}))) if name in known
+    ]
+
+    return Table(
+        f"AUROC on {words}, concept by concept",
+        ("concept", "label [95 %]", *(METHODS.get(name, f"sparse probe, {name}") for name in columns)),
+        [
+            (
+                one.concept,
+                estimate_of(one, score),
+                *(estimate_of(known[name].get(one.concept), score) for name in columns),
+            )
+            for one in chosen
+        ],
+    ).filled()
+
+
+def confounds(found: Sequence[Confound]) -> Table:
+    """What remains of the labels, check by check."""
+    rows: list[tuple[Cell, ...]] = []
+    for check, about in CHECKS.items():
+        if mine := [one for one in found if one.check == check]:
+            above = sum(one.low > 0.5 for one in mine)
+            rows.append((check, middle(one.auroc for one in mine), above, len(mine), about))
+    return Table(
+        "Confound panel",
+        ("check", "median AUROC [95 %]", "surely above 0.5", "concepts", "what is compared"),
+        rows,
+        "Checking texts of the concept where another reading of the label cannot help it; the interval of the median is a "
+        "bootstrap over concepts. Surely above 0.5: labels whose own interval over texts lies above it.",
+    )
+
+
+def confounds_by_concept(found: Sequence[Confound], chosen: Sequence[Label]) -> Table:
+    by_pair = {(one.concept, one.check): one for one in found}
+    checks = [check for check in CHECKS if any(one.check == check for one in found)]
+
+    def cells(concept: str) -> list[Cell]:
+        shown: list[Cell] = []
+        for check in checks:
+            one = by_pair.get((concept, check))
+            shown.append(f"{Estimate(one.auroc, one.low, one.high)} ({one.n_positive}/{one.n_negative})" if one else "")
+        return shown
+
+    rows = [(one.concept, Status(one.status), *cells(one.concept)) for one in chosen]
+    note = "AUROC [95 % interval over texts] (own texts / texts that they are compared with); empty where the set has none."
+    return Table("Confound panel, concept by concept", ("concept", "status", *checks), rows, note)
+
+
+def affect(found: Sequence[Affect], concepts: Mapping[int, Sequence[str]]) -> list[Table]:
+    """The latents that go most with valence, and with arousal, each way; chosen on finding texts."""
+    tables = []
+    for name in ("valence", "arousal"):
+        ordered = sorted(found, key=lambda one: -getattr(one, f"{name}_finding"))
+        tables.append(
+            Table(
+                f"Latents that go with {name}",
+                ("latent", "r [95 %]", "slope", "r on finding texts", "texts", "concepts", "in the label of"),
+                [
+                    (
+                        Latents((one.latent,)), estimate_of(one, f"{name}_r", name, sign=True),
+                        Estimate(getattr(one, f"{name}_slope"), sign=True), Estimate(getattr(one, f"{name}_finding"), sign=True),
+                        one.n_texts, one.n_concepts, ", ".join(concepts.get(one.latent, ())),
+                    )
+                    for one in ordered[:STRONGEST]
+                ],
+                "The strongest on finding texts. r: correlation of human rating and prediction on checking texts, each concept "
+                "predicted from the others, interval over concepts. Slope: rating points (of 1 to 9) a dose unit.",
+            )
+        )  # fmt: skip
+    return tables
+
+
+def quadrants(marks: Iterable[tuple[str, str, float, float]]) -> Table:
+    """(concept, status, valence, arousal) -> which quadrants of human ratings, cut at the middle of the scale, are reached."""
+    marks = list(marks)
+    wanted = "validated" if any(status == "validated" for _, status, _, _ in marks) else "held"
+    found: dict[tuple[bool, bool], list[str]] = defaultdict(list)
+    for concept, status, valence, arousal in marks:
+        if status == wanted:
+            found[valence >= 5, arousal >= 5].append(concept)
+    names = {(True, True): "pleasant, aroused", (True, False): "pleasant, quiet",
+             (False, True): "unpleasant, aroused", (False, False): "unpleasant, quiet"}  # fmt: skip
+    return Table(
+        f"Quadrants of valence and arousal among {wanted} labels",
+        ("quadrant", "labels", "concepts"),
+        [(name, len(found[key]), ", ".join(sorted(found[key]))) for key, name in names.items()],
+        "By human ratings from 1 to 9, cut at 5; unrated concepts are left out.",
+    )
+
+
+def clamps(found: Sequence[ClampResult]) -> Table:
+    def safe(one: ClampResult) -> str:
+        if one.safe_low is None or one.safe_high is None:
+            return ""
+        return f"{Estimate(one.safe_low, digits=1, sign=True)} to {Estimate(one.safe_high, digits=1, sign=True)}"
+
+    def shown_status(one: ClampResult) -> Cell:
+        return Status(one.status) if one.status in STATUSES and one.arm in ("label", "diff_means") else one.status
+
+    return Table(
+        "Clamps",
+        ("concept", "arm", "status", "dose", "push", "judge [95 %]", "readout [95 %]", "KL", "p", "q", "controls",
+         "strongest control: judge", "readout", "other families do as much", "of", "own place", "of concepts", "family's place",
+         "the other way [95 %]", "fluency cost", "safe doses", "detectable", "judge's AUROC", "its lower end", "prompts"),
+        [
+            (
+                one.concept, ARMS.get(one.arm, one.arm), shown_status(one), Estimate(one.dose, digits=1), Estimate(one.push),
+                Estimate(one.judge, one.judge_low, one.judge_high, sign=True),
+                Estimate(one.readout, one.readout_low, one.readout_high, sign=True), Estimate(one.kl), Chance(one.p),
+                Chance(one.q), one.n_controls, Estimate(one.control_judge_max, sign=True),
+                Estimate(one.control_readout_max, sign=True), Share(one.foreign_share), one.n_foreign, one.own_rank, one.n_ranked,
+                one.family_rank, Estimate(one.down_judge, one.down_judge_low, one.down_judge_high, sign=True),
+                Estimate(one.fluency, sign=True), safe(one), Estimate(one.detectable), Estimate(one.judge_auroc),
+                Estimate(one.judge_auroc_low), one.n_prompts,
+            )
+            for one in found
+        ],
+        "Judge: share of the way from other texts to the concept's own; intervals are bootstraps over prompts. Readout: "
+        "log-probability of the concept's readout words. Push: length of the shift over the mean length of the residual stream "
+        "there. KL: of the next-token distributions along the baseline's text, clamped against unclamped. p: rank among the "
+        "controls where they move the output as far. Fluency cost: nats a token that the clamped text costs the unclamped model, "
+        "minus what the baseline text costs it; safe doses keep it within the rule's bound, as far as doses were tried. Own "
+        "place: where the concept stands among all, ordered by this arm's effect. Detectable: the smallest effect that would have "
+        "been validated with 80 % power.",
+    ).filled()  # fmt: skip
+
+
+def doses(points: Sequence[DosePoint]) -> Table:
+    return Table(
+        "Dose curves",
+        ("concept", "dose", "judge [95 %]", "readout", "KL", "fluency cost", "controls, 5 to 95 %", "controls", "prompts"),
+        [
+            (
+                one.concept, Estimate(one.dose, digits=1, sign=True), Estimate(one.judge, one.judge_low, one.judge_high, sign=True),
+                Estimate(one.readout, sign=True), Estimate(one.kl), Estimate(one.fluency, sign=True),
+                "" if one.control_low is None else f"{Estimate(one.control_low, sign=True)} to {Estimate(one.control_high, sign=True)}",
+                one.n_controls, one.n_prompts,
+            )
+            for one in points
+        ],
+        "On reporting prompts, beside the controls where they move the output as far; empty where none reaches that KL.",
+    )  # fmt: skip
+
+
+def controls(summaries: Sequence[Any]) -> Table:
+    return Table(
+        "Controls",
+        ("concept", "controls", "median judge effect", "95th percentile", "strongest", "which", "validated", "those"),
+        [
+            (
+                one.concept, one.n, Estimate(one.middle, sign=True), Estimate(one.high, sign=True),
+                Estimate(one.strongest.judge, one.strongest.judge_low, one.strongest.judge_high, sign=True), one.strongest.arm_id,
+                len(one.validated), ", ".join(found.arm_id for found in one.validated),
+            )
+            for one in summaries
+        ],
+        "Random latents and random directions where they move the output as far as the concept's label, each judged by the same "
+        "rule as if it were the claim.",
+    ).filled()  # fmt: skip
+
+
+def moved(effects: Sequence[ConceptEffect], count: int = 5) -> Table:
+    """The concepts that each label moves most."""
+    of_label: dict[str, list[ConceptEffect]] = defaultdict(list)
+    for one in effects:
+        if one.arm == "label":
+            of_label[one.arm_id].append(one)
+    rows: list[tuple[Cell, ...]] = []
+    for name, found in sorted(of_label.items()):
+        for place, one in enumerate(sorted(found, key=lambda one: -one.judge)[:count]):
+            rows.append(
+                (name if not place else "", one.concept, Estimate(one.judge, one.judge_low, one.judge_high, sign=True),
+                 Estimate(one.readout, one.readout_low, one.readout_high, sign=True), one.n_prompts)
+            )  # fmt: skip
+    return Table("What each label moves most", ("label", "concept", "judge [95 %]", "readout [95 %]", "prompts"), rows)
+
+
+def necessity(found: Sequence[Necessity]) -> Table:
+    return Table(
+        "Necessity",
+        ("concept", "bearing tokens", "elsewhere", "difference [95 %]", "controls' mean", "largest", "p", "controls", "texts", "tokens", "words"),
+        [
+            (
+                one.concept, Estimate(one.bearing, digits=3, sign=True), Estimate(one.elsewhere, digits=3, sign=True),
+                Estimate(one.contrast, one.low, one.high, 3, True), Estimate(one.control_mean, digits=3, sign=True),
+                Estimate(one.control_max, digits=3, sign=True), Chance(one.p), one.n_controls, one.n_texts, one.n_bearing,
+                ", ".join(one.words[:12]),
+            )
+            for one in found
+        ],
+        "The label's latents ablated on the concept's checking texts: rise of the loss (nats a token) on words that speak most "
+        "for the concept by its judge, and elsewhere, beside groups of latents that fire as often. p: not corrected for the "
+        "number of labels.",
+    )  # fmt: skip
+
+
+def workshop(arms: Sequence[WorkshopArm]) -> Table:
+    def share(value: float, low: float, high: float) -> str:
+        return f"{Share(value)} [{Share(low)}, {Share(high)}]"
+
+    return Table(
+        "Workshop",
+        ("clamp", "dose", "cheating [95 %]", "impossible tasks", "invalid endings", "cheating among valid endings", "of", "honest",
+         "possible tasks solved", "possible tasks", "direct effect"),
+        [
+            (
+                WORKSHOP_ARMS.get(one.arm, one.arm), Estimate(one.dose, digits=1), share(one.cheat_rate, one.cheat_low, one.cheat_high),
+                one.n_impossible, Share(one.invalid_rate), Share(one.cheat_rate_valid), one.n_valid, Share(one.honest_rate),
+                Share(one.solve_rate), one.n_possible, Estimate(one.direct_effect, sign=True),
+            )
+            for one in arms
+        ],
+        "Wilson intervals. Beside the rate stand the ways in which it could mislead: invalid endings (a broken text cannot "
+        "cheat), the rate among valid endings, possible tasks that are still solved, and how much the clamp alone moves the "
+        "cheat's own words in a plain context (nats).",
+    )  # fmt: skip
+
+
+def explanations(found: Sequence[Explanation]) -> Table:
+    return Table(
+        "Explanations",
+        ("latent", "a language model's sentence", "detection [95 %]", "another latent's", "hard negatives", "excerpts",
+         "fuzzing [95 %]", "another's", "marked excerpts", "written by", "scored by"),
+        [
+            (
+                Latents((one.latent,)), one.text or "no answer could be read",
+                Estimate(one.detection, one.detection_low, one.detection_high), Estimate(one.detection_shuffled),
+                Estimate(one.detection_hard), one.n_firing + one.n_silent, Estimate(one.fuzzing, one.fuzzing_low, one.fuzzing_high),
+                Estimate(one.fuzzing_shuffled), one.n_right + one.n_wrong, one.model, one.scorer,
+            )
+            for one in found
+        ],
+        "AUROC of ratings by the sentence alone: which held-out excerpts hold a firing, and which marked tokens are right.",
+    )  # fmt: skip
+
+
+def of_records(title: str, records: Sequence[Any], columns: Mapping[str, str], note: str = "") -> Table:
+    """A table with a row a record: head -> field; a field with `_low` and `_high` (or `low` and `high`) beside it has its
+    interval."""
+
+    def cell(record: Any, name: str) -> Cell:
+        value = getattr(record, name)
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if not isinstance(value, float):
+            return ", ".join(map(str, value)) if isinstance(value, list) else value
+        if name == "p":
+            return Chance(value)
+        if name in ("auroc", "effect"):
+            return Estimate(value, record.low, record.high)
+        return estimate_of(record, name, name.removesuffix("_median"))
+
+    rows = [tuple(cell(record, name) for name in columns.values()) for record in records]
+    return Table(title, tuple(columns), rows, note)
+
+
+BESIDE: dict[str, tuple[str, dict[str, str], str]] = {
+    "transfer": (
+        "Labels on texts of other data sets",
+        {"data": "data", "its label": "label", "concept": "concept", "method": "method", "held here": "held",
+         "AUROC [95 %]": "auroc", "n+": "n_positive", "n\u2212": "n_negative"},
+        "The frozen labels; nothing was chosen on these texts.",
+    ),
+    "transfer_ratings": (
+        "Labels against human ratings of other texts",
+        {"data": "data", "rating": "rating", "method": "method", "Spearman's r [95 %]": "spearman", "Pearson's r [95 %]": "pearson",
+         "null, 95th percentile": "pearson_null", "concepts": "n_concepts", "texts": "n"},
+        "",
+    ),
+    "ablations": (
+        "Ablations",
+        {"metric": "metric", "group": "kind", "name": "name", "on": "target", "effect [95 %]": "effect", "controls' mean": "control_mean",
+         "5th": "control_low", "95th percentile": "control_high", "p": "p", "controls": "n_controls", "n": "n"},
+        "Beside random groups of as many latents that fire as often. p: two-sided rank among them, not corrected for the number of tests.",
+    ),
+    "geometry_tests": (
+        "Geometry of the directions",
+        {"directions": "source", "what": "what", "value": "value", "null": "null_median", "p": "p", "concepts": "n"},
+        "The null is as many other directions that carry the same ratings; its interval holds the middle 95 %.",
+    ),
+    "agreements": (
+        "The same labels in other SAEs",
+        {"concept": "concept", "study": "study", "other": "other", "held": "held", "held there": "other_held", "cosine": "cosine",
+         "null": "cosine_null", "nearest latent": "nearest", "its null": "nearest_null", "Spearman's r [95 %]": "r", "null of r": "r_null",
+         "texts": "n"},
+        "Nulls are 95th percentiles over labels of different families, or over latents of no label.",
+    ),
+}  # fmt: skip
+"""Tables of other journeys, shown where they were made: title, head -> field, note."""
+
+
+def beside(read: Callable[[str], Sequence[Any]]) -> dict[str, Table]:
+    return {
+        name: of_records(title, records, columns, note).filled()
+        for name, (title, columns, note) in BESIDE.items()
+        if (records := read(name))
+    }
+
+
+def provenance(info: StudyInfo) -> Table:
+    release = info.settings.get("sae_lens_release")
+    return facts(
+        "Provenance",
+        [
+            ("model", info.model),
+            ("revision", info.site.partition("@")[2].partition("?")[0] or "the model's default"),
+            ("site", info.site),
+            ("SAE", f"{release} {info.sae_folder}" if release else info.sae_folder),
+            ("SAE's sha256", info.sae_hash),
+            ("concept set", info.concept_set),
+            ("its hash", info.concept_hash),
+            ("sealed texts", "opened" if info.opened_sealed else "not opened"),
+            ("command", info.command),
+            ("tool", f"emotion-saes {info.version}" + (f", commit {info.commit}" if info.commit else "")),
+            ("date", info.created),
+            ("schema", str(info.schema)),
+        ],
+    )
+
+
+def settings(info: StudyInfo) -> Table:
+    """Every setting, nested ones by dotted name."""
+    rows: list[tuple[Cell, ...]] = []
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                walk(f"{prefix}.{name}" if prefix else str(name), inner)
+        else:
+            shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            rows.append((prefix, shown))
+
+    walk("", info.settings)
+    return Table("Settings", ("setting", "value"), rows)
