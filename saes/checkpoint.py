@@ -14,7 +14,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from saes.autoencoder import SAEConfig, SparseAutoencoder, freeze_threshold
-from saes.site import Site
+from saes.formats.layout import PICKLES
+from saes.site import UNKNOWN, Site
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 
@@ -35,8 +36,6 @@ def architecture_of(config: SAEConfig) -> str:
     kind = "skip_transcoder" if config.skip else "transcoder"
     return kind if base == "standard" else f"{base}_{kind}"
 
-
-PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
@@ -175,7 +174,7 @@ def from_parts(
         sae.W_enc.mul_(rescaled)
         sae.W_dec.div_(rescaled)
         sae.b_dec.div_(rescaled)
-    sae.site = _site(metadata)
+    sae.site = site_of(metadata)
     return sae, sae.site, metadata
 
 
@@ -208,7 +207,10 @@ def _refuse_or_fold(config: Mapping[str, Any], scale: float | None) -> float | N
                 "SAELens' activation_scaler.json beside the checkpoint, or save it after folding the factor in"
             )
         return float(scale)
-    raise ValueError(f"normalize_activations {normalise!r} cannot be folded into weights, so this SAE cannot be read")
+    raise ValueError(
+        f"normalize_activations {normalise!r} rescales each activation by its own size, which cannot be folded into "
+        "weights: what a latent writes is then no fixed direction in the model's own units, so this SAE cannot be read"
+    )
 
 
 def _check_weights(config: SAEConfig, weights: Mapping[str, Tensor]) -> None:
@@ -231,11 +233,12 @@ def _check_weights(config: SAEConfig, weights: Mapping[str, Tensor]) -> None:
             raise ValueError(f"{name} holds NaN or infinity")
 
 
-def _site(metadata: Mapping[str, Any]) -> Site:
+def site_of(metadata: Mapping[str, Any]) -> Site:
+    """Where SAELens' metadata say that an SAE was trained; UNKNOWN for what they leave out."""
     revision = metadata.get("revision") or (metadata.get("model_from_pretrained_kwargs") or {}).get("revision")
     return Site(
-        model=metadata.get("model_name") or "unknown",
-        hook_name=metadata.get("hook_name") or "unknown",
+        model=metadata.get("model_name") or UNKNOWN,
+        hook_name=metadata.get("hook_name") or UNKNOWN,
         revision=revision,
         numerics=metadata.get("numerics") or "float32",
     )
