@@ -6,9 +6,10 @@ import torch
 
 from analysis.study import Study
 from saes.autoencoder import SparseAutoencoder
-from saes.checkpoint import sae_hash
 from saes.dictionary import Dictionary
-from saes.opening import find_sae, open_dictionary
+from saes.formats.layout import layout_at
+from saes.opening import dictionary_hash, find_sae, open_dictionary
+from saes.projections import Projections
 from training.language_models.language_model import LanguageModel
 from training.language_models.opening import open_model
 
@@ -18,31 +19,55 @@ def open_subject(
 ) -> tuple[LanguageModel, Dictionary, str]:
     """The model (the study's own unless another is given), the dictionary on the model's device, and the hook name."""
     if dictionary is None:
-        dictionary = dictionary_of(study)
+        dictionary = at_one_site(dictionary_of(study))
     if model is None or isinstance(model, (str, Path)):
         model = open_model(str(model or study.info.model), device)
-    if isinstance(dictionary, torch.nn.Module):
-        dictionary = dictionary.to(model.device)
-    return model, dictionary, study.info.settings["hook_name"]
+    return model, on_device(dictionary, model.device), study.info.settings["hook_name"]
 
 
-def at_one_site(sae: SparseAutoencoder) -> SparseAutoencoder:
-    """``sae``, or a ValueError where it is none that reads and writes one site, which labels and clamps are about."""
-    if sae.config.d_out is None and not sae.config.sites:
-        return sae
-    kind = "crosscoder" if sae.config.sites else "transcoder"
-    raise ValueError(f"this is a {kind}: labels and clamps are for SAEs, which read and write one site")
+Opened = SparseAutoencoder | Projections
 
 
-def dictionary_of(study: Study) -> SparseAutoencoder:
+def on_device(dictionary: Dictionary, device: torch.device | str) -> Dictionary:
+    """``dictionary`` where the model is; one of somebody else's kind stays where it was made."""
+    return dictionary.to(device) if isinstance(dictionary, torch.nn.Module | Projections) else dictionary
+
+
+def reads_one_site(dictionary: Opened) -> Opened:
+    """``dictionary``, or a ValueError for a crosscoder: labels are for what reads one site."""
+    if isinstance(dictionary, SparseAutoencoder) and dictionary.config.sites:
+        raise ValueError("this is a crosscoder: labels and clamps are for dictionaries that read one site")
+    return dictionary
+
+
+def writes_elsewhere(dictionary: Dictionary) -> bool:
+    """Whether it is a transcoder, whose directions do not belong to the site that it reads."""
+    return isinstance(dictionary, SparseAutoencoder) and dictionary.config.d_out is not None
+
+
+def at_one_site(dictionary: Opened) -> Opened:
+    """``dictionary``, or a ValueError where it is none that reads and writes one site, which clamps are about."""
+    if writes_elsewhere(dictionary):
+        raise ValueError(
+            "this is a transcoder: it can be labelled, but clamps are for what writes the site that it reads"
+        )
+    return reads_one_site(dictionary)
+
+
+def dictionary_of(study: Study) -> Opened:
     """The SAE that the study labelled. Raises FileNotFoundError where it is gone, ValueError where it is another now."""
     release = study.info.settings.get("sae_lens_release")
     if release:
-        return at_one_site(open_dictionary(study.info.sae_folder, release)[0])
+        return open_dictionary(study.info.sae_folder, release)[0]
     folder = sae_folder(study)
-    if study.info.sae_hash and sae_hash(folder) != study.info.sae_hash:
+    if study.info.sae_hash and dictionary_hash(folder) != study.info.sae_hash:
         raise ValueError(f"{folder} is not the SAE that {study.folder} labelled: label it again")
-    return at_one_site(open_dictionary(folder)[0])
+    return open_dictionary(folder)[0]
+
+
+def study_beside(checkpoint: Path) -> Path:
+    """Where a dictionary's study goes by itself: into its folder, or beside its file."""
+    return checkpoint.with_name(f"{checkpoint.stem}-study") if checkpoint.is_file() else checkpoint / "study"
 
 
 def sae_folder(study: Study) -> Path:
@@ -53,7 +78,7 @@ def sae_folder(study: Study) -> Path:
         *((Path(said), Path("checkpoints") / said) if said else ()),
         study.folder.parent / "sae",
     ):
-        if (candidate / "cfg.json").exists():
+        if layout_at(candidate) is not None:
             return candidate
     try:
         return find_sae(said or "(no path in study.json)")

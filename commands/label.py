@@ -18,9 +18,12 @@ EXAMPLE = "saes label storyteller-sae --out checkpoints/my-study"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what to label")
-    group.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help=f"folder of an SAE (default {DEFAULT})")
+    group.add_argument(
+        "checkpoint", nargs="?", metavar="CHECKPOINT", help=f"an SAE, or an npz of named directions (default {DEFAULT})"
+    )
     group.add_argument("--sae-lens", nargs=2, metavar=("RELEASE", "ID"), help="an SAE of SAELens' registry instead")
     group.add_argument("--model", metavar="NAME_OR_DIR", help="default: the one that the SAE was trained on")
+    group.add_argument("--hook-name", metavar="NAME", help="the place it was trained at, where it does not say")
     group.add_argument("--concepts", default="emotions", metavar="emotions|PATH", help="the concept set")
     group.add_argument("--out", metavar="STUDY", help="folder of the study (default: beside the SAE's weights)")
     group.add_argument("--open-sealed", action="store_true", help="also read the sealed texts; once, for a release")
@@ -38,6 +41,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         arguments.model,
         arguments.out or _beside(checkpoint, release),
         sae_lens_release=release,
+        hook_name=arguments.hook_name,
         open_sealed=arguments.open_sealed,
         seed=arguments.seed or 0,
         device=arguments.device,
@@ -88,10 +92,10 @@ def shown(one: Label) -> dict[str, Any]:
     return {name: everything[name] for name in names}
 
 
-def _beside(checkpoint: str | Path, release: str | None) -> Path:
-    """Where the study goes by default: never into the installed package."""
+def _beside(checkpoint: str | Path, release: str | None) -> Path | None:
+    """Where the study goes where nothing lies to put it beside, and never into the installed package; None is beside."""
     if release is not None:
         return Path("checkpoints") / f"{release}-{str(checkpoint).replace('/', '-')}-study"
     if is_bundled(Path(checkpoint)):
         return Path("checkpoints") / Path(checkpoint).name / "study"
-    return Path(checkpoint) / "study"
+    return None

@@ -35,6 +35,7 @@ def open_dictionary(
     release of SAELens' registry. ``model`` and ``hook_name`` say what the format leaves open: without them the site's
     are UNKNOWN. Raises ValueError for a hook name that is not the one the dictionary was trained at.
     """
+    dictionary: SparseAutoencoder | Projections
     if sae_lens_release is not None:
         from saes.sae_lens_bridge import load_release
 
@@ -95,7 +96,8 @@ def _opened(layout: Layout) -> tuple[SparseAutoencoder | Projections, Site, dict
 def _with_place(site: Site, model: str | None, hook_name: str | None, named: str | Path) -> Site:
     """``site`` with what was said besides; a Hugging Face module's path becomes the hook name of what it answers."""
     known = hook_name_of_module(site.hook_name) or site.hook_name
-    if hook_name is not None and known not in (UNKNOWN, hook_name):
+    if known == UNKNOWN and hook_name:
+        known = hook_name
+    if hook_name and known != hook_name:
         raise ValueError(f"{named} was trained at {known}, not at {hook_name}: leave --hook-name away")
-    revision = site.revision if model is None or model == site.model else None
-    return replace(site, model=model or site.model, hook_name=hook_name or known, revision=revision)
+    return replace(site, model=model if model and site.model == UNKNOWN else site.model, hook_name=known)

@@ -22,12 +22,11 @@ from analysis.labelling.excerpts import top_excerpts
 from analysis.labelling.scores import auroc
 from analysis.labelling.split import TextTable, text_table
 from analysis.observe import Observation, observe
-from analysis.opening import at_one_site
+from analysis.opening import on_device, reads_one_site, study_beside, writes_elsewhere
 from analysis.records import FeatureCard, Label, StudyInfo
 from analysis.study import SCHEMA, Study, write_whole
 from saes.autoencoder import SparseAutoencoder
-from saes.checkpoint import sae_hash
-from saes.opening import find_sae, open_dictionary
+from saes.opening import dictionary_hash, find_sae, known_site, open_dictionary
 from training.language_models.language_model import LanguageModel
 from training.language_models.opening import open_model
 
@@ -41,6 +40,7 @@ def label(
     out: str | Path | None = None,
     *,
     sae_lens_release: str | None = None,
+    hook_name: str | None = None,
     open_sealed: bool = False,
     rules: Rules = DEFAULT_RULES,
     seed: int = 0,
@@ -49,11 +49,13 @@ def label(
 ) -> Study:
     """Labels an SAE's latents with concepts; everything found goes to the study folder `out` (default: beside the SAE).
 
-    `model` defaults to the one that the SAE was trained on. Raises ValueError or FileNotFoundError, in one line, for
+    `checkpoint` may lie in any format of `saes.formats`. `model` and `hook_name` default to where the SAE was trained, and
+    are needed where it does not say. A transcoder is labelled by what it reads, without output effects. Raises ValueError or FileNotFoundError, in one line, for
     input that cannot be used.
     """
-    sae, site, _ = open_dictionary(str(checkpoint), sae_lens_release)
-    dictionary = at_one_site(sae)
+    named = str(model or "") if model is None or isinstance(model, str | Path) else model.name
+    opened, site, _ = open_dictionary(checkpoint, sae_lens_release, model=named, hook_name=hook_name)
+    site = known_site(site, checkpoint)
     concept_set = concepts if isinstance(concepts, ConceptSet) else load_concepts(concepts, open_sealed)
     if len(concept_set.concepts) < 2:
         raise ValueError(f"{concept_set.name} holds one concept: a label is compared with other concepts, so give two")
@@ -62,8 +64,8 @@ def label(
             raise ValueError(f"{concept_set.name}: {name} has no implicit texts, on which its label is scored, too")
     if model is None or isinstance(model, (str, Path)):
         model = open_model(str(model or site.model), device)
-    dictionary = dictionary.to(model.device) if isinstance(dictionary, torch.nn.Module) else dictionary
-    out = Path(out) if out else Path(checkpoint) / "study"
+    dictionary = on_device(reads_one_site(opened), model.device)
+    out = Path(out) if out else study_beside(find_sae(checkpoint))
     table = text_table(concept_set)
     finding = table.split == "finding"
     rng = np.random.default_rng(seed)
@@ -71,7 +73,7 @@ def label(
     seen = observe(model, dictionary, site.hook_name, table.texts)
     pools = Pools(seen.firings)
     families = {name: concept_set.family_of(name) for name in concept_set.concepts}
-    effect = OutputEffect(model, dictionary, site.hook_name, table, seed)
+    effect = None if writes_elsewhere(dictionary) else OutputEffect(model, dictionary, site.hook_name, table, seed)
     with tqdm(total=len(families), desc="label", unit="concept", disable=not progress) as bar:
         labels = choose_labels(pools, table, families, rng, rules, effect, lambda concept: bar.update())
     labels = [_with_lexical_share(one, seen, table, concept_set) for one in labels]
@@ -100,6 +102,9 @@ def label(
     directions = io.BytesIO()
     np.savez(directions, **dict(zip(families, means, strict=True)))
     write_whole(study.folder / "diff_means.npz", directions.getvalue())
+    centre = io.BytesIO()
+    np.save(centre, seen.means[finding].mean(axis=0))
+    write_whole(study.folder / "mean_activation.npy", centre.getvalue())
     if open_sealed:
         _log_opening(study)
     return study
@@ -148,8 +153,9 @@ def _untrained(sae: SparseAutoencoder, means: np.ndarray, seed: int) -> SparseAu
     """An SAE of the same shape and sparsity with random directions, centred at the mean of these texts' activations."""
     config = replace(sae.config, sparsity="topk") if sae.config.k else sae.config
     random = SparseAutoencoder(config, seed=seed).to(sae.W_dec.device)
+    centre = torch.from_numpy(means.mean(axis=0)).to(random.W_enc)
     with torch.no_grad():
-        random.b_dec.copy_(torch.from_numpy(means.mean(axis=0)))
+        random.b_dec.copy_(centre) if config.apply_b_dec_to_input else random.bias.copy_(-centre @ random.W_enc)
     return random
 
 
@@ -179,7 +185,7 @@ def _info(model, site, checkpoint, concept_set: ConceptSet, settings: dict, open
     folder = None if settings["sae_lens_release"] else find_sae(checkpoint)
     return StudyInfo(
         schema=SCHEMA, model=model.name, site=str(site), sae_folder=str(checkpoint),
-        sae_hash=sae_hash(folder) if folder else "", concept_set=concept_set.name,
+        sae_hash=dictionary_hash(folder) if folder else "", concept_set=concept_set.name,
         concept_hash=concept_set.hash, command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), commit=_commit(), version=_version(),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         settings=settings, opened_sealed=opened,

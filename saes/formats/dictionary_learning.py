@@ -98,5 +98,8 @@ def _to_unit_directions(weights: dict[str, Tensor]) -> None:
 
 def _metadata(told: dict[str, Any]) -> dict[str, Any]:
     metadata = {"format": "dictionary_learning", "training_architecture": told["dict_class"]}
-    metadata |= {"model_name": told.get("lm_name"), "hook_name": hook_name_of_submodule(str(told.get("submodule_name")))}
+    metadata |= {
+        "model_name": told.get("lm_name"),
+        "hook_name": hook_name_of_submodule(str(told.get("submodule_name"))),
+    }
     return {name: value for name, value in metadata.items() if value is not None}

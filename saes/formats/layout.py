@@ -58,13 +58,19 @@ def layout_of(path: str | Path) -> Layout:
         some = ", ".join(str(one.path) for one in inside[:4]) + (", ..." if len(inside) > 4 else "")
         raise ValueError(f"{path} holds {len(inside)} dictionaries, so name one of them: {some}")
     if (path / DIRECTIONS_OF_A_STUDY).exists():
-        raise ValueError(f"{path} is a study; its directions are a dictionary by the name {path / DIRECTIONS_OF_A_STUDY}")
+        raise ValueError(
+            f"{path} is a study; its directions are a dictionary by the name {path / DIRECTIONS_OF_A_STUDY}"
+        )
     found = sorted(one.name for one in path.iterdir())
     pickles = [name for name in found if Path(name).suffix in PICKLES]
     if pickles:
-        raise ValueError(f"{path / pickles[0]} is a pickle, which can run code: refused; what can be read is {READABLE}")
+        raise ValueError(
+            f"{path / pickles[0]} is a pickle, which can run code: refused; what can be read is {READABLE}"
+        )
     listed = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
-    raise FileNotFoundError(f"{path} is not a checkpoint: it holds {listed or 'nothing'}; what can be read is {READABLE}")
+    raise FileNotFoundError(
+        f"{path} is not a checkpoint: it holds {listed or 'nothing'}; what can be read is {READABLE}"
+    )
 
 
 def layouts_inside(folder: Path) -> list[Layout]:

@@ -28,15 +28,21 @@ def read(layout: Layout) -> tuple[Projections, dict[str, Any]]:
     shapes = {row.shape for row in rows.values()}
     if len(shapes) != 1 or len(next(iter(shapes))) != 1 or not set(rows) - {CENTRE}:
         listed = ", ".join(f"{name} {list(row.shape)}" for name, row in list(rows.items())[:4])
-        raise ValueError(f"expected an npz of one or more directions [d_in], each under its name; found {listed or 'nothing'}")
+        raise ValueError(
+            f"expected an npz of one or more directions [d_in], each under its name; found {listed or 'nothing'}"
+        )
     centre = rows.pop(CENTRE, None)
     beside = layout.weights.with_name("mean_activation.npy")
     if centre is None and beside.is_file():
         centre = np.load(beside, allow_pickle=False)
     matrix = torch.from_numpy(np.stack(list(rows.values())).astype(np.float32))
     if centre is not None and centre.shape != matrix.shape[1:]:
-        raise ValueError(f"the centre has the shape {list(centre.shape)}, but the directions are {matrix.shape[1]} long")
-    dictionary = Projections(matrix, None if centre is None else torch.from_numpy(centre.astype(np.float32)), list(rows))
+        raise ValueError(
+            f"the centre has the shape {list(centre.shape)}, but the directions are {matrix.shape[1]} long"
+        )
+    dictionary = Projections(
+        matrix, None if centre is None else torch.from_numpy(centre.astype(np.float32)), list(rows)
+    )
     return dictionary, _metadata(layout) | {"names": list(rows), "centred": centre is not None}
 
 

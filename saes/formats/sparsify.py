@@ -35,9 +35,13 @@ def read(layout: Layout) -> tuple[dict[str, Any], dict[str, Tensor]]:
     d_sae, d_in = packed["encoder.weight"].shape
     transcodes, skips = bool(told.get("transcode")), "W_skip" in packed
     if skips and not transcodes:
-        raise ValueError("it is an autoencoder that passes x on past its latents (skip_connection): only transcoders may")
+        raise ValueError(
+            "it is an autoencoder that passes x on past its latents (skip_connection): only transcoders may"
+        )
     if told.get("d_in", d_in) != d_in or (told.get("num_latents") or d_sae) != d_sae:
-        raise ValueError(f"cfg.json says d_in {told.get('d_in')} and {told.get('num_latents')} latents, the weights {d_in} and {d_sae}")
+        raise ValueError(
+            f"cfg.json says d_in {told.get('d_in')} and {told.get('num_latents')} latents, the weights {d_in} and {d_sae}"
+        )
     kind = ("topk_skip_transcoder" if skips else "topk_transcoder") if transcodes else "topk"
     config: dict[str, Any] = {"architecture": kind, "d_in": d_in, "d_sae": d_sae, "k": told.get("k", 32)}
     config |= {"apply_b_dec_to_input": not transcodes, "metadata": _metadata(layout, transcodes)}

@@ -448,6 +448,7 @@ def places_in_block(block: nn.Module, model: Any) -> dict[str, Place]:
     if attention is not None:
         places["attn.hook_out"] = Place(attention, "out")
     if mlp is not None:
+        places["mlp.hook_in"] = Place(mlp, "in")
         places["mlp.hook_out"] = Place(mlp, "out")
     return places
 

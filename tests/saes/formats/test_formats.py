@@ -180,7 +180,8 @@ def test_another_place_than_the_one_it_was_trained_at_is_refused(tmp_path):
     dictionary_learning(tmp_path / "a", "AutoEncoder")
     with pytest.raises(ValueError, match=r"trained at blocks.3.hook_resid_post, not at blocks.2.hook_resid_post"):
         open_dictionary(tmp_path / "a", hook_name="blocks.2.hook_resid_post")
-    assert open_dictionary(tmp_path / "a", hook_name="blocks.3.hook_resid_post", model="./here")[1].model == "./here"
+    _, site, _ = open_dictionary(tmp_path / "a", hook_name="blocks.3.hook_resid_post", model="./a-copy")
+    assert site == Site("org/model", "blocks.3.hook_resid_post")
 
 
 def test_broken_files_are_named(tmp_path):

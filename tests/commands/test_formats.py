@@ -1,0 +1,83 @@
+"""Another library's dictionary is shown, labelled, clamped and judged as one of ours is."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+WIDTH, N = 32, 48
+PLACE = ("--hook-name", "blocks.1.hook_resid_post")
+
+
+@pytest.fixture
+def peer(tmp_path, tiny_model):
+    """A dictionary_learning folder of the tiny model, written in plain torch."""
+    folder = tmp_path / "trainer_0"
+    folder.mkdir()
+    rows = torch.randn(N, WIDTH, generator=torch.Generator().manual_seed(3))
+    weights = {"encoder.weight": rows, "encoder.bias": torch.zeros(N), "decoder.weight": rows.T / rows.norm(dim=1)}
+    weights |= {"b_dec": torch.zeros(WIDTH), "k": torch.tensor(4), "threshold": torch.tensor(0.5)}
+    torch.save(weights, folder / "ae.pt")
+    told = {"dict_class": "AutoEncoderTopK", "k": 4, "lm_name": str(tiny_model), "layer": 1, "submodule_name": None}
+    (folder / "config.json").write_text(json.dumps({"trainer": told}))
+    return folder
+
+
+@pytest.fixture
+def directions(tmp_path):
+    rows = np.random.default_rng(2).normal(size=(2, WIDTH))
+    np.savez(tmp_path / "mine.npz", calm=rows[0], afraid=rows[1], mean=np.ones(WIDTH))
+    return tmp_path / "mine.npz"
+
+
+def test_show(run_json, peer, directions):
+    shown = run_json("show", peer)
+    assert (shown["format"], shown["d_sae"], shown["d_in"]) == ("dictionary_learning", N, WIDTH)
+    shown = run_json("show", directions)
+    assert shown["metadata"]["names"] == ["calm", "afraid"]
+
+
+def test_the_place_has_to_be_said(run, peer):
+    for words in (("label", peer), ("clamp", peer, "--prompt", "Rain", "--clamp", "3=1")):
+        code, out, err = run(*words)
+        assert code == 2, err
+        assert "does not say at which place" in err
+        assert "--hook-name blocks.6.hook_resid_post" in err
+        assert out == ""
+    code, _, err = run("clamp", peer, "--hook-name", "blocks.9.hook_resid_post", "--prompt", "Rain", "--clamp", "3=1")
+    assert code == 2
+    assert "blocks.9.hook_resid_post" in err
+
+
+def test_clamp(run_json, peer):
+    found = run_json(
+        "clamp", peer, *PLACE, "--prompt", "Rain", "--tokens", "6", "--clamp", "3=60", "--temperature", "0"
+    )
+    assert found["texts"][0]["baseline"] != found["texts"][0]["clamped"]
+
+
+def test_directions_are_clamped_by_their_names(run, run_json, tiny_model, directions):
+    words = ("clamp", directions, *PLACE, "--model", tiny_model, "--prompt", "Rain", "--tokens", "6")
+    found = run_json(*words, "--clamp", "afraid=60", "--temperature", "0")
+    assert found["clamps"] == [
+        {"name": "afraid", "asked": 60.0, "unit": "activation", "latents": [1], "values": [60.0]}
+    ]
+    assert found["texts"][0]["baseline"] != found["texts"][0]["clamped"]
+    code, _, err = run(*words, "--clamp", "joyful=1")
+    assert code == 2
+    assert "there is no direction 'joyful'; there are: calm, afraid" in err
+
+
+def test_evaluate(run_json, run, tmp_path, tiny_model, peer, directions):
+    (tmp_path / "text.txt").write_text(
+        "\n<|endoftext|>\n".join("Rain fell all night on the old red barn." for _ in range(40))
+    )
+    rest = (*PLACE, "--corpus", tmp_path / "text.txt", "--tokens", "200", "--out", tmp_path / "judged")
+    found = run_json("evaluate", peer, *rest)["checkpoints"][str(peer)]
+    assert 0 < found["l0"] <= 4
+    found = run_json("evaluate", directions, "--model", tiny_model, *rest)["checkpoints"][str(directions)]
+    assert 0 <= found["l0"] <= 2
+    code, _, err = run("evaluate", peer, "--corpus", tmp_path / "text.txt")
+    assert code == 2
+    assert "--hook-name" in err
