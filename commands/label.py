@@ -13,6 +13,9 @@ from analysis.records import Label
 from commands.answer import Answer
 from commands.places import DEFAULT, find_folder, is_bundled
 
+READS = ("all", "user", "assistant", "before_reply")
+"""As in `training.language_models.chat`, which is not opened for a help text."""
+
 EXAMPLE = "saes label storyteller-sae --out checkpoints/my-study"
 
 
@@ -24,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--sae-lens", nargs=2, metavar=("RELEASE", "ID"), help="an SAE of SAELens' registry instead")
     group.add_argument("--model", metavar="NAME_OR_DIR", help="default: the one that the SAE was trained on")
     group.add_argument("--hook-name", metavar="NAME", help="the place it was trained at, where it does not say")
+    group.add_argument(
+        "--read", default="all", choices=READS, help="of a chat model: whose tokens (default all, without a chat)"
+    )
     group.add_argument("--concepts", default="emotions", metavar="emotions|PATH", help="the concept set")
     group.add_argument("--out", metavar="STUDY", help="folder of the study (default: beside the SAE's weights)")
     group.add_argument("--open-sealed", action="store_true", help="also read the sealed texts; once, for a release")
@@ -42,6 +48,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         arguments.out or _beside(checkpoint, release),
         sae_lens_release=release,
         hook_name=arguments.hook_name,
+        read=arguments.read,
         open_sealed=arguments.open_sealed,
         seed=arguments.seed or 0,
         device=arguments.device,

@@ -41,6 +41,7 @@ def label(
     *,
     sae_lens_release: str | None = None,
     hook_name: str | None = None,
+    read: str = "all",
     open_sealed: bool = False,
     rules: Rules = DEFAULT_RULES,
     seed: int = 0,
@@ -50,7 +51,9 @@ def label(
     """Labels an SAE's latents with concepts; everything found goes to the study folder `out` (default: beside the SAE).
 
     `checkpoint` may lie in any format of `saes.formats`. `model` and `hook_name` default to where the SAE was trained, and
-    are needed where it does not say. A transcoder is labelled by what it reads, without output effects. Raises ValueError or FileNotFoundError, in one line, for
+    are needed where it does not say. A transcoder is labelled by what it reads, without output effects. `read` is
+    whose tokens of a chat model are read (see `training.language_models.chat`); output effects are those on plain texts.
+    Raises ValueError or FileNotFoundError, in one line, for
     input that cannot be used.
     """
     named = str(model or "") if model is None or isinstance(model, str | Path) else model.name
@@ -64,6 +67,7 @@ def label(
             raise ValueError(f"{concept_set.name}: {name} has no implicit texts, on which its label is scored, too")
     if model is None or isinstance(model, (str, Path)):
         model = open_model(str(model or site.model), device)
+    plain, model = model, model if read == "all" else model.reading(read)
     dictionary = on_device(reads_one_site(opened), model.device)
     out = Path(out) if out else study_beside(find_sae(checkpoint))
     table = text_table(concept_set)
@@ -73,7 +77,7 @@ def label(
     seen = observe(model, dictionary, site.hook_name, table.texts)
     pools = Pools(seen.firings)
     families = {name: concept_set.family_of(name) for name in concept_set.concepts}
-    effect = None if writes_elsewhere(dictionary) else OutputEffect(model, dictionary, site.hook_name, table, seed)
+    effect = None if writes_elsewhere(dictionary) else OutputEffect(plain, dictionary, site.hook_name, table, seed)
     with tqdm(total=len(families), desc="label", unit="concept", disable=not progress) as bar:
         labels = choose_labels(pools, table, families, rng, rules, effect, lambda concept: bar.update())
     labels = [_with_lexical_share(one, seen, table, concept_set) for one in labels]
@@ -94,7 +98,7 @@ def label(
     latents = sorted({latent for one in labels for latent in one.latents})
     cards = _cards(model, dictionary, seen, labels, latents, concept_set)
     excerpts = [one for latent in latents for one in top_excerpts(seen.firings, seen.strings, table, latent)]
-    settings = {"seed": seed, "rules": rules.__dict__, "hook_name": site.hook_name, "concepts": _source(concepts),
+    settings = {"seed": seed, "rules": rules.__dict__, "hook_name": site.hook_name, "read": read, "concepts": _source(concepts),
                 "sae_lens_release": sae_lens_release, "mean_activation_length": seen.mean_length}  # fmt: skip
     study = Study.create(out, _info(model, site, checkpoint, concept_set, settings, open_sealed))
     for name, rows in (("labels", labels), ("baselines", baselines), ("cards", cards), ("excerpts", excerpts)):
