@@ -30,7 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--read", default="all", choices=READS, help="of a chat model: whose tokens (default all, without a chat)"
     )
-    group.add_argument("--concepts", default="emotions", metavar="emotions|PATH", help="the concept set")
+    group.add_argument(
+        "--concepts",
+        default="emotions",
+        metavar="emotions|core|PATH",
+        help="the concept set: all 171, the core of 24, or your own",
+    )
     group.add_argument("--out", metavar="STUDY", help="folder of the study (default: beside the SAE's weights)")
     group.add_argument("--open-sealed", action="store_true", help="also read the sealed texts; once, for a release")
 

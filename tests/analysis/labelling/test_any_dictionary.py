@@ -1,5 +1,6 @@
 """The labelling journey takes dictionaries of any format: in each the planted latents are found, and it opens again."""
 
+import copy
 import json
 
 import numpy as np
@@ -150,6 +151,38 @@ def test_an_sae_of_sae_lens_registry(tmp_path, model, moods, monkeypatch):
     assert {one.concept: one.latents[0] for one in study.labels()} == LATENT
     assert dictionary_of(Study.open(study.folder)).d_sae == D_IN
     assert asked == [(release, sae_id)] * 2
+
+
+class ChatModel(WordModel):
+    """Reads a text's last word alone once it is asked for the token before the reply."""
+
+    read = "all"
+
+    def reading(self, read):
+        view = copy.copy(self)
+        view.read = read
+        return view
+
+    def tokenise(self, texts, max_tokens=None, add_bos=None):
+        tokens = super().tokenise(texts)
+        last = torch.arange(tokens.ids.shape[1]) == tokens.lengths[:, None] - 1
+        return tokens if self.read == "all" else tokens._replace(keep=last)
+
+
+def test_only_the_tokens_asked_for_are_read_and_the_study_says_so(tmp_path, model, moods):
+    chatty = ChatModel()
+    chatty.embedding = model.embedding
+    file = directions(tmp_path / "mine.npz")
+    rules = Rules(recipe_size=1)
+    study = label(file, moods, chatty, hook_name=HOOK, read="before_reply", rules=rules, progress=False)
+    assert study.info.settings["read"] == "before_reply"
+    texts = [text.text for one in moods.concepts.values() for text in one.of("finding")]
+    texts += [text.text for text in moods.neutral["finding"]]
+    last = torch.stack([model.embedding[NUMBER[text.split()[-1]]] for text in texts])
+    np.testing.assert_allclose(np.load(study.folder / "mean_activation.npy"), last.mean(0), rtol=1e-4)
+    plain = label(file, moods, chatty, tmp_path / "plain", hook_name=HOOK, rules=rules, progress=False)
+    assert plain.info.settings["read"] == "all"
+    assert plain.info.settings["mean_activation_length"] != study.info.settings["mean_activation_length"]
 
 
 def test_without_a_place_nothing_is_read(tmp_path, model, moods):
