@@ -48,7 +48,7 @@ def moods():
 
     counts = {"finding": 12, "checking": 10, "implicit": 6, "contrast": 4}
     concepts = {
-        name: Concept(name, f"of {name}", "", (name,), tuple(WORDS[name]),
+        name: Concept(name, f"of {name}", "", ("unspoken",), tuple(WORDS[name]),
                       {split: texts(count, WORDS[name]) for split, count in counts.items()})
         for name in MOODS
     }  # fmt: skip
