@@ -1,5 +1,6 @@
 """What a study is about, opened again: its language model and its dictionary."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -46,10 +47,10 @@ def writes_elsewhere(dictionary: Dictionary) -> bool:
 
 
 def at_one_site(dictionary: Opened) -> Opened:
-    """``dictionary``, or a ValueError where it is none that reads and writes one site, which clamps are about."""
+    """``dictionary``, or a ValueError where it is none that reads and writes one site, which trials are about."""
     if writes_elsewhere(dictionary):
         raise ValueError(
-            "this is a transcoder: it can be labelled, but clamps are for what writes the site that it reads"
+            "this is a transcoder: it is labelled and clamped, but trials are for what writes where it reads"
         )
     return reads_one_site(dictionary)
 
@@ -57,12 +58,7 @@ def at_one_site(dictionary: Opened) -> Opened:
 def dictionary_of(study: Study) -> Opened:
     """The SAE that the study labelled. Raises FileNotFoundError where it is gone, ValueError where it is another now."""
     release = study.info.settings.get("sae_lens_release")
-    if release:
-        return open_dictionary(study.info.sae_folder, release)[0]
-    folder = sae_folder(study)
-    if study.info.sae_hash and dictionary_hash(folder) != study.info.sae_hash:
-        raise ValueError(f"{folder} is not the SAE that {study.folder} labelled: label it again")
-    return open_dictionary(folder)[0]
+    return open_dictionary(study.info.sae_folder if release else sae_path(study), release)[0]
 
 
 def study_beside(checkpoint: Path) -> Path:
@@ -70,17 +66,18 @@ def study_beside(checkpoint: Path) -> Path:
     return checkpoint.with_name(f"{checkpoint.stem}-study") if checkpoint.is_file() else checkpoint / "study"
 
 
-def sae_folder(study: Study) -> Path:
-    """The folder around the study, where it is an SAE's; else where study.json says; else beside the study."""
+def sae_path(study: Study) -> Path:
+    """The SAE that the study labelled: around the study, else where study.json says, else beside the study."""
     said = study.info.sae_folder
-    for candidate in (
-        study.folder.parent,
-        *((Path(said), Path("checkpoints") / said) if said else ()),
-        study.folder.parent / "sae",
-    ):
-        if layout_at(candidate) is not None:
-            return candidate
-    try:
-        return find_sae(said or "(no path in study.json)")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"the SAE of {study.folder} is not at {said}, nor beside the study") from None
+    told = []
+    if said:
+        with suppress(FileNotFoundError):
+            told = [find_sae(said)]
+    found = [one for one in (study.folder.parent, *told, study.folder.parent / "sae") if layout_at(one) is not None]
+    if not found:
+        raise FileNotFoundError(f"the SAE of {study.folder} is not at {said or 'any path'}, nor beside the study")
+    expected = study.info.sae_hash
+    same = next((one for one in found if not expected or dictionary_hash(one) == expected), None)
+    if same is None:
+        raise ValueError(f"{found[0]} is not the SAE that {study.folder} labelled: label it again")
+    return same

@@ -62,17 +62,20 @@ class Clamp:
 def run(arguments: argparse.Namespace) -> Answer:
     asked = _asked(arguments)
     checkpoint, study = _opened(arguments.where)
-    from analysis.opening import at_one_site, dictionary_of
-    from saes.intervention import Edit, Intervention
+    from analysis.opening import dictionary_of, reads_one_site, writes_elsewhere
+    from saes.intervention import Edit, Intervention, hooks_across
     from saes.opening import known_site, open_dictionary
     from saes.site import Site
     from training.language_models.opening import open_model
 
     if study:
-        dictionary, site = at_one_site(dictionary_of(study)), Site.parse(study.info.site)
+        opened, site, about = dictionary_of(study), Site.parse(study.info.site), study.info.settings
     else:
-        opened, site, _ = open_dictionary(checkpoint, model=arguments.model, hook_name=arguments.hook_name)
-        dictionary, site = at_one_site(opened), known_site(site, checkpoint)
+        opened, site, about = open_dictionary(checkpoint, model=arguments.model, hook_name=arguments.hook_name)
+        site = known_site(site, checkpoint)
+    dictionary, written = reads_one_site(opened), about.get("hook_name_out")
+    if writes_elsewhere(dictionary) and not written:
+        raise ValueError("this transcoder does not say which place it writes (hook_name_out), so it cannot be clamped")
     clamps = [resolve(name, value, study, getattr(dictionary, "names", ())) for name, value in asked["clamps"]]
     for clamp in clamps:
         for latent in clamp.latents:
@@ -86,10 +89,14 @@ def run(arguments: argparse.Namespace) -> Answer:
         )
     dictionary = dictionary.to(model.device)
     edits = tuple(Edit(tuple(one.latents), 1.0, "set", tuple(one.values)) for one in clamps)
-    hook = Intervention(edits, asked["positions"]).hook(dictionary)
+    clamping = Intervention(edits, asked["positions"])
+    if writes_elsewhere(dictionary):
+        hooks = hooks_across(clamping, dictionary, site.hook_name, str(written))
+    else:
+        hooks = {site.hook_name: clamping.hook(dictionary)}
     options = {"temperature": asked["temperature"], "top_p": asked["top_p"], "seed": arguments.seed or 0}
     baseline = model.generate(asked["prompts"], asked["tokens"], **options)
-    clamped = model.generate(asked["prompts"], asked["tokens"], hooks={site.hook_name: hook}, **options)
+    clamped = model.generate(asked["prompts"], asked["tokens"], hooks=hooks, **options)
 
     texts = [
         {"prompt": prompt, "baseline": before, "clamped": after}

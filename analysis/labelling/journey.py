@@ -67,7 +67,7 @@ def label(
     input that cannot be used.
     """
     named = str(model or "") if model is None or isinstance(model, str | Path) else model.name
-    opened, site, _ = open_dictionary(checkpoint, sae_lens_release, model=named, hook_name=hook_name)
+    opened, site, metadata = open_dictionary(checkpoint, sae_lens_release, model=named, hook_name=hook_name)
     site = known_site(site, checkpoint)
     concept_set = concepts if isinstance(concepts, ConceptSet) else load_concepts(concepts, open_sealed)
     if len(concept_set.concepts) < 2:
@@ -125,7 +125,7 @@ def label(
         one for latent, mine in firings.of_each(latents) for one in top_excerpts(mine, seen.strings, table, latent)
     ]
     settings = {"seed": seed, "rules": rules.__dict__, "hook_name": site.hook_name, "read": read, "concepts": _source(concepts),
-                "sae_lens_release": sae_lens_release, "mean_activation_length": seen.mean_length}  # fmt: skip
+                "hook_name_out": metadata.get("hook_name_out"), "sae_lens_release": sae_lens_release, "mean_activation_length": seen.mean_length}  # fmt: skip
     study = Study.create(out, _info(model, site, checkpoint, concept_set, settings, open_sealed))
     tables: dict[str, Sequence[Any]] = {"labels": labels, "baselines": baselines, "confounds": panel, "probes": probes, "affect": tone,
               "cards": cards, "excerpts": excerpts}  # fmt: skip

@@ -21,10 +21,10 @@ def test_labels_are_for_whatever_reads_one_site():
     assert [writes_elsewhere(one) for one in (PLAIN, TRANSCODER, DIRECTIONS)] == [False, True, False]
 
 
-def test_clamps_are_for_whatever_writes_there_too():
+def test_trials_are_for_whatever_writes_there_too():
     for one in (PLAIN, DIRECTIONS):
         assert at_one_site(one) is one
-    for one, said in ((TRANSCODER, "this is a transcoder: it can be labelled"), (CROSSCODER, "this is a crosscoder")):
+    for one, said in ((TRANSCODER, "this is a transcoder: it is labelled"), (CROSSCODER, "this is a crosscoder")):
         with pytest.raises(ValueError, match=said):
             at_one_site(one)
 

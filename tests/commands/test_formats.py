@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 WIDTH, N = 32, 48
@@ -81,3 +82,19 @@ def test_evaluate(run_json, run, tmp_path, tiny_model, peer, directions):
     code, _, err = run("evaluate", peer, "--corpus", tmp_path / "text.txt")
     assert code == 2
     assert "--hook-name" in err
+
+
+def test_a_transcoder_is_clamped_where_it_writes(run, run_json, tmp_path, tiny_model):
+    folder = tmp_path / "run" / "layers.1.mlp"
+    folder.mkdir(parents=True)
+    weights = {"encoder.weight": torch.randn(N, WIDTH), "encoder.bias": torch.zeros(N), "b_dec": torch.zeros(WIDTH)}
+    safetensors.torch.save_file(weights | {"W_dec": torch.randn(N, WIDTH)}, folder / "sae.safetensors")
+    (folder / "cfg.json").write_text(json.dumps({"k": 4, "transcode": True, "d_in": WIDTH}))
+    words = ("--model", tiny_model, "--prompt", "Rain", "--tokens", "6", "--clamp", "3=60", "--temperature", "0")
+    found = run_json("clamp", folder, *words)
+    assert found["site"].endswith("blocks.1.mlp.hook_in")
+    assert found["texts"][0]["baseline"] != found["texts"][0]["clamped"]
+    folder.rename(tmp_path / "mystery")
+    code, _, err = run("clamp", tmp_path / "mystery", "--hook-name", "blocks.1.mlp.hook_in", *words)
+    assert code == 2
+    assert "does not say which place it writes" in err

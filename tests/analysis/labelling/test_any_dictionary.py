@@ -112,11 +112,12 @@ def test_planted_latents_are_found_in_every_format(tmp_path, model, moods, make)
             open_subject(study, model, None, "cpu")
     else:
         assert open_subject(study, model, None, "cpu")[2] == HOOK
-    (tmp_path / "elsewhere").mkdir()
-    place.rename(tmp_path / "elsewhere" / place.name)
+    place.rename(tmp_path / "elsewhere")
     if make is directions:
-        with pytest.raises(FileNotFoundError, match="is not at"):
+        with pytest.raises(FileNotFoundError, match=r"is not at .*mine.npz"):
             dictionary_of(study)
+    else:
+        assert dictionary_of(Study.open(tmp_path / "elsewhere" / "study")).d_sae == D_IN
 
 
 def test_another_dictionary_in_the_same_place_is_noticed(tmp_path, model, moods):
