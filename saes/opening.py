@@ -7,7 +7,7 @@ from typing import Any
 
 from saes.autoencoder import SparseAutoencoder
 from saes.checkpoint import from_parts, load_sae, sae_hash, site_of
-from saes.formats import dictionary_learning, gemma_scope, named_directions, sparsify
+from saes.formats import dictionary_learning, gemma_scope, gemma_scope_2, named_directions, sparsify
 from saes.formats.hook_names import hook_name_of_module
 from saes.formats.layout import Layout, layout_of
 from saes.projections import Projections
@@ -17,6 +17,7 @@ TRANSLATED = {
     "sparsify": sparsify.read,
     "dictionary_learning": dictionary_learning.read,
     "gemma_scope": gemma_scope.read,
+    "gemma_scope_2": gemma_scope_2.read,
 }
 """Formats that SAELens' settings and tensors can say, and what says them."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 READABLE = (
     "a folder with cfg.json and sae_weights.safetensors (ours, SAELens'), with cfg.json and sae.safetensors (sparsify), "
-    "with config.json and ae.pt (dictionary_learning) or with params.npz (Gemma Scope); or an npz of named directions"
+    "with config.json and ae.pt (dictionary_learning) or with params.npz or params.safetensors (Gemma Scope, Gemma Scope 2); or an npz of named directions"
 )
 PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
 
@@ -18,7 +18,7 @@ class Layout:
     """A dictionary's place on disk."""
 
     format: str
-    """sae_lens, sparsify, dictionary_learning, gemma_scope or named_directions: of all but the first, the module of
+    """sae_lens, sparsify, dictionary_learning, gemma_scope, gemma_scope_2 or named_directions: of all but the first, the module of
     `saes.formats` that reads it."""
     path: Path
     """What the dictionary is called by: its folder, or the file itself where a folder may hold several."""
@@ -89,6 +89,8 @@ def _of_folder(folder: Path) -> Layout | None:
         return Layout("sae_lens", folder, folder / "sae_weights.safetensors", folder / "cfg.json")
     if has("ae.pt") and has("config.json"):
         return Layout("dictionary_learning", folder, folder / "ae.pt", folder / "config.json")
+    if has("params.safetensors") and has("config.json"):
+        return Layout("gemma_scope_2", folder, folder / "params.safetensors", folder / "config.json")
     if has("params.npz"):
         return Layout("gemma_scope", folder, folder / "params.npz")
     return None

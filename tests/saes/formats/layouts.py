@@ -141,3 +141,22 @@ def gemma_scope(folder, **extra):
     weights = randoms(**_PLAIN) | {"threshold": torch.linspace(0.1, 2, D_SAE)}
     np.savez(folder / "params.npz", **{name: tensor.numpy() for name, tensor in weights.items()}, **extra)
     return _jump_relu(weights)
+
+
+def gemma_scope_2(folder, read="model.layers.9.output", written=None, affine=False, **told):
+    """params.safetensors and config.json; returns x -> (code, output)."""
+    folder.mkdir(parents=True)
+    weights = randoms(**_PLAIN) | {"threshold": torch.linspace(0.1, 2, D_SAE)}
+    skip = randoms(seed=1, affine_skip_connection=(D_IN, D_IN)) if affine else {}
+    packed = {name.replace("W_", "w_"): tensor for name, tensor in weights.items()}
+    safetensors.torch.save_file(packed | skip, folder / "params.safetensors")
+    settings = {"architecture": "jump_relu", "model_name": "google/gemma-3-4b-it", "l0": 60, "hf_hook_point_in": read}
+    settings |= {"affine_connection": affine, **({"hf_hook_point_out": written} if written else {}), **told}
+    (folder / "config.json").write_text(json.dumps(settings))
+    plain = _jump_relu(weights)
+
+    def formula(x):
+        z, written = plain(x)
+        return z, written + (x @ skip["affine_skip_connection"] if affine else 0)
+
+    return formula

@@ -1,13 +1,14 @@
 """Each format is read as its own formula computes it, and as its own reader does where that is installed."""
 
 import json
+from functools import partial
 
 import pytest
 import torch
 
 from saes.opening import known_site, open_dictionary
 from saes.site import UNKNOWN, Site
-from tests.saes.formats.layouts import CLASSES, D_IN, D_SAE, dictionary_learning, gemma_scope, sparsify
+from tests.saes.formats.layouts import CLASSES, D_IN, D_SAE, dictionary_learning, gemma_scope, gemma_scope_2, sparsify
 
 X = torch.randn(40, D_IN, generator=torch.Generator().manual_seed(9)) * 2
 
@@ -159,6 +160,69 @@ def test_what_gemma_scope_can_and_we_cannot(tmp_path):
         open_dictionary(tmp_path / "scaled")
     gemma_scope(tmp_path / "same", scaling_factor=np.ones(D_SAE))
     assert open_dictionary(tmp_path / "same")[0].d_sae == D_SAE
+
+
+MLP = ("model.layers.9.pre_feedforward_layernorm.output", "model.layers.9.post_feedforward_layernorm.output")
+
+
+@pytest.mark.parametrize(
+    ("settings", "hook_name", "hook_name_out"),
+    [
+        ({}, "blocks.9.hook_resid_post", None),
+        ({"read": MLP[1]}, "blocks.9.hook_mlp_out", None),
+        ({"read": "model.layers.9.self_attn.o_proj.input"}, UNKNOWN, None),
+        ({"read": MLP[0], "written": MLP[1]}, "blocks.9.mlp.hook_in", "blocks.9.hook_mlp_out"),
+        ({"read": MLP[0], "written": MLP[1], "affine": True}, "blocks.9.mlp.hook_in", "blocks.9.hook_mlp_out"),
+    ],
+)
+def test_gemma_scope_2(tmp_path, settings, hook_name, hook_name_out):
+    formula = gemma_scope_2(tmp_path / "layer_9", **settings)
+    opened, site, metadata = open_dictionary(tmp_path / "layer_9")
+    assert_computes(opened, formula)
+    assert site == Site("google/gemma-3-4b-it", hook_name)
+    assert metadata.get("hook_name_out") == hook_name_out
+    assert (opened.config.d_out, opened.config.skip) == (D_IN if hook_name_out else None, settings.get("affine", False))
+
+
+def test_gemma_scope_2_of_another_architecture(tmp_path):
+    gemma_scope_2(tmp_path / "layer_9", architecture="topk")
+    with pytest.raises(ValueError, match="its architecture is 'topk'; jump_relu can be read"):
+        open_dictionary(tmp_path / "layer_9")
+
+
+# ---- as SAELens reads the same files
+
+
+@pytest.mark.parametrize(
+    ("loader", "name", "write"),
+    [
+        ("gemma_2_sae_huggingface_loader", "gemma-scope-2b-pt-res/layer_20/width_16k/l0", gemma_scope),
+        ("gemma_3_sae_huggingface_loader", "gemma-scope-2-4b-it/resid_post/layer_9", gemma_scope_2),
+        *[
+            ("dictionary_learning_sae_huggingface_loader_1", kind, partial(dictionary_learning, kind=kind))
+            for kind in ("GatedAutoEncoder", "AutoEncoderTopK", "BatchTopKSAE", "MatryoshkaBatchTopKSAE")
+        ],
+    ],
+)
+def test_as_sae_lens_reads_it(tmp_path, monkeypatch, loader, name, write):
+    loaders = pytest.importorskip("sae_lens.loading.pretrained_sae_loaders", reason="SAELens is not installed")
+    write(tmp_path / name)
+
+    def found(repo_id, filename, subfolder="", **_):
+        return str(tmp_path / subfolder / filename)
+
+    monkeypatch.setattr(loaders, "hf_hub_download", found)
+    monkeypatch.setattr(
+        loaders, "get_safetensors_tensor_shapes", lambda *_: {"w_enc": [D_IN, D_SAE], "w_dec": [D_SAE, D_IN]}
+    )
+    repository = f"google/{name.split('/')[0]}"
+    config, weights, _ = getattr(loaders, loader)(repository, name, "cpu", False, {"device": "cpu"})
+    opened, site, _ = open_dictionary(tmp_path / name)
+    assert site.hook_name == config["hook_name"]
+    assert config["model_name"] in site.model
+    assert opened.config.apply_b_dec_to_input == config["apply_b_dec_to_input"]
+    for tensor, ours in opened.named_parameters():
+        torch.testing.assert_close(ours.detach(), weights[tensor].float(), msg=tensor)
 
 
 # ---- what the format does not say

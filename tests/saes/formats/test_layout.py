@@ -10,7 +10,7 @@ from saes.checkpoint import sae_hash, save_sae
 from saes.formats.layout import layout_at, layout_of
 from saes.opening import dictionary_hash
 from saes.site import Site
-from tests.saes.formats.layouts import dictionary_learning, gemma_scope, sparsify
+from tests.saes.formats.layouts import dictionary_learning, gemma_scope, gemma_scope_2, sparsify
 
 
 @pytest.fixture
@@ -19,11 +19,12 @@ def shelf(tmp_path):
     sparsify(tmp_path / "sparsify")
     dictionary_learning(tmp_path / "dictionary_learning", "AutoEncoder")
     gemma_scope(tmp_path / "gemma_scope")
+    gemma_scope_2(tmp_path / "gemma_scope_2")
     return tmp_path
 
 
 def test_each_format_is_known_by_its_folder_and_by_its_file(shelf):
-    for name in ("sae_lens", "sparsify", "dictionary_learning", "gemma_scope"):
+    for name in ("sae_lens", "sparsify", "dictionary_learning", "gemma_scope", "gemma_scope_2"):
         layout = layout_of(shelf / name)
         assert layout.format == name
         assert layout_of(layout.weights) == layout
@@ -49,7 +50,7 @@ def test_hashes_follow_what_is_computed(shelf):
 
 def test_a_folder_of_several_names_them(shelf):
     assert layout_at(shelf) is None
-    with pytest.raises(ValueError, match=r"holds 4 dictionaries, so name one of them: .*dictionary_learning, .*gemma"):
+    with pytest.raises(ValueError, match=r"holds 5 dictionaries, so name one of them: .*dictionary_learning, .*gemma"):
         layout_of(shelf)
 
 
