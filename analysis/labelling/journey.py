@@ -28,7 +28,7 @@ from analysis.labelling.lexical import is_lexical, lexical_share, naming_tokens
 from analysis.labelling.probes import sparse_probes
 from analysis.labelling.scores import auroc, aurocs
 from analysis.labelling.split import TextTable, text_table
-from analysis.observe import Reading, observe
+from analysis.observe import Reading, check_width, observe
 from analysis.observe import read as read_texts
 from analysis.opening import on_device, reads_one_site, study_beside, writes_elsewhere
 from analysis.records import Affect, FeatureCard, Label, StudyInfo
@@ -79,6 +79,7 @@ def label(
         model = open_model(str(model or site.model), device)
     plain, model = model, model if read == "all" else model.reading(read)
     dictionary = on_device(reads_one_site(opened), model.device)
+    check_width(model, dictionary, site.hook_name)
     out = Path(out) if out else study_beside(find_sae(checkpoint))
     table = text_table(concept_set)
     names = tuple(concept_set.concepts)
