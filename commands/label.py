@@ -2,6 +2,9 @@
 
 The search (latent, recipe, pooling) happens on finding texts; the one frozen choice per concept is then scored on
 checking, implicit and contrast texts. Leaves a study.
+
+--read puts each text into a chat by the model's own template and reads some of its tokens: those of the text as what the
+user says, or as what the assistant says, or the one token before the reply (the last of the generation prompt).
 """
 
 import argparse

@@ -77,8 +77,9 @@ def dictionary_hash(name_or_path: str | Path) -> str:
     if layout.format == "sae_lens":
         return sae_hash(layout.path)
     digest = hashlib.sha256(layout.format.encode())
-    for file in layout.files:
-        digest.update(file.read_bytes())
+    for path in layout.files:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
 

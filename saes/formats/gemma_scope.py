@@ -24,15 +24,14 @@ def read(layout: Layout) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """SAELens' settings and tensors for it; ValueError for what they cannot say."""
     try:
         with np.load(layout.weights, allow_pickle=False) as arrays:
-            found = {name: torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in arrays.files}
+            weights = {name: torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in arrays.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{layout.weights} is truncated or corrupted: {error}") from error
-    weights = {re.sub("^w_", "W_", name): tensor for name, tensor in found.items()}
     scale = weights.pop("scaling_factor", None)
     if scale is not None and not bool((scale == 1).all()):
         raise ValueError("it rescales its code by a scaling_factor other than 1, which cannot be read")
     if set(weights) != set(_NEEDED):
-        raise ValueError(f"params.npz holds {', '.join(sorted(found))}; a Gemma Scope SAE has {', '.join(_NEEDED)}")
+        raise ValueError(f"params.npz holds {', '.join(sorted(weights))}; a Gemma Scope SAE has {', '.join(_NEEDED)}")
     metadata = _metadata(layout.weights.resolve())
     if metadata.get("kind") == "transcoders":
         raise ValueError(

@@ -105,6 +105,7 @@ def _of_file(file: Path) -> Layout | None:
             if config.is_file():
                 return Layout("dictionary_learning", file, file, config)
     if file.suffix == ".npz" and zipfile.is_zipfile(file):
-        gemma = {"W_enc.npy", "w_enc.npy"} & set(zipfile.ZipFile(file).namelist())
-        return Layout("gemma_scope" if gemma else "named_directions", file, file)
+        with zipfile.ZipFile(file) as arrays:
+            holds_sae = "W_enc.npy" in arrays.namelist()
+        return Layout("gemma_scope" if holds_sae else "named_directions", file, file)
     return None

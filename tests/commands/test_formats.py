@@ -8,6 +8,7 @@ import safetensors.torch
 import torch
 
 WIDTH, N = 32, 48
+TEXT = "\n<|endoftext|>\n".join("Rain fell all night on the old red barn." for _ in range(40))
 PLACE = ("--hook-name", "blocks.1.hook_resid_post")
 
 
@@ -71,9 +72,7 @@ def test_directions_are_clamped_by_their_names(run, run_json, tiny_model, direct
 
 
 def test_evaluate(run_json, run, tmp_path, tiny_model, peer, directions):
-    (tmp_path / "text.txt").write_text(
-        "\n<|endoftext|>\n".join("Rain fell all night on the old red barn." for _ in range(40))
-    )
+    (tmp_path / "text.txt").write_text(TEXT)
     rest = (*PLACE, "--corpus", tmp_path / "text.txt", "--tokens", "200", "--out", tmp_path / "judged")
     found = run_json("evaluate", peer, *rest)["checkpoints"][str(peer)]
     assert 0 < found["l0"] <= 4
@@ -93,6 +92,19 @@ def test_a_transcoder_is_clamped_where_it_writes(run, run_json, tmp_path, tiny_m
     words = ("--model", tiny_model, "--prompt", "Rain", "--tokens", "6", "--clamp", "3=60", "--temperature", "0")
     found = run_json("clamp", folder, *words)
     assert found["site"].endswith("blocks.1.mlp.hook_in")
+    assert run_json("show", folder)["metadata"]["hook_name_out"] == "blocks.1.mlp.hook_out"
+    (tmp_path / "text.txt").write_text(TEXT)
+    judging = (
+        "--model",
+        tiny_model,
+        "--corpus",
+        tmp_path / "text.txt",
+        "--tokens",
+        "200",
+        "--out",
+        tmp_path / "judged",
+    )
+    assert 0 < run_json("evaluate", folder, *judging)["checkpoints"][str(folder)]["l0"] <= 4
     assert found["texts"][0]["baseline"] != found["texts"][0]["clamped"]
     folder.rename(tmp_path / "mystery")
     code, _, err = run("clamp", tmp_path / "mystery", "--hook-name", "blocks.1.mlp.hook_in", *words)
