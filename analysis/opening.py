@@ -1,10 +1,11 @@
-"""What a study is about, opened again: its language model and its dictionary."""
+"""What a study is about, opened again: its language model, its dictionary and its concept set."""
 
 from contextlib import suppress
 from pathlib import Path
 
 import torch
 
+from analysis.concepts.concept import ConceptSet, load_concepts
 from analysis.study import Study
 from saes.autoencoder import SparseAutoencoder
 from saes.dictionary import Dictionary
@@ -13,6 +14,9 @@ from saes.opening import dictionary_hash, find_sae, open_dictionary
 from saes.projections import Projections
 from training.language_models.language_model import LanguageModel
 from training.language_models.opening import open_model
+
+Opened = SparseAutoencoder | Projections
+"""What a path can turn out to be."""
 
 
 def open_subject(
@@ -26,7 +30,21 @@ def open_subject(
     return model, on_device(dictionary, model.device), study.info.settings["hook_name"]
 
 
-Opened = SparseAutoencoder | Projections
+def concept_set_of(study: Study, given: ConceptSet | str | Path | None = None) -> ConceptSet:
+    """The texts that the study was labelled with; ValueError where they are others now."""
+    source = given or study.info.settings.get("concepts", study.info.concept_set)
+    found = source if isinstance(source, ConceptSet) else load_concepts(source)
+    if found.hash != study.info.concept_hash:
+        raise ValueError(
+            f"the concept set {found.name} is not the one that {study.folder} was labelled with: label it again"
+        )
+    return found
+
+
+def as_labelled(model: LanguageModel, study: Study) -> LanguageModel:
+    """``model`` reading texts as it did for the study: in a chat, where the study read one."""
+    read = study.info.settings.get("read", "all")
+    return model if read == "all" else model.reading(read)
 
 
 def on_device(dictionary: Dictionary, device: torch.device | str) -> Dictionary:

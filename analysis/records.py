@@ -447,6 +447,60 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class Explanation:
+    """A sentence that a language model wrote about a latent from finding texts, and how well it fits checking texts.
+
+    A score is an AUROC over ratings of excerpts, with a 95 % bootstrap interval; None where too few were rated.
+    """
+
+    latent: int
+    text: str | None
+    """None where no answer of the language model could be read."""
+    model: str
+    scorer: str
+    """The language model that rated."""
+    prompts: str
+    """The version of what was asked."""
+    n_shown: int
+    """Excerpts that the explanation was written from."""
+    detection: float | None
+    """Excerpts with a firing against excerpts of texts in which the latent is silent, by a rater who has only the text."""
+    detection_low: float | None
+    detection_high: float | None
+    detection_accuracy: float | None
+    """Balanced accuracy of the same ratings, cut in the middle."""
+    detection_hard: float | None
+    """Against those silent excerpts alone in which a latent fires whose direction is near."""
+    detection_shuffled: float | None
+    """The score of another latent's explanation on the same excerpts: what a generic sentence gets."""
+    detection_gain_low: float | None
+    detection_gain_high: float | None
+    """95 % interval of what the own explanation scores above the other's, excerpts drawn anew for both at once."""
+    n_firing: int
+    n_silent: int
+    """Excerpts that were rated for detection."""
+    fuzzing: float | None
+    """Excerpts whose firing tokens are marked against the same excerpts with as many silent tokens marked."""
+    fuzzing_low: float | None
+    fuzzing_high: float | None
+    fuzzing_accuracy: float | None
+    fuzzing_shuffled: float | None
+    fuzzing_gain_low: float | None
+    fuzzing_gain_high: float | None
+    n_right: int
+    n_wrong: int
+    """Excerpts that were rated with right marks, and with wrong ones."""
+    shuffled_latent: int | None
+    """Whose explanation the shuffled one is; None where only one latent was explained."""
+    n_asked: int
+    """Answers that all this took."""
+    n_malformed: int
+    """Of them, those that could not be read."""
+    n_missing: int
+    """Excerpts without a rating in the end."""
+
+
+@dataclass(frozen=True)
 class StudyInfo:
     """What a study is about; written as study.json."""
 

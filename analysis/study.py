@@ -16,6 +16,7 @@ from analysis.records import (
     Confound,
     DosePoint,
     Excerpt,
+    Explanation,
     FeatureCard,
     GeometryPoint,
     GeometryTest,
@@ -48,6 +49,7 @@ TABLES: dict[str, type] = {
     "geometry": GeometryPoint,
     "geometry_tests": GeometryTest,
     "agreements": Agreement,
+    "explanations": Explanation,
 }
 Row = TypeVar("Row")
 

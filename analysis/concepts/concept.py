@@ -39,7 +39,8 @@ class Text:
     kind: str = ""
     """Of a contrast text, one of `KINDS`."""
     style: str = ""
-    """Whose hand it is, where a set has several: texts are compared with texts of the same style only."""
+    """Whose hand it is, where a set has several: texts are compared with texts of the same style only. Said in the head of
+    a concept, for all of its texts, and in each neutral text."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,7 @@ def _texts(
             if seen.setdefault(shingle, where) != where:
                 raise ValueError(f"{where}: nearly the same as {seen[shingle]} (both say {shingle!r})")
         texts.setdefault(line["split"], []).append(
-            Text(line["text"], *(line.get(name, "") for name in DETAILS), style=line.get("style", style))
+            Text(line["text"], style=style or line.get("style", ""), **{name: line.get(name, "") for name in DETAILS})
         )
     return {split: tuple(found) for split, found in texts.items()}
 

@@ -34,14 +34,15 @@ def difference_of_means(means: np.ndarray, table: TextTable, concept: str) -> np
 
 
 def emotion_vectors(means: np.ndarray, table: TextTable, concepts: tuple[str, ...]) -> np.ndarray:
-    """[concept, d_in] mean of a concept's finding texts minus the mean over concepts, without the components that carry
-    half of the variance of neutral texts (Sofroniew et al., transformer-circuits.pub/2026/emotions)."""
+    """[concept, d_in] mean of a concept's finding texts minus the mean over concepts (of its style), without the components
+    that carry half of the variance of neutral texts (Sofroniew et al., transformer-circuits.pub/2026/emotions)."""
     centres = np.stack([means[table.positives(name, "finding")].mean(axis=0) for name in concepts])
     neutral = means[table.positives(NEUTRAL, "finding")]
     _, singular, axes = np.linalg.svd(neutral - neutral.mean(axis=0), full_matrices=False)
     explained = np.cumsum(singular**2) / max(float((singular**2).sum()), 1e-12)
     axes = axes[: 1 + int(np.searchsorted(explained, NEUTRAL_VARIANCE))]
-    centred = centres - centres.mean(axis=0)
+    style = np.array([table.style[table.positives(name, "finding")[0]] for name in concepts])
+    centred = centres - np.stack([centres[style == one].mean(axis=0) for one in style])
     return centred - centred @ axes.T @ axes
 
 
@@ -49,10 +50,11 @@ def probe_scores(means: np.ndarray, table: TextTable, concepts: tuple[str, ...],
     """[text, concept] log-odds of logistic probes, fitted on finding texts."""
     finding = np.flatnonzero(table.split == "finding")
     x = (means - means[finding].mean(axis=0)) / np.maximum(means[finding].std(axis=0), 1e-6)
-    sorting = Sorting.of(table.concept[finding], table.family[finding], concepts)
+    sorting = Sorting.of(table.concept[finding], table.family[finding], concepts, table.style[finding])
     positive = sorting.concept[:, None] == np.arange(len(concepts))
-    families = np.array([sorting.family[column.argmax()] for column in positive.T])
-    counted = positive | (sorting.family[:, None] != families)
+    first = positive.argmax(axis=0)
+    other_family = sorting.family[:, None] != sorting.family[first]
+    counted = positive | (other_family & (sorting.style[:, None] == sorting.style[first]))
     fold = topic_folds(table.topic[finding], FOLDS, np.random.default_rng(seed))
     worth = np.zeros((len(STRENGTHS), len(concepts)))
     for place, strength in enumerate(STRENGTHS):
@@ -74,7 +76,7 @@ def probe_scores(means: np.ndarray, table: TextTable, concepts: tuple[str, ...],
 def best_units(dense: Dense, table: TextTable, concepts: tuple[str, ...]) -> dict[str, tuple[str, np.ndarray]]:
     """For each concept the best single unit, its sign and its pooling, chosen on finding texts: its name, its [text] values."""
     finding = np.flatnonzero(table.split == "finding")
-    sorting = Sorting.of(table.concept[finding], table.family[finding], concepts)
+    sorting = Sorting.of(table.concept[finding], table.family[finding], concepts, table.style[finding])
     found: dict[str, tuple[float, str, np.ndarray]] = {}
     for pooling, values in (("mean", dense.mean), ("highest", dense.highest), ("lowest", dense.lowest)):
         here = values[finding]

@@ -15,6 +15,7 @@ from analysis.records import (
     ConceptEffect,
     DosePoint,
     Excerpt,
+    Explanation,
     FeatureCard,
     Label,
     Necessity,
@@ -127,6 +128,8 @@ class Content:
     workshop: list[WorkshopArm]
     cards: list[FeatureCard]
     excerpts: dict[int, list[Excerpt]]
+    explanations: dict[int, Explanation]
+    """By latent; empty where none was asked for."""
     facts: dict[str, Any]
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -184,6 +187,7 @@ def content(
         excerpts={
             latent: sorted(found, key=lambda one: -one.peak)[:excerpts_per_card] for latent, found in excerpts.items()
         },
+        explanations={one.latent: one for one in study.read("explanations", Explanation)},
         facts=headline(labels, baselines, clamps),
         extra=extra,
     )

@@ -1,9 +1,11 @@
 """Which dictionaries labels and clamps are about; whatever else can be trained is refused in one line."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from analysis.opening import at_one_site, on_device, reads_one_site, study_beside, writes_elsewhere
+from analysis.opening import as_labelled, at_one_site, on_device, reads_one_site, study_beside, writes_elsewhere
 from saes.autoencoder import SAEConfig, SparseAutoencoder
 from saes.projections import Projections
 
@@ -39,3 +41,9 @@ def test_a_study_lies_in_the_folder_or_beside_the_file(tmp_path):
     (tmp_path / "mine.npz").write_bytes(b"")
     assert study_beside(tmp_path) == tmp_path / "study"
     assert study_beside(tmp_path / "mine.npz") == tmp_path / "mine-study"
+
+
+def test_texts_are_read_again_as_the_study_read_them():
+    model = SimpleNamespace(reading=lambda read: f"reading {read}")
+    for settings, expected in (({}, model), ({"read": "all"}, model), ({"read": "user"}, "reading user")):
+        assert as_labelled(model, SimpleNamespace(info=SimpleNamespace(settings=settings))) == expected
