@@ -269,6 +269,51 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class Transfer:
+    """A concept's frozen label on the texts of a labelled data set that bear a label of the same meaning."""
+
+    data: str
+    """The data set."""
+    label: str
+    """Its own name for the concept."""
+    concept: str
+    method: str
+    """"sae" (the chosen label), "diff_means", "random_sae", or "length" (the text's tokens)."""
+    held: bool
+    """Whether the study held the label, whatever is found here."""
+    auroc: float
+    """Texts with the label against texts of other families and neutral ones."""
+    low: float
+    high: float
+    """95 % bootstrap interval over texts."""
+    n_positive: int
+    n_negative: int
+
+
+@dataclass(frozen=True)
+class TransferRating:
+    """Human ratings of texts against the held labels' values, weighted by their concepts' own ratings."""
+
+    data: str
+    rating: str
+    """"valence" or "arousal"."""
+    method: str
+    """As in `Transfer`."""
+    spearman: float
+    spearman_low: float
+    spearman_high: float
+    pearson: float
+    pearson_low: float
+    pearson_high: float
+    """95 % bootstrap intervals over texts."""
+    pearson_null: float | None
+    """The 95th percentile of Pearson's r where the concepts' ratings are shuffled among them; None for length."""
+    n_concepts: int
+    n: int
+    """Texts."""
+
+
+@dataclass(frozen=True)
 class StudyInfo:
     """What a study is about; written as study.json."""
 

@@ -17,6 +17,8 @@ from analysis.records import (
     GeometryTest,
     Label,
     StudyInfo,
+    Transfer,
+    TransferRating,
     Trial,
     WorkshopArm,
 )
@@ -36,6 +38,8 @@ TABLES: dict[str, type] = {
     "geometry": GeometryPoint,
     "geometry_tests": GeometryTest,
     "agreements": Agreement,
+    "transfer": Transfer,
+    "transfer_ratings": TransferRating,
 }
 Row = TypeVar("Row")
 
