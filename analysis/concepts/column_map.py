@@ -7,7 +7,7 @@
     labels: labels                     # of one label or a list of them; or a list of columns that hold 0 or 1 each
     names: [admiration, amusement]     # all labels; where the column holds integers, they count from 0 in this list
     separator: ","                     # where one string holds several labels
-    neutral: neutral                   # the label, or labels, of texts without any concept
+    neutral: neutral                   # the label, or labels, of texts without any concept; "neutral" where not said
     concepts: {fear: afraid, nervousness: [nervous, anxious]}  # our names; of several, the first that a study has
     families: {fear: [fear, nervousness]}  # labels that are too near to be each other's negatives
     numbers: {valence: V, arousal: A}  # columns of human ratings
@@ -30,6 +30,7 @@ from typing import Any
 
 from saes.nearest import did_you_mean
 
+NEUTRAL = "neutral"
 RATINGS = ("valence", "arousal", "dominance")
 AS_SET = ("finding", "checking", "implicit", "sealed")
 """Splits of a concept set that a data set's own can become."""
@@ -49,7 +50,7 @@ class ColumnMap:
     labels: str | tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     separator: str = ""
-    neutral: tuple[str, ...] = ()
+    neutral: tuple[str, ...] = (NEUTRAL,)
     concepts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     families: dict[str, tuple[str, ...]] = field(default_factory=dict)
     numbers: dict[str, str] = field(default_factory=dict)
@@ -120,7 +121,7 @@ def _from_fields(raw: dict[str, Any], path: Path) -> ColumnMap:
         labels=labels if isinstance(labels, str) else _several(labels, "labels", path),
         names=_several(raw.get("names"), "names", path),
         separator=str(raw.get("separator") or ""),
-        neutral=_several(raw.get("neutral"), "neutral", path),
+        neutral=_several(raw.get("neutral"), "neutral", path) or (NEUTRAL,),
         concepts={
             label: _several(some, f"concepts.{label}", path) for label, some in _mapping(raw, "concepts", path).items()
         },
@@ -156,7 +157,8 @@ def _checked(one: ColumnMap, path: Path) -> ColumnMap:
                     f"{path}: {where} has no {key!r}{did_you_mean(key, known)} (one of {', '.join(known)})"
                 )
     known = one.known_labels()
-    mentioned = [*one.neutral, *one.concepts, *one.readout_words, *(x for some in one.families.values() for x in some)]
+    neutral = [label for label in one.neutral if label != NEUTRAL]
+    mentioned = [*neutral, *one.concepts, *one.readout_words, *(x for some in one.families.values() for x in some)]
     for label in mentioned if known else ():
         if label not in known:
             raise ValueError(f"{path}: {label!r} is none of the labels{did_you_mean(label, known)}")

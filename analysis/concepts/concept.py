@@ -15,14 +15,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from analysis.concepts.column_map import bundled_maps, is_map
+from analysis.concepts.column_map import NEUTRAL, bundled_maps, is_map
 
 SPLITS = ("finding", "checking", "implicit", "contrast", "prompt", "judge")
 """What texts are for: choosing a label; checking it; checking it where the situation alone tells; seeing whether it is the
 word that counts; openings to clamp at; training a judge that shares no text with any label."""
 LEAST = {"finding": 10, "checking": 10, "implicit": 5, "contrast": 3, "judge": 16, "sealed": 4}
 """How many texts a concept of the bundled set has at least."""
-NEUTRAL = "neutral"
 EMOTIONS = "emotions"
 KINDS = ("negated", "quoted", "other")
 """How a contrast text holds the concept's word: the person is not so, the word is only mentioned, somebody else is so."""

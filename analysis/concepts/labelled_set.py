@@ -30,6 +30,8 @@ from analysis.concepts.labelled import LabelledText, labelled_texts, lot
 
 LEAST = 2
 """Finding, and checking, texts without which a label is no concept."""
+SPARE = 2
+"""How many times the limit is drawn, so that near copies can be left out."""
 DEALT = ("finding", "finding", "checking", "sealed")
 
 
@@ -57,30 +59,39 @@ def labelled_set(source: str | Path, open_sealed: bool = False) -> ConceptSet:
     return ConceptSet(column_map.name, concepts, neutral, _digest(texts), ratings_source, open_sealed, families)
 
 
+Lots = dict[str, dict[str, list[tuple[int, str, str]]]]
+"""concept -> split -> (lot, text, topic)."""
+Texts = dict[str, dict[str, tuple[Text, ...]]]
+"""concept -> split -> texts."""
+
+
 @dataclass(frozen=True)
 class Drawn:
-    """The texts with the lowest lots."""
-
-    texts: dict[str, dict[str, list[tuple[int, str, str]]]]
-    """concept -> split -> (lot, text, topic), in the order of lots."""
+    texts: Lots
+    """Those with the lowest lots, in their order."""
     labels: dict[str, str]
     """concept -> its label in the data set; the first where several labels are one concept."""
 
 
 def _drawn(column_map: ColumnMap, open_sealed: bool) -> Drawn:
-    heaps: dict[str, dict[str, list[tuple[int, str, str]]]] = defaultdict(lambda: defaultdict(list))
+    heaps: Lots = defaultdict(lambda: defaultdict(list))
     labels: set[str] = set()
+    taboo: dict[str, set[str]] = {}
     for split, text in _in_splits(column_map, open_sealed):
         labels.update(text.labels)
         names = {_name(label, column_map) for label in text.labels} or ({NEUTRAL} if text.neutral else set())
         if len(names) != 1:
             continue
         name = names.pop()
+        if name not in taboo:
+            taboo[name] = set(_readout_words(name, column_map))
+        if taboo[name] & set(words_of(text.text)):
+            continue
         heap = heaps[name][split]
         entry = (-lot(text.text, column_map.seed), text.text, text.topic)
         if entry in heap:
             continue
-        if len(heap) < column_map.limits[NEUTRAL if name == NEUTRAL else split]:
+        if len(heap) < SPARE * _limit(name, split, column_map):
             heapq.heappush(heap, entry)
         elif heap and entry > heap[0]:
             heapq.heapreplace(heap, entry)
@@ -105,25 +116,25 @@ def _in_splits(column_map: ColumnMap, open_sealed: bool) -> Iterator[tuple[str, 
             yield split, text
 
 
-def _kept(
-    drawn: dict[str, dict[str, list[tuple[int, str, str]]]], column_map: ColumnMap
-) -> dict[str, dict[str, tuple[Text, ...]]]:
+def _kept(drawn: Lots, column_map: ColumnMap) -> Texts:
     """The drawn texts without near copies; finding texts are looked at first, sealed ones last."""
     seen: set[str] = set()
-    kept: dict[str, dict[str, tuple[Text, ...]]] = defaultdict(dict)
+    kept: Texts = defaultdict(dict)
     for split in ("finding", "checking", "implicit", "sealed"):
         for name, splits in sorted(drawn.items()):
-            taboo = set(_readout_words(name, column_map))
-            texts = []
+            texts: list[Text] = []
             for number, (_, text, topic) in enumerate(splits.get(split, ())):
                 own = set(shingles(text))
-                if own & seen or taboo & set(words_of(text)):
-                    continue
-                seen |= own
-                texts.append(Text(text, topic or f"{name} {split} {number}"))
+                if len(texts) < _limit(name, split, column_map) and not own & seen:
+                    seen |= own
+                    texts.append(Text(text, topic or f"{name} {split} {number}"))
             if texts:
                 kept[name][split] = tuple(texts)
     return kept
+
+
+def _limit(name: str, split: str, column_map: ColumnMap) -> int:
+    return column_map.limits[NEUTRAL if name == NEUTRAL else split]
 
 
 def _name(label: str, column_map: ColumnMap) -> str:
@@ -135,7 +146,7 @@ def _readout_words(name: str, column_map: ColumnMap) -> tuple[str, ...]:
     return tuple(word.lower() for word in own or bundled_head(name).get("readout_words", ()))
 
 
-def _digest(texts: dict[str, dict[str, tuple[Text, ...]]]) -> str:
+def _digest(texts: Texts) -> str:
     """Of all texts that are not sealed."""
     digest = hashlib.sha256()
     for name, splits in sorted(texts.items()):
