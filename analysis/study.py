@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from analysis.records import (
+    Affect,
     Agreement,
     Baseline,
     ClampResult,
+    Confound,
     Excerpt,
     FeatureCard,
     GeometryPoint,
     GeometryTest,
     Label,
+    Probe,
     StudyInfo,
     Transfer,
     TransferRating,
@@ -30,6 +33,9 @@ SCHEMA = 2
 TABLES: dict[str, type] = {
     "labels": Label,
     "baselines": Baseline,
+    "confounds": Confound,
+    "probes": Probe,
+    "affect": Affect,
     "cards": FeatureCard,
     "excerpts": Excerpt,
     "trials": Trial,
