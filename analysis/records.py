@@ -45,7 +45,8 @@ class Label:
     """The other concept whose checking texts wake the label most."""
     auroc_runner_up: float
     """Own checking texts against those of the runner-up."""
-    auroc_implicit: float
+    auroc_implicit: float | None
+    """None, as everywhere, for a concept without implicit texts."""
     auroc_contrast: float | None
     """Own checking texts against contrast texts, in which only the word stands."""
     lexical_share: float
@@ -88,7 +89,7 @@ class Baseline:
     "residual_basis"."""
     auroc_checking: float
     auroc_all: float
-    auroc_implicit: float
+    auroc_implicit: float | None
     unit: str = ""
     """Which unit, of what sign, by which pooling: chosen on finding texts; "" for a direction."""
     auroc_checking_low: float | None = None
@@ -126,9 +127,9 @@ class Probe:
     auroc_checking_low: float
     auroc_checking_high: float
     auroc_all: float
-    auroc_implicit: float
-    auroc_implicit_low: float
-    auroc_implicit_high: float
+    auroc_implicit: float | None
+    auroc_implicit_low: float | None
+    auroc_implicit_high: float | None
 
 
 @dataclass(frozen=True)

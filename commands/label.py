@@ -21,7 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help=f"folder of an SAE (default {DEFAULT})")
     group.add_argument("--sae-lens", nargs=2, metavar=("RELEASE", "ID"), help="an SAE of SAELens' registry instead")
     group.add_argument("--model", metavar="NAME_OR_DIR", help="default: the one that the SAE was trained on")
-    group.add_argument("--concepts", default="emotions", metavar="emotions|core|PATH", help="the concept set: all 171, the core of 24, or your own")
+    group.add_argument(
+        "--concepts",
+        default="emotions",
+        metavar="emotions|core|PATH",
+        help="the concept set: all 171, the core of 24, or your own",
+    )
     group.add_argument("--out", metavar="STUDY", help="folder of the study (default: beside the SAE's weights)")
     group.add_argument("--open-sealed", action="store_true", help="also read the sealed texts; once, for a release")
 
@@ -54,9 +59,10 @@ def table(labels: list[Label]) -> str:
     ]
     for one in labels:
         latents = ", ".join(map(str, one.latents))
+        implicit = "-" if one.auroc_implicit is None else f"{one.auroc_implicit:.2f}"
         interval = f"{one.auroc_checking:.2f} [{one.auroc_checking_low:.2f}, {one.auroc_checking_high:.2f}]"
         lines.append(
-            f"{one.concept:<12}{one.kind:<8}{latents:<24}{interval:<22}{one.auroc_all:<7.2f}{one.auroc_implicit:<10.2f}"
+            f"{one.concept:<12}{one.kind:<8}{latents:<24}{interval:<22}{one.auroc_all:<7.2f}{implicit:<10}"
             f"{one.q:<8.3f}{one.status}"
         )
     held = [one for one in labels if one.is_held]

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from analysis.concepts.column_map import bundled_maps
 from analysis.concepts.concept import ConceptSet, bundled_names, load_concepts
 from analysis.firings import Firings
 from analysis.labelling.affect import affect
@@ -66,9 +67,6 @@ def label(
     concept_set = concepts if isinstance(concepts, ConceptSet) else load_concepts(concepts, open_sealed)
     if len(concept_set.concepts) < 2:
         raise ValueError(f"{concept_set.name} holds one concept: a label is compared with other concepts, so give two")
-    for name, concept in concept_set.concepts.items():
-        if not concept.of("implicit"):
-            raise ValueError(f"{concept_set.name}: {name} has no implicit texts, on which its label is scored, too")
     if model is None or isinstance(model, (str, Path)):
         model = open_model(str(model or site.model), device)
     dictionary = dictionary.to(model.device) if isinstance(dictionary, torch.nn.Module) else dictionary
@@ -133,10 +131,11 @@ def label(
 
 
 def _source(concepts: str | Path | ConceptSet) -> str:
-    """How the concept set is found again: a bundled name, or the folder's whole path."""
+    """How the concept set is found again: a bundled name, or the whole path of the folder or the column map."""
     if isinstance(concepts, ConceptSet):
         return concepts.name
-    return str(concepts) if str(concepts) in bundled_names() else str(Path(concepts).resolve())
+    bundled = (*bundled_names(), *bundled_maps())
+    return str(concepts) if str(concepts) in bundled else str(Path(concepts).resolve())
 
 
 def _with_sealed_scores(labels: list[Label], model, dictionary, hook_name: str, concept_set: ConceptSet) -> list[Label]:

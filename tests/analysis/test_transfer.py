@@ -34,7 +34,7 @@ def a_concept_set(rng) -> ConceptSet:
 
     splits = ("finding", "checking", "implicit", "contrast")
     concepts = {
-        name: Concept(name, name, "", (name,), (), {split: texts(split, WORDS[name][:2]) for split in splits})
+        name: Concept(name, name, "", ("unnamed",), (), {split: texts(split, WORDS[name][:2]) for split in splits})
         for name in CONCEPTS
     }
     neutral = {split: texts(split, []) for split in ("finding", "checking", "prompt")}
@@ -149,3 +149,31 @@ def test_labels_that_mean_nothing_here(planted, tmp_path):
         planted(ColumnMap(**(column_map.__dict__ | {"concepts": {}})))
     with pytest.raises(ValueError, match="has 5 texts among these 4"):
         planted(column_map, limit=4)
+
+
+def test_a_labelled_data_set_is_a_concept_set_of_its_own(study_and_model, tmp_path):
+    folder, model = study_and_model
+    rng = np.random.default_rng(2)
+    told_by = {"joy": WORDS[CARRIES][:3], "grief": WORDS[CONCEPTS[2]][:3], "chance": []}
+    rows = [
+        {"text": told(rng, words), "labels": name, "split": split}
+        for name, words in (told_by | {"neutral": []}).items()
+        for split in ("train", "dev", "test")
+        for _ in range(24)
+    ]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "mine.yaml").write_text(
+        "data: data.jsonl\ntext: text\nlabels: labels\nsplit: split\n"
+        "splits: {finding: train, checking: dev, sealed: test}\n"
+    )
+    study = label(folder / "sae", tmp_path / "mine.yaml", model, tmp_path / "study", progress=False)
+    found = {one.concept: one for one in study.labels()}
+    assert {name: one.is_held for name, one in found.items()} == {"joy": True, "grief": True, "chance": False}
+    assert all(one.auroc_implicit is None for one in found.values())
+    assert all(one.auroc_implicit is None for one in (*study.read("baselines"), *study.read("probes")))
+    with pytest.raises(ValueError, match="were found on texts of mine: give --split test"):
+        transfer(study, tmp_path / "mine.yaml", model=model, progress=False)
+    sealed = transfer(study, tmp_path / "mine.yaml", split="test", model=model, progress=False).read("transfer")
+    scores = {one.label: one for one in sealed if one.method == "sae"}
+    assert scores["joy"].low > 0.9
+    assert scores["chance"].low < 0.5 < scores["chance"].high
