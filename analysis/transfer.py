@@ -1,7 +1,7 @@
 """Frozen labels on texts that nobody here wrote: a labelled data set, read once, with nothing fitted to it.
 
 Each label keeps its latents, scales and pooling. It is scored against the texts of the data set's other families and the
-neutral ones, beside the study's difference of means and the length of the text. Human ratings are correlated with the
+neutral ones, beside the study's difference of means, its untrained SAE and the length of the text. Human ratings are correlated with the
 labels' values weighted by their concepts' rated valence or arousal.
 """
 
@@ -21,10 +21,12 @@ from analysis.concepts.labelled import LabelledText, labelled_texts, sample
 from analysis.geometry import unit
 from analysis.intervals import auroc_interval, pearson_interval, spearman_interval
 from analysis.labelling.choose import Pools
-from analysis.observe import observe
+from analysis.labelling.journey import untrained
+from analysis.observe import read
 from analysis.opening import open_subject
-from analysis.records import Label, Transfer, TransferRating
+from analysis.records import Baseline, Label, Transfer, TransferRating
 from analysis.study import Study
+from saes.autoencoder import SparseAutoencoder
 from saes.dictionary import Dictionary
 from training.language_models.language_model import LanguageModel
 
@@ -109,13 +111,36 @@ def _others(study: Study, table: str, column_map: ColumnMap) -> list[Any]:
 
 
 @dataclass(frozen=True)
+class Chance:
+    """The study's untrained SAE, and what it chose for each label by the same search on finding texts."""
+
+    dictionary: Dictionary
+    units: list[tuple[int, str]]
+    """Latent and pooling."""
+
+
+def chance_of(study: Study, labels: list[Label], dictionary: Dictionary) -> Chance | None:
+    """None where the study has none, or says too little to make it again."""
+    chosen = {one.concept: one.unit.split() for one in study.read("baselines", Baseline) if one.method == "random_sae"}
+    centre = study.untrained_centre()
+    if (
+        centre is None
+        or not isinstance(dictionary, SparseAutoencoder)
+        or not all(map(chosen.get, (one.concept for one in labels)))
+    ):
+        return None
+    units = [(int(latent), pooling) for latent, pooling in (chosen[one.concept] for one in labels)]
+    return Chance(untrained(dictionary, centre, study.info.settings["seed"]), units)
+
+
+@dataclass(frozen=True)
 class Seen:
     """What is kept of the texts."""
 
     texts: list[LabelledText]
     """Without their words."""
     values: dict[str, Float[np.ndarray, "text concept"]]
-    """"sae": dose units; "diff_means": mean activation along the direction, at length 1. In the order of the labels."""
+    """"sae": dose units; "random_sae": values; "diff_means": mean activation along the direction, at length 1. In the order of the labels."""
     length: Float[np.ndarray, " text"]
     """Tokens."""
 
@@ -123,21 +148,28 @@ class Seen:
 def _read(
     texts: Iterator[LabelledText], study: Study, labels: list[Label], model: LanguageModel, dictionary: Dictionary, hook_name: str,
 ) -> Seen:  # fmt: skip
-    means = study.diff_means()
+    means, chance = study.diff_means(), chance_of(study, labels, dictionary)
     directions = unit(np.array([means[one.concept] for one in labels])) if means else None
     kept: list[LabelledText] = []
     parts: dict[str, list[np.ndarray]] = {"sae": [], "length": []}
     if means:
         parts["diff_means"] = []
+    dictionaries: dict[str, Dictionary] = {"sae": dictionary}
+    if chance is not None:
+        dictionaries["random_sae"] = chance.dictionary
+        parts["random_sae"] = []
     texts = iter(texts)
     while batch := list(islice(texts, TEXTS_AT_ONCE)):
         order = np.argsort([len(one.text) for one in batch], kind="stable")  # texts of one length need no padding
         back = np.argsort(order)
-        seen = observe(model, dictionary, hook_name, [batch[place].text for place in order])
-        pools = Pools(seen.firings)
-        values = [pools.score(one.pooling, one.latents, one.scales) for one in labels]
+        seen = read(model, dictionaries, hook_name, [batch[place].text for place in order])
+        pools = {name: Pools(firings) for name, firings in seen.firings.items()}
+        values = [pools["sae"].score(one.pooling, one.latents, one.scales) for one in labels]
         parts["sae"].append(np.stack(values, axis=1).astype(np.float32)[back])
-        parts["length"].append(seen.firings.n_tokens[back])
+        parts["length"].append(seen.firings["sae"].n_tokens[back])
+        if chance is not None:
+            values = [pools["random_sae"].score(pooling, [latent], [1.0]) for latent, pooling in chance.units]
+            parts["random_sae"].append(np.stack(values, axis=1).astype(np.float32)[back])
         if directions is not None:
             parts["diff_means"].append((seen.means @ directions.T).astype(np.float32)[back])
         kept += [LabelledText("", one.labels, one.neutral, one.numbers, one.topic) for one in batch]

@@ -1,7 +1,6 @@
 """The labelling journey: a checkpoint and a concept set -> a study with labels, cards, excerpts and baselines."""
 
 import datetime
-import io
 import shlex
 import subprocess
 import sys
@@ -32,7 +31,7 @@ from analysis.labelling.split import TextTable, text_table
 from analysis.observe import Reading, observe, read
 from analysis.opening import at_one_site
 from analysis.records import Affect, FeatureCard, Label, StudyInfo
-from analysis.study import SCHEMA, Study, write_whole
+from analysis.study import SCHEMA, Study
 from saes.autoencoder import SparseAutoencoder
 from saes.checkpoint import sae_hash
 from saes.dictionary import Dictionary
@@ -77,8 +76,10 @@ def label(
     rng = np.random.default_rng(seed)
 
     dictionaries: dict[str, Dictionary] = {"sae": dictionary}
+    centre: dict[str, np.ndarray] = {}
     if isinstance(dictionary, SparseAutoencoder):
-        dictionaries["random_sae"] = _untrained(dictionary, _mean_activation(model, site.hook_name, table, rng), seed)
+        centre["centre"] = _mean_activation(model, site.hook_name, table, rng)
+        dictionaries["random_sae"] = untrained(dictionary, centre["centre"], seed)
     places = {"residual_basis": site.hook_name} | _neurons(model, site.hook_name)
     seen = read(model, dictionaries, site.hook_name, table.texts, list(places.values()))
     firings = seen.firings["sae"]
@@ -122,9 +123,8 @@ def label(
               "cards": cards, "excerpts": excerpts}  # fmt: skip
     for name, rows in tables.items():
         study.write(name, rows)
-    directions = io.BytesIO()
-    np.savez(directions, **{name: difference_of_means(seen.means, table, name) for name in names})  # type: ignore[arg-type]
-    write_whole(study.folder / "diff_means.npz", directions.getvalue())
+    study.write_arrays("diff_means", {name: difference_of_means(seen.means, table, name) for name in names})
+    study.write_arrays("untrained", centre)
     if open_sealed:
         _log_opening(study)
     return study
@@ -212,8 +212,8 @@ def _mean_activation(model: LanguageModel, hook_name: str, table: TextTable, rng
     return read(model, {}, hook_name, [table.texts[text] for text in some]).means.mean(axis=0)
 
 
-def _untrained(sae: SparseAutoencoder, centre: np.ndarray, seed: int) -> SparseAutoencoder:
-    """An SAE of the same shape and sparsity with random directions."""
+def untrained(sae: SparseAutoencoder, centre: np.ndarray, seed: int) -> SparseAutoencoder:
+    """An SAE of the same shape and sparsity with random directions, centred at `centre` [d_in]."""
     config = replace(sae.config, sparsity="topk") if sae.config.k else sae.config
     random = SparseAutoencoder(config, seed=seed).to(sae.W_dec.device)
     with torch.no_grad():
