@@ -375,7 +375,7 @@ class TransferRating:
     rating: str
     """"valence" or "arousal"."""
     method: str
-    """As in `Transfer`."""
+    """As in `Transfer`, without "random_sae"."""
     spearman: float
     spearman_low: float
     spearman_high: float

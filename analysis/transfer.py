@@ -5,8 +5,8 @@ neutral ones, beside the study's difference of means, its untrained SAE and the 
 labels' values weighted by their concepts' rated valence or arousal.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -71,15 +71,8 @@ def transfer(
     texts = labelled_texts(column_map, split, file)
     if limit is not None:
         texts = sample(texts, limit, seed)
-    language_model, opened, hook_name = open_subject(study, model, dictionary, device)
-    seen = _read(
-        tqdm(texts, desc="transfer", unit="text", disable=not progress),
-        study,
-        labels,
-        language_model,
-        opened,
-        hook_name,
-    )
+    scorer = Scorer(study, labels, *open_subject(study, model, dictionary, device))
+    seen = seen_by(scorer, tqdm(texts, desc="transfer", unit="text", disable=not progress))
     rows = score_labels(seen, column_map, labels, seed) if column_map.labels else []
     ratings = score_ratings(seen, column_map, labels, ratings_of(_concepts(study)), seed) if column_map.numbers else []
     study.write("transfer", [*_others(study, "transfer", column_map), *rows])
@@ -110,27 +103,35 @@ def _others(study: Study, table: str, column_map: ColumnMap) -> list[Any]:
     return [row for row in rows if row.data != column_map.name]
 
 
-@dataclass(frozen=True)
-class Chance:
-    """The study's untrained SAE, and what it chose for each label by the same search on finding texts."""
+class Scorer:
+    """What the study froze, as numbers of any text."""
 
-    dictionary: Dictionary
-    units: list[tuple[int, str]]
-    """Latent and pooling."""
+    def __init__(self, study: Study, labels: list[Label], model: LanguageModel, dictionary: Dictionary, hook_name: str):
+        self.labels, self.model, self.hook_name = labels, model, hook_name
+        self.dictionaries: dict[str, Dictionary] = {"sae": dictionary}
+        means, concepts = study.diff_means(), [one.concept for one in labels]
+        self.directions = unit(np.array([means[concept] for concept in concepts])) if means else None
+        rows = study.read("baselines", Baseline)
+        chosen = {one.concept: one.unit.split() for one in rows if one.method == "random_sae" and one.unit}
+        centre = study.untrained_centre()
+        if isinstance(dictionary, SparseAutoencoder) and centre is not None and chosen.keys() >= set(concepts):
+            self.dictionaries["random_sae"] = untrained(dictionary, centre, study.info.settings["seed"])
+            self.chance = [(int(latent), pooling) for latent, pooling in (chosen[concept] for concept in concepts)]
+            """Latent and pooling that the same search chose in the untrained SAE."""
 
-
-def chance_of(study: Study, labels: list[Label], dictionary: Dictionary) -> Chance | None:
-    """None where the study has none, or says too little to make it again."""
-    chosen = {one.concept: one.unit.split() for one in study.read("baselines", Baseline) if one.method == "random_sae"}
-    centre = study.untrained_centre()
-    if (
-        centre is None
-        or not isinstance(dictionary, SparseAutoencoder)
-        or not all(map(chosen.get, (one.concept for one in labels)))
-    ):
-        return None
-    units = [(int(latent), pooling) for latent, pooling in (chosen[one.concept] for one in labels)]
-    return Chance(untrained(dictionary, centre, study.info.settings["seed"]), units)
+    def __call__(self, texts: Sequence[str]) -> dict[str, Float[np.ndarray, "text concept"]]:
+        """By method, in the order of the labels; "length" has one column."""
+        seen = read(self.model, self.dictionaries, self.hook_name, texts)
+        pools = {name: Pools(firings) for name, firings in seen.firings.items()}
+        scores = [pools["sae"].score(one.pooling, one.latents, one.scales) for one in self.labels]
+        found = {"sae": np.stack(scores, axis=1)}
+        if self.directions is not None:
+            found["diff_means"] = seen.means @ self.directions.T
+        if "random_sae" in pools:
+            scores = [pools["random_sae"].score(pooling, [latent], [1.0]) for latent, pooling in self.chance]
+            found["random_sae"] = np.stack(scores, axis=1)
+        found["length"] = seen.firings["sae"].n_tokens[:, None]
+        return {method: values.astype(np.float32) for method, values in found.items()}
 
 
 @dataclass(frozen=True)
@@ -140,41 +141,25 @@ class Seen:
     texts: list[LabelledText]
     """Without their words."""
     values: dict[str, Float[np.ndarray, "text concept"]]
-    """"sae": dose units; "random_sae": values; "diff_means": mean activation along the direction, at length 1. In the order of the labels."""
+    """"sae": dose units; "diff_means": mean activation along the direction, at length 1; "random_sae": the latent's own
+    values. In the order of the labels."""
     length: Float[np.ndarray, " text"]
     """Tokens."""
 
 
-def _read(
-    texts: Iterator[LabelledText], study: Study, labels: list[Label], model: LanguageModel, dictionary: Dictionary, hook_name: str,
-) -> Seen:  # fmt: skip
-    means, chance = study.diff_means(), chance_of(study, labels, dictionary)
-    directions = unit(np.array([means[one.concept] for one in labels])) if means else None
+def seen_by(scorer: Scorer, texts: Iterable[LabelledText]) -> Seen:
+    """Every text's numbers, read a batch at a time."""
     kept: list[LabelledText] = []
-    parts: dict[str, list[np.ndarray]] = {"sae": [], "length": []}
-    if means:
-        parts["diff_means"] = []
-    dictionaries: dict[str, Dictionary] = {"sae": dictionary}
-    if chance is not None:
-        dictionaries["random_sae"] = chance.dictionary
-        parts["random_sae"] = []
+    parts: list[dict[str, np.ndarray]] = []
     texts = iter(texts)
     while batch := list(islice(texts, TEXTS_AT_ONCE)):
         order = np.argsort([len(one.text) for one in batch], kind="stable")  # texts of one length need no padding
+        values = scorer([batch[place].text for place in order])
         back = np.argsort(order)
-        seen = read(model, dictionaries, hook_name, [batch[place].text for place in order])
-        pools = {name: Pools(firings) for name, firings in seen.firings.items()}
-        values = [pools["sae"].score(one.pooling, one.latents, one.scales) for one in labels]
-        parts["sae"].append(np.stack(values, axis=1).astype(np.float32)[back])
-        parts["length"].append(seen.firings["sae"].n_tokens[back])
-        if chance is not None:
-            values = [pools["random_sae"].score(pooling, [latent], [1.0]) for latent, pooling in chance.units]
-            parts["random_sae"].append(np.stack(values, axis=1).astype(np.float32)[back])
-        if directions is not None:
-            parts["diff_means"].append((seen.means @ directions.T).astype(np.float32)[back])
-        kept += [LabelledText("", one.labels, one.neutral, one.numbers, one.topic) for one in batch]
-    found = {name: np.concatenate(some) for name, some in parts.items()}
-    return Seen(kept, {name: found[name] for name in parts if name != "length"}, found["length"].astype(float))
+        parts.append({method: some[back] for method, some in values.items()})
+        kept += [replace(one, text="") for one in batch]
+    found = {method: np.concatenate([part[method] for part in parts]) for method in parts[0]}
+    return Seen(kept, found, found.pop("length")[:, 0].astype(float))
 
 
 def score_labels(seen: Seen, column_map: ColumnMap, labels: list[Label], seed: int = 0) -> list[Transfer]:
@@ -260,6 +245,7 @@ def _of_rating(
     found: dict[str, tuple[np.ndarray, float | None]] = {
         method: (values[some][:, use] @ weights, _highest(values[some][:, use].astype(float), shuffled, rating))
         for method, values in seen.values.items()
+        if method != "random_sae"  # its latents come without a common unit to add them up in
     }
     found["length"] = (seen.length[some], None)
     return [
