@@ -8,7 +8,7 @@ STATUSES = ("candidate", "held", "rejected", "validated", "no effect", "unspecif
 """candidate -> held or rejected by the checking texts; a held one becomes one of the last four by clamping."""
 
 
-CONTROLS = ("random_latent", "random_direction", "other_family")
+CONTROLS = ("random_latent", "random_direction")
 """The arms that may not do as much as a label. The difference of means is a rival, ablation another question."""
 
 
@@ -202,17 +202,20 @@ class Trial:
     """One prompt under one arm of the clamping battery."""
 
     concept: str
+    """Whose label or difference of means it is; "" for a control, which all labels share."""
     arm: str
-    """"label", "diff_means", "random_latent", "random_direction", "other_family", "ablate"."""
+    """"label", "label_down", "ablate", "diff_means", "random_latent", "random_direction"."""
     arm_id: str
     dose: float
-    """In units of the label's own active scale; controls push with the same norm."""
+    """In units of the label's own active scale; for controls and the difference of means the push in activation units."""
     prompt_id: str
     prompt: str
-    judge: float
-    """Judge's probability of the concept, clamped minus baseline."""
-    readout: float
-    """Log-probability of the readout words, clamped minus baseline."""
+    judge: float | None
+    """The concept's judge, clamped minus baseline, as a share of the way to the concept's own texts; None for controls."""
+    readout: float | None
+    """Log-probability of the concept's readout words, clamped minus baseline; None for controls."""
+    kl: float
+    """KL(clamped || unclamped) of the next token along the baseline's text, nats a position."""
     fluency: float
     """Nats per token that the clamped text costs the unclamped model, minus what the baseline text costs it."""
     text: str
@@ -223,27 +226,127 @@ class Trial:
 
 @dataclass(frozen=True)
 class ClampResult:
-    """What clamping did for one arm, over prompts."""
+    """What one arm did to one concept, over prompts.
+
+    A control is read off at the push at which it moves the model's output as far as the concept's label does, the
+    difference of means at the push at which its text costs as much as the label's.
+    """
 
     concept: str
     arm: str
     arm_id: str
     latents: list[int]
     dose: float
+    """The label's."""
     push: float
     """Length of the shift over the mean length of the residual stream there."""
     judge: float
+    """Share of the way from other texts to the concept's own."""
     judge_low: float
     judge_high: float
     readout: float
     readout_low: float
     readout_high: float
     fluency: float
+    kl: float
+    p: float
+    """Rank of the judge effect among the (other) controls at the same KL."""
+    q: float | None
+    """After Benjamini-Hochberg over the labels; None for all but labels."""
+    n_controls: int
+    """Controls that reach this KL."""
     control_judge_max: float
-    """The largest judge effect among the other controls: the bar to pass."""
+    """The largest judge effect among those."""
     control_readout_max: float
+    foreign_share: float
+    """Of the labels of other families that do as much at the same KL."""
+    n_foreign: int
     n_prompts: int
     status: str
+    """As a label's; or "no judge" where the concept's judge is hardly better than chance, so that nothing can be said."""
+    judge_auroc: float
+    judge_auroc_low: float
+    """Of the concept's judge on held-out texts."""
+    own_rank: int | None = None
+    """Place of the concept among all concepts, ordered by this arm's judge effect; None for controls."""
+    n_ranked: int | None = None
+    family_rank: int | None = None
+    """Place of its family among the families, each standing where its strongest concept does."""
+    down_judge: float | None = None
+    """Judge effect of the chosen dose's push the other way; labels only, like all that follows."""
+    down_judge_low: float | None = None
+    down_judge_high: float | None = None
+    safe_low: float | None = None
+    safe_high: float | None = None
+    """Between these doses the text costs no more than the rule allows, as far as doses were tried."""
+    detectable: float | None = None
+    """The smallest judge effect that would have been validated with 80 % power."""
+
+
+@dataclass(frozen=True)
+class DosePoint:
+    """A label at one dose on reporting prompts, beside the controls where they move the output as far."""
+
+    concept: str
+    dose: float
+    """Negative: the push of so many units the other way."""
+    judge: float
+    judge_low: float
+    judge_high: float
+    readout: float
+    kl: float
+    fluency: float
+    control_low: float | None
+    control_high: float | None
+    """5th and 95th percentile of the controls' judge effects at the same KL; None where no control reaches it."""
+    n_controls: int
+    n_prompts: int
+
+
+@dataclass(frozen=True)
+class ConceptEffect:
+    """What one arm did to any one concept: the label rows are the emotion x emotion matrix."""
+
+    arm: str
+    arm_id: str
+    dose: float
+    """As in `Trial`; of the difference of means, the push at the label's fluency cost."""
+    concept: str
+    judge: float
+    judge_low: float
+    judge_high: float
+    readout: float
+    readout_low: float
+    readout_high: float
+    n_prompts: int
+
+
+@dataclass(frozen=True)
+class Necessity:
+    """What ablating a label costs the model on the concept's own checking texts."""
+
+    concept: str
+    latents: list[int]
+    words: list[str]
+    """Those that speak most for the concept by its judge, which knows no SAE, as far as they stand in the texts."""
+    bearing: float
+    """Rise of the loss on tokens of those words, nats a token, mean over texts."""
+    elsewhere: float
+    """The same on all other tokens."""
+    contrast: float
+    """bearing - elsewhere, mean over texts that hold tokens of both sorts."""
+    low: float
+    high: float
+    """95 % bootstrap interval over texts."""
+    control_mean: float
+    control_max: float
+    """Of the contrast, when latents that fire as often are ablated on the same texts."""
+    p: float
+    """Rank of the contrast among those."""
+    n_controls: int
+    n_texts: int
+    n_bearing: int
+    """Tokens."""
 
 
 def clamp_counts(clamps: Sequence[ClampResult]) -> dict[str, int]:
@@ -254,7 +357,6 @@ def clamp_counts(clamps: Sequence[ClampResult]) -> dict[str, int]:
         "validated": sum(one.arm == "label" for one in passed),
         "control_tested": sum(one.arm in CONTROLS for one in clamps),
         "control_validated": sum(one.arm in CONTROLS for one in passed),
-        # A validated control lies above all others of its concept, so there is one a concept at most.
         "concepts_with_a_control": len({one.concept for one in passed if one.arm in CONTROLS}),
         "diff_means_tested": sum(one.arm == "diff_means" for one in clamps),
         "diff_means_validated": sum(one.arm == "diff_means" for one in passed),

@@ -13,12 +13,15 @@ from analysis.records import (
     Agreement,
     Baseline,
     ClampResult,
+    ConceptEffect,
     Confound,
+    DosePoint,
     Excerpt,
     FeatureCard,
     GeometryPoint,
     GeometryTest,
     Label,
+    Necessity,
     Probe,
     StudyInfo,
     Transfer,
@@ -30,7 +33,7 @@ from analysis.records import (
 if TYPE_CHECKING:
     import numpy as np
 
-SCHEMA = 2
+SCHEMA = 3
 TABLES: dict[str, type] = {
     "labels": Label,
     "baselines": Baseline,
@@ -41,6 +44,9 @@ TABLES: dict[str, type] = {
     "excerpts": Excerpt,
     "trials": Trial,
     "clamps": ClampResult,
+    "curves": DosePoint,
+    "effects": ConceptEffect,
+    "necessity": Necessity,
     "workshop": WorkshopArm,
     "geometry": GeometryPoint,
     "geometry_tests": GeometryTest,
