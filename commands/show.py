@@ -90,6 +90,7 @@ def _checkpoint(folder: Path) -> Answer:
 
 
 def _study(study: Study) -> Answer:
+    from commands import transfer
     from commands.label import shown, table
 
     info, labels, clamps = study.info, study.labels(), study.read("clamps", ClampResult)
@@ -109,6 +110,10 @@ def _study(study: Study) -> Answer:
 
         lines += ["", validate.table(clamps)]
         data |= validate.shown(clamps)
+    carried = transfer.found_in(study)
+    if any(carried):
+        lines += ["", transfer.table(*carried)]
+        data |= transfer.shown(*carried)
     return Answer("\n".join(lines), data)
 
 

@@ -11,6 +11,7 @@ READABLE = (
 PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
 
 DIRECTIONS_OF_A_STUDY = "diff_means.npz"
+CENTRE_OF_A_STUDY = "mean_activation.npz"
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Layout:
     @property
     def files(self) -> list[Path]:
         """The files that decide what the dictionary computes."""
-        beside = self.weights.with_name("mean_activation.npy") if self.format == "named_directions" else None
+        beside = self.weights.with_name(CENTRE_OF_A_STUDY) if self.weights.name == DIRECTIONS_OF_A_STUDY else None
         return [path for path in (self.weights, self.config, beside) if path is not None and path.exists()]
 
 

@@ -1,9 +1,10 @@
 """Named directions: an npz in which each array [d_in] is a direction under its name, and ``mean`` the centre of readings.
 
-A study's diff_means.npz is one: its centre is the mean_activation.npy beside it, its site stands in study.json.
+A study's diff_means.npz is one: its centre is the mean_activation.npz beside it, its site stands in study.json.
 """
 
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,7 @@ CENTRE = "mean"
 
 def read(layout: Layout) -> tuple[Projections, dict[str, Any]]:
     """The directions in the file's order, and metadata with their names; ValueError for what is no such file."""
-    try:
-        with np.load(layout.weights, allow_pickle=False) as arrays:
-            rows = {name: np.asarray(arrays[name]) for name in arrays.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{layout.weights} is truncated or corrupted: {error}") from error
+    rows = _arrays(layout.weights)
     shapes = {row.shape for row in rows.values()}
     if len(shapes) != 1 or len(next(iter(shapes))) != 1 or not set(rows) - {CENTRE}:
         listed = ", ".join(f"{name} {list(row.shape)}" for name, row in list(rows.items())[:4])
@@ -32,9 +29,8 @@ def read(layout: Layout) -> tuple[Projections, dict[str, Any]]:
             f"expected an npz of one or more directions [d_in], each under its name; found {listed or 'nothing'}"
         )
     centre = rows.pop(CENTRE, None)
-    beside = layout.weights.with_name("mean_activation.npy")
-    if centre is None and beside.is_file():
-        centre = np.load(beside, allow_pickle=False)
+    for beside in layout.files[1:]:
+        centre = _arrays(beside).get(CENTRE, centre)
     matrix = torch.from_numpy(np.stack(list(rows.values())).astype(np.float32))
     if centre is not None and centre.shape != matrix.shape[1:]:
         raise ValueError(
@@ -44,6 +40,14 @@ def read(layout: Layout) -> tuple[Projections, dict[str, Any]]:
         matrix, None if centre is None else torch.from_numpy(centre.astype(np.float32)), list(rows)
     )
     return dictionary, _metadata(layout) | {"names": list(rows), "centred": centre is not None}
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: np.asarray(arrays[name]) for name in arrays.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is truncated or corrupted: {error}") from error
 
 
 def _metadata(layout: Layout) -> dict[str, Any]:

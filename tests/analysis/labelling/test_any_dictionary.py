@@ -180,7 +180,7 @@ def test_only_the_tokens_asked_for_are_read_and_the_study_says_so(tmp_path, mode
     texts = [text.text for one in moods.concepts.values() for text in one.of("finding")]
     texts += [text.text for text in moods.neutral["finding"]]
     last = torch.stack([model.embedding[NUMBER[text.split()[-1]]] for text in texts])
-    np.testing.assert_allclose(np.load(study.folder / "mean_activation.npy"), last.mean(0), rtol=1e-4)
+    np.testing.assert_allclose(np.load(study.folder / "mean_activation.npz")["mean"], last.mean(0), rtol=1e-4)
     plain = label(file, moods, chatty, tmp_path / "plain", hook_name=HOOK, rules=rules, progress=False)
     assert plain.info.settings["read"] == "all"
     assert plain.info.settings["mean_activation_length"] != study.info.settings["mean_activation_length"]

@@ -51,7 +51,7 @@ def test_a_study_s_directions_know_their_site_and_their_centre(tmp_path):
     assert not metadata["centred"]
     assert float(without.centre.abs().sum()) == 0
     before = dictionary_hash(tmp_path / "diff_means.npz")
-    np.save(tmp_path / "mean_activation.npy", CENTRE)
+    np.savez(tmp_path / "mean_activation.npz", mean=CENTRE)
     centred, _, metadata = open_dictionary(tmp_path / "diff_means.npz")
     assert metadata["centred"]
     torch.testing.assert_close(centred.centre, torch.tensor(CENTRE).float())
