@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
@@ -14,6 +15,7 @@ from saes.kernels.axes import ALONE, Axes
 from saes.kernels.choose import choose_step, settled
 from saes.kernels.slices import LatentSlice, latents_of, whole_sae
 from saes.kernels.step import StepMetrics
+from saes.losses import Sum, alone
 from saes.scaling import fold_scale, measure_scale
 from saes.site import Site
 from training.activations.shuffle import Rows
@@ -59,11 +61,13 @@ class Learner:
         """Of what is read (first)."""
         return self.scales[self.places.read[0]]
 
-    def start(self, first_rows: Sequence[Rows]) -> None:
-        """Measure the scale of the activations of each place, and begin at their mean."""
+    def start(self, first_rows: Sequence[Rows], everywhere: Sum = alone) -> None:
+        """Measure the scale of the activations of each place, and begin at their mean. ``everywhere`` adds up what ranks
+        that read rows of their own see of them."""
         first = {name: [rows[name].float() for rows in first_rows] for name in self.places.every}
-        self.scales = {name: measure_scale(parts) for name, parts in first.items()}
-        self.sae.start_at_mean(*self._scaled({name: torch.cat(parts).to(self.device) for name, parts in first.items()}))
+        self.scales = {name: measure_scale(parts, everywhere) for name, parts in first.items()}
+        means = {name: _mean(torch.cat(parts), everywhere).to(self.device) for name, parts in first.items()}
+        self.sae.start_at_mean(*self._scaled(means))
 
     def learn(self, rows: Rows, step: int) -> None:
         """The step after ``step`` others."""
@@ -158,3 +162,10 @@ class Learner:
             self.sae.load_state_dict(weights)
         self.step_once.load_state_dict(step)
         self.guard.load_state_dict(state["guard"])
+
+
+def _mean(rows: Float[Tensor, "row d"], everywhere: Sum) -> Float[Tensor, "one d"]:
+    """The mean of all ranks' rows, as one row."""
+    sums = torch.cat([rows.double().sum(0), rows.new_tensor([len(rows)], dtype=torch.float64)]).cpu()
+    *total, count = everywhere(sums).split([rows.shape[1], 1])
+    return (total[0] / count)[None].float()
