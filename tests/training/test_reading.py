@@ -147,12 +147,12 @@ def test_killed_while_saving_and_damaged_it_goes_on_to_the_same_bits(own, tmp_pa
         codes = on_ranks(2, trained, own, rank, None, planted)
         assert codes[rank] == -signal.SIGKILL
         assert codes[1 - rank] != 0
-    last = sorted((own.folder / "run_state" / "shares").glob("*-1-*"))[-1]  # the other rank's is whole
+    state = load_run_state(own.folder)
+    last = own.folder / "run_state" / "shares" / f"{state['number']:08d}-1-{state['shares'][1]}"
     content = bytearray(last.read_bytes())
     content[len(content) // 2] ^= 1
     last.write_bytes(content)
-    before = [load_run_state(own.folder, rank)["step"] for rank in range(2)]
-    assert before[1] < before[0]
+    assert load_run_state(own.folder, rank=1)["number"] < load_run_state(own.folder, rank=0)["number"]
     assert on_ranks(2, trained, own) == [0, 0]
     assert_the_same(own.folder, whole.folder)
 
