@@ -50,8 +50,6 @@ def choose_step(sae: SparseAutoencoder, settings: StepSettings | None = None, ke
     if isinstance(sae, LatentSlice):
         if kernels in ("native", "gpu"):
             raise ValueError(f"the {kernels} kernel trains in one process; among several, leave kernels out")
-        if settings.resample_every is not None:
-            raise ValueError("resample_every is for one process; among several auxk_coefficient brings latents back")
         sparse = suits["cpu"] and kernels != "reference"
         log.info("training step: parallel, %s (%s on %s)", "sparse" if sparse else "dense", sparsity, device)
         return ParallelStep(sae, settings, candidates if sparse else None)

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from saes.kernels.cpu import CHUNK_VALUES, RaggedCode, SparseStep
 from saes.kernels.reference import loss_of, penalised
+from saes.kernels.resample import resample_if_due
 from saes.kernels.selection import kth_largest, row_winners
 from saes.kernels.slices import LatentSlice, own_state, whole_state
 from saes.kernels.step import StepMetrics, StepSettings, Update
@@ -93,6 +94,7 @@ class ParallelStep:
                 self.update.follow_threshold(axes.world.reduce_(found.smallest, "min"))
             fired = axes.data.reduce_(found.fired.to(torch.uint8), "max").bool()
             self.update.apply(lr, fired, rows)
+            resample_if_due(self.update, x, target, found.error, axes)
             return self._metrics(target, found, dead, rows)
 
     @property
