@@ -45,6 +45,7 @@ class Learner:
         self.step_once = choose_step(self.sae, spec.step_settings(), spec.kernels)
         self.guard = Guard(spec.spike_factor)
         self.device = device
+        self.axes = axes
         self.scales = dict.fromkeys(self.places.every, 1.0)
         self.finetuned = False
         self.lr = 0.0
@@ -97,8 +98,12 @@ class Learner:
         return freeze_threshold(self.folded()) if self.spec.sparsity == "batch_topk" else self.folded()
 
     def finetune(self, model: LanguageModel, token_batches: Iterable[Tokens], progress: bool = True) -> None:
-        """The end of the run on KL, written to the journal as further steps; the learning rate rises, then falls."""
-        spec = self.spec
+        """The end of the run on KL, written to the journal as further steps; the learning rate rises, then falls.
+
+        Data ranks get the same batches of windows, of which each takes its share, or where the spec's reading is own their
+        own ones.
+        """
+        spec, data = self.spec, self.axes.data
 
         def lr(share: float) -> float:
             self.lr = learning_rate(round(1000 * share), 1000, spec.peak_lr, spec.warmup, decay=1.0)
@@ -106,10 +111,16 @@ class Learner:
 
         def few() -> Iterator[Tokens]:
             for batch in token_batches:
-                yield from batch.batches(max(1, spec.batch_rows // batch.ids.shape[1]))  # about a step's rows
+                windows = spec.batch_rows // batch.ids.shape[1]  # about a step's rows
+                if spec.reading == "own":
+                    yield from batch.batches(max(1, windows // data.size))
+                    continue
+                for part in batch.batches(max(data.size, windows)):
+                    if len(part.ids) >= data.size:
+                        yield part.take(slice(data.rank, None, data.size))
 
-        state, wanted = self.step_once.state_dict(), spec.kl_finetune_tokens
-        steps = finetune(self.sae, spec.step_settings(), state, model, self.places, self.scales, few(), wanted, lr)
+        wanted, update = spec.kl_finetune_tokens, self.step_once.update.state_dict()
+        steps = finetune(self.sae, spec.step_settings(), update, model, self.places, self.scales, few(), wanted, lr)
         with tqdm(total=wanted, desc="fine-tune on KL", unit="tok", unit_scale=True, disable=not progress) as bar:
             for step, (tokens, kl, self.metrics) in enumerate(steps, spec.steps + 1):
                 bar.update(min(tokens, wanted) - bar.n)

@@ -18,6 +18,7 @@ from training.activations.shuffle import ShuffleState, shuffled_rows
 from training.activations.source import Source, open_source
 from training.evaluate import QUALITY, evaluate
 from training.journal import Journal, NoJournal
+from training.language_models.language_model import LanguageModel, Tokens
 from training.learner import Learner
 from training.plan import refuse_what_cannot_fit
 from training.ranks import Ranks, join_ranks, launched, processes_here, restarted
@@ -80,8 +81,12 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
     if state == "finished":
         return folder
 
-    if ranks.size > 1 and spec.kl_finetune_tokens:
-        raise ValueError("kl_finetune_tokens is for one process so far; several can train the SAE without it")
+    data_ranks = ranks.axes.data.size
+    if spec.kl_finetune_tokens and spec.reading == "shared" and spec.window_batch < data_ranks:
+        raise ValueError(
+            f"kl_finetune_tokens needs a window for each of {data_ranks} data ranks: window_batch ({spec.window_batch}) must "
+            "be at least that"
+        )
     refuse_what_cannot_fit(spec.with_fields(device=ranks.device), spec.latent_ranks, ranks.size, processes_here())
     source = open_source(spec.with_fields(device=ranks.device), ranks)
     part, parts = ranks.share(spec.reading)
@@ -169,8 +174,7 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
         for learner in learners:
             if spec.kl_finetune_tokens and not learner.finetuned:
                 model = source.language_model()
-                taken = 0 if spec.activations else shuffle.batches_taken  # of text; shards say nothing of it
-                learner.finetune(model, islice(training_windows(spec, model), taken, None), progress)
+                learner.finetune(model, _unread_windows(spec, model, shuffle, ranks), progress and ranks.first)
                 save()  # whoever interrupts the fine-tuning of the next begins that one anew
         for learner in learners:
             learner.gather()
@@ -197,6 +201,14 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
         remove_run_state(folder)
     ranks.wait()  # so that whoever goes on finds the folder whole
     return folder
+
+
+def _unread_windows(spec: TrainSpec, model: LanguageModel, shuffle: ShuffleState, ranks: Ranks) -> Iterator[Tokens]:
+    """Windows that were not trained on yet, the same along the latent axis: of own shares, those of its first rank."""
+    reader = ranks.axes.world.rank - ranks.axes.latent.rank
+    taken = 0 if spec.activations else int(ranks.told(str(shuffle.batches_taken))[reader])  # shards say nothing of text
+    share = (reader, ranks.size) if spec.reading == "own" else (0, 1)
+    return islice(training_windows(spec, model, *share), taken, None)
 
 
 def _given_out(first: list[Any], rest: Iterator[Any]) -> Iterator[Any]:

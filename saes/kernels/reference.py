@@ -14,6 +14,9 @@ from saes.kernels.step import StepMetrics, StepSettings, Update
 from saes.losses import Loss, Sum, alone
 from saes.quality import explained_variance
 
+Further = Callable[[Float[Tensor, "row d_out"], Loss], dict[str, Tensor]]
+"""From x_hat and the loss so far, terms to add to it."""
+
 
 class ReferenceStep:
     """A TrainingStep by autograd."""
@@ -33,7 +36,7 @@ class ReferenceStep:
         x: Float[Tensor, "row d_in"],
         lr: float,
         target: Float[Tensor, "row d_out"] | None = None,
-        further: Callable[[Float[Tensor, "row d_out"], Loss], dict[str, Tensor]] | None = None,
+        further: Further | None = None,
     ) -> StepMetrics:
         """The step itself; ``further`` gives terms to add to the loss, from x_hat and the loss without them."""
         sae, dead = self.sae, self.update.dead()
