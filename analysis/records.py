@@ -8,7 +8,7 @@ STATUSES = ("candidate", "held", "rejected", "validated", "no effect", "unspecif
 """candidate -> held or rejected by the checking texts; a held one becomes one of the last four by clamping."""
 
 
-CONTROLS = ("random_latent", "random_direction", "other_family")
+CONTROLS = ("random_latent", "random_direction")
 """The arms that may not do as much as a label. The difference of means is a rival, ablation another question."""
 
 
@@ -63,6 +63,14 @@ class Label:
     status: str
     auroc_sealed: float | None = None
     """Against sealed neutral texts and sealed texts of other families; None while the seal was not opened."""
+    auroc_implicit_low: float | None = None
+    auroc_implicit_high: float | None = None
+    precision_checking: float | None = None
+    """Average precision on checking texts; chance is n_positive / (n_positive + n_negative)."""
+    auroc_masked: float | None = None
+    """On checking texts in which a neutral word stands for each word that names the concept."""
+    lexical: bool | None = None
+    """Whether it is a detector of the concept's name, which is no label (`analysis/labelling/lexical.py`); None: not asked."""
 
     @property
     def is_held(self) -> bool:
@@ -76,10 +84,75 @@ class Baseline:
 
     concept: str
     method: str
-    """"diff_means", "probe", "random_sae"."""
+    """"diff_means", "diff_means_denoised", "probe"; and by the best single unit "sae", "random_sae", "neurons",
+    "residual_basis"."""
     auroc_checking: float
     auroc_all: float
     auroc_implicit: float
+    unit: str = ""
+    """Which unit, of what sign, by which pooling: chosen on finding texts; "" for a direction."""
+    auroc_checking_low: float | None = None
+    auroc_checking_high: float | None = None
+    auroc_all_low: float | None = None
+    auroc_all_high: float | None = None
+    auroc_implicit_low: float | None = None
+    auroc_implicit_high: float | None = None
+
+
+@dataclass(frozen=True)
+class Confound:
+    """One alternative reading of a concept's chosen label, and how the label does where it cannot help."""
+
+    concept: str
+    check: str
+    """"named", "unnamed", "masked"; "negated", "quoted", "other", "contrast"; "first", "third"; "setting", "length"."""
+    auroc: float
+    low: float
+    high: float
+    """95 % bootstrap interval over texts."""
+    n_positive: int
+    n_negative: int
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A logistic probe on a concept's k best latents together: what the dictionary holds beyond one latent."""
+
+    concept: str
+    k: int
+    latents: list[int]
+    pooling: str
+    auroc_checking: float
+    auroc_checking_low: float
+    auroc_checking_high: float
+    auroc_all: float
+    auroc_implicit: float
+    auroc_implicit_low: float
+    auroc_implicit_high: float
+
+
+@dataclass(frozen=True)
+class Affect:
+    """How a latent goes with the human valence and arousal of the concepts in whose texts it fires."""
+
+    latent: int
+    pooling: str
+    valence_r: float
+    """Correlation of rating and prediction on checking texts, each concept predicted from finding texts of the others."""
+    valence_low: float
+    valence_high: float
+    """95 % bootstrap interval over concepts."""
+    valence_slope: float
+    """Rating points (of 1 to 9) for each dose unit."""
+    valence_finding: float
+    """The same correlation within finding texts, by which the strongest latents are chosen."""
+    arousal_r: float
+    arousal_low: float
+    arousal_high: float
+    arousal_slope: float
+    arousal_finding: float
+    n_texts: int
+    n_concepts: int
 
 
 @dataclass(frozen=True)
@@ -118,6 +191,9 @@ class FeatureCard:
     valence: float | None
     arousal: float | None
     """Of the first concept in the list, from human ratings."""
+    valence_r: float | None = None
+    arousal_r: float | None = None
+    """The latent's own (`Affect`); None where too few concepts are rated."""
 
 
 @dataclass(frozen=True)
@@ -125,17 +201,20 @@ class Trial:
     """One prompt under one arm of the clamping battery."""
 
     concept: str
+    """Whose label or difference of means it is; "" for a control, which all labels share."""
     arm: str
-    """"label", "diff_means", "random_latent", "random_direction", "other_family", "ablate"."""
+    """"label", "label_down", "ablate", "diff_means", "random_latent", "random_direction"."""
     arm_id: str
     dose: float
-    """In units of the label's own active scale; controls push with the same norm."""
+    """In units of the label's own active scale; for controls and the difference of means the push in activation units."""
     prompt_id: str
     prompt: str
-    judge: float
-    """Judge's probability of the concept, clamped minus baseline."""
-    readout: float
-    """Log-probability of the readout words, clamped minus baseline."""
+    judge: float | None
+    """The concept's judge, clamped minus baseline, as a share of the way to the concept's own texts; None for controls."""
+    readout: float | None
+    """Log-probability of the concept's readout words, clamped minus baseline; None for controls."""
+    kl: float
+    """KL(clamped || unclamped) of the next token along the baseline's text, nats a position."""
     fluency: float
     """Nats per token that the clamped text costs the unclamped model, minus what the baseline text costs it."""
     text: str
@@ -146,27 +225,127 @@ class Trial:
 
 @dataclass(frozen=True)
 class ClampResult:
-    """What clamping did for one arm, over prompts."""
+    """What one arm did to one concept, over prompts.
+
+    A control is read off at the push at which it moves the model's output as far as the concept's label does, the
+    difference of means at the push at which its text costs as much as the label's.
+    """
 
     concept: str
     arm: str
     arm_id: str
     latents: list[int]
     dose: float
+    """The label's."""
     push: float
     """Length of the shift over the mean length of the residual stream there."""
     judge: float
+    """Share of the way from other texts to the concept's own."""
     judge_low: float
     judge_high: float
     readout: float
     readout_low: float
     readout_high: float
     fluency: float
+    kl: float
+    p: float
+    """Rank of the judge effect among the (other) controls at the same KL."""
+    q: float | None
+    """After Benjamini-Hochberg over the labels; None for all but labels."""
+    n_controls: int
+    """Controls that reach this KL."""
     control_judge_max: float
-    """The largest judge effect among the other controls: the bar to pass."""
+    """The largest judge effect among those."""
     control_readout_max: float
+    foreign_share: float
+    """Of the labels of other families that do as much at the same KL."""
+    n_foreign: int
     n_prompts: int
     status: str
+    """As a label's; or "no judge" where the concept's judge is hardly better than chance, so that nothing can be said."""
+    judge_auroc: float
+    judge_auroc_low: float
+    """Of the concept's judge on held-out texts."""
+    own_rank: int | None = None
+    """Place of the concept among all concepts, ordered by this arm's judge effect; None for controls."""
+    n_ranked: int | None = None
+    family_rank: int | None = None
+    """Place of its family among the families, each standing where its strongest concept does."""
+    down_judge: float | None = None
+    """Judge effect of the chosen dose's push the other way; labels only, like all that follows."""
+    down_judge_low: float | None = None
+    down_judge_high: float | None = None
+    safe_low: float | None = None
+    safe_high: float | None = None
+    """Between these doses the text costs no more than the rule allows, as far as doses were tried."""
+    detectable: float | None = None
+    """The smallest judge effect that would have been validated with 80 % power."""
+
+
+@dataclass(frozen=True)
+class DosePoint:
+    """A label at one dose on reporting prompts, beside the controls where they move the output as far."""
+
+    concept: str
+    dose: float
+    """Negative: the push of so many units the other way."""
+    judge: float
+    judge_low: float
+    judge_high: float
+    readout: float
+    kl: float
+    fluency: float
+    control_low: float | None
+    control_high: float | None
+    """5th and 95th percentile of the controls' judge effects at the same KL; None where no control reaches it."""
+    n_controls: int
+    n_prompts: int
+
+
+@dataclass(frozen=True)
+class ConceptEffect:
+    """What one arm did to any one concept: the label rows are the emotion x emotion matrix."""
+
+    arm: str
+    arm_id: str
+    dose: float
+    """As in `Trial`; of the difference of means, the push at the label's fluency cost."""
+    concept: str
+    judge: float
+    judge_low: float
+    judge_high: float
+    readout: float
+    readout_low: float
+    readout_high: float
+    n_prompts: int
+
+
+@dataclass(frozen=True)
+class Necessity:
+    """What ablating a label costs the model on the concept's own checking texts."""
+
+    concept: str
+    latents: list[int]
+    words: list[str]
+    """Those that speak most for the concept by its judge, which knows no SAE, as far as they stand in the texts."""
+    bearing: float
+    """Rise of the loss on tokens of those words, nats a token, mean over texts."""
+    elsewhere: float
+    """The same on all other tokens."""
+    contrast: float
+    """bearing - elsewhere, mean over texts that hold tokens of both sorts."""
+    low: float
+    high: float
+    """95 % bootstrap interval over texts."""
+    control_mean: float
+    control_max: float
+    """Of the contrast, when latents that fire as often are ablated on the same texts."""
+    p: float
+    """Rank of the contrast among those."""
+    n_controls: int
+    n_texts: int
+    n_bearing: int
+    """Tokens."""
 
 
 def clamp_counts(clamps: Sequence[ClampResult]) -> dict[str, int]:
@@ -177,7 +356,6 @@ def clamp_counts(clamps: Sequence[ClampResult]) -> dict[str, int]:
         "validated": sum(one.arm == "label" for one in passed),
         "control_tested": sum(one.arm in CONTROLS for one in clamps),
         "control_validated": sum(one.arm in CONTROLS for one in passed),
-        # A validated control lies above all others of its concept, so there is one a concept at most.
         "concepts_with_a_control": len({one.concept for one in passed if one.arm in CONTROLS}),
         "diff_means_tested": sum(one.arm == "diff_means" for one in clamps),
         "diff_means_validated": sum(one.arm == "diff_means" for one in passed),

@@ -8,14 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from analysis.records import (
+    Affect,
     Agreement,
     Baseline,
     ClampResult,
+    ConceptEffect,
+    Confound,
+    DosePoint,
     Excerpt,
     FeatureCard,
     GeometryPoint,
     GeometryTest,
     Label,
+    Necessity,
+    Probe,
     StudyInfo,
     Trial,
     WorkshopArm,
@@ -24,14 +30,20 @@ from analysis.records import (
 if TYPE_CHECKING:
     import numpy as np
 
-SCHEMA = 2
+SCHEMA = 3
 TABLES: dict[str, type] = {
     "labels": Label,
     "baselines": Baseline,
+    "confounds": Confound,
+    "probes": Probe,
+    "affect": Affect,
     "cards": FeatureCard,
     "excerpts": Excerpt,
     "trials": Trial,
     "clamps": ClampResult,
+    "curves": DosePoint,
+    "effects": ConceptEffect,
+    "necessity": Necessity,
     "workshop": WorkshopArm,
     "geometry": GeometryPoint,
     "geometry_tests": GeometryTest,

@@ -2,16 +2,19 @@
 
 A clamp is NAME=VALUE or LATENT=VALUE. A concept's name stands for the latents of its label, and its value is in dose
 units: multiples of each latent's own active scale. A bare latent number takes the latent's raw activation. With
---temperature above 0 both texts draw the same random numbers.
+--temperature above 0 both texts draw the same random numbers. Where `saes validate` has measured at which doses a label's
+text stays fluent, a value beyond them is refused unless --beyond-safe is given.
 """
 
 import argparse
 import shutil
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.records import ClampResult
 from analysis.study import Study
 from commands.answer import Answer
 from commands.places import DEFAULT, find_folder, is_checkpoint, is_study
@@ -25,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("where", nargs="?", default=DEFAULT, metavar="CHECKPOINT_OR_STUDY", help=f"(default {DEFAULT})")
     group.add_argument("--clamp", action="append", default=[], metavar="NAME_OR_LATENT=VALUE", help="may be repeated")
     group.add_argument("--positions", choices=("all", "prompt", "generated"), help="which tokens (default all)")
+    group.add_argument("--beyond-safe", action="store_true", help="allow doses beyond the safe range of a label")
     group.add_argument("--model", metavar="NAME_OR_DIR", help="default: the one that the SAE was trained on")
     group.add_argument("--spec", metavar="FILE", help="YAML with prompts, clamps {name: value} and any of these flags")
     group = parser.add_argument_group("what to write")
@@ -60,6 +64,8 @@ def run(arguments: argparse.Namespace) -> Answer:
     asked = _asked(arguments)
     checkpoint, study = _opened(arguments.where)
     clamps = [resolve(name, value, study) for name, value in asked["clamps"]]
+    if study and not arguments.beyond_safe:
+        refuse_unsafe(clamps, study)
     from analysis.opening import at_one_site, dictionary_of
     from saes.intervention import Edit, Intervention
     from saes.opening import open_dictionary
@@ -122,6 +128,20 @@ def resolve(name: str, value: float, study: Study | None) -> Clamp:
     values = [value * scale * weight for scale, weight in zip(label.scales, label.weights, strict=True)]
     evidence = f"{label.status}, checking AUROC {label.auroc_checking:.2f} (n = {label.n_positive})"
     return Clamp(name, label.latents, values, "dose", value, evidence)
+
+
+def refuse_unsafe(clamps: Sequence[Clamp], study: Study) -> None:
+    """ValueError for a named dose at which the label's text was measured to be no longer fluent, or that was not tried."""
+    measured = {one.concept: one for one in study.read("clamps", ClampResult) if one.arm == "label"}
+    for clamp in clamps:
+        if clamp.unit != "dose" or clamp.name not in measured:
+            continue
+        low, high = measured[clamp.name].safe_low, measured[clamp.name].safe_high
+        if low is not None and high is not None and not low <= clamp.asked <= high:
+            raise ValueError(
+                f"{clamp.name}={clamp.asked:+g} is outside the safe range of {low:+.2g} to {high:+.2g} dose units in which the text "
+                f"was measured to stay fluent: choose a dose within it, or lift the limit with --beyond-safe"
+            )
 
 
 def side_by_side(prompt: str, baseline: str, clamped: str, width: int | None = None) -> str:

@@ -193,10 +193,10 @@ class RowInterventions:
         prompt_tokens: int | Tensor | None = None,
     ) -> Hook:
         """As Intervention.hook. A dictionary is needed as soon as one of the rows edits a latent."""
-        rows_of: dict[Intervention | DirectionPush, list[int] | None] = {}
-        for one in self.interventions:
-            rows_of[one] = [row for row, other in enumerate(self.interventions) if other == one]
-        return _hook(rows_of, len(self.interventions), dictionary, keep, prompt_tokens)
+        rows_of: dict[Intervention | DirectionPush, list[int]] = {}
+        for row, one in enumerate(self.interventions):
+            rows_of.setdefault(one, []).append(row)
+        return _hook({**rows_of}, len(self.interventions), dictionary, keep, prompt_tokens)
 
 
 def _hook(

@@ -41,6 +41,20 @@ def test_a_spec_file_holds_the_same(run_json, study, tmp_path):
     assert [one["name"] for one in found["clamps"]] == ["afraid", "7"]
 
 
+def test_a_dose_beyond_the_safe_range_needs_to_be_asked_for(run, run_json, study, make_clamp):
+    from analysis.study import Study
+
+    Study.open(study).write("clamps", [make_clamp("afraid", "label", "validated", safe_low=-1.5, safe_high=3.0)])
+    for value in ("+4", "-2"):
+        code, out, err = run("clamp", study, *WRITE, "--clamp", f"afraid={value}")
+        assert code == 2
+        assert out == ""
+        assert "safe range of -1.5 to +3 dose units" in err
+        assert "--beyond-safe" in err
+    for words in (("afraid=+3",), ("3=99",), ("calm=+9",), ("afraid=+4", "--beyond-safe")):
+        assert run_json("clamp", study, *WRITE, "--clamp", *words)["texts"]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
