@@ -35,7 +35,7 @@ def demo(
     out: str | Path = "checkpoints/demo",
     *,
     model: str = "storyteller",
-    concepts: str | Path = "emotions",
+    concepts: str | Path = "core",
     recipe: str = "storyteller",
     settings: Sequence[str] = (),
     doses: Sequence[float] | None = None,

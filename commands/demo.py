@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what to do")
     group.add_argument("--out", default="checkpoints/demo", metavar="DIR", help="(default checkpoints/demo)")
     group.add_argument("--model", default="storyteller", metavar="NAME_OR_DIR", help="(default storyteller, bundled)")
-    group.add_argument("--concepts", default="emotions", metavar="emotions|PATH", help="the concept set")
+    group.add_argument("--concepts", default="core", metavar="core|emotions|PATH", help="the concept set")
     group.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of the SAE's spec")
     group.add_argument("--fresh", action="store_true", help="begin again, whatever is there already")
 

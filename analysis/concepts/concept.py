@@ -17,7 +17,7 @@ from pathlib import Path
 SPLITS = ("finding", "checking", "implicit", "contrast", "prompt", "judge")
 """What texts are for: choosing a label; checking it; checking it where the situation alone tells; seeing whether it is the
 word that counts; openings to clamp at; training a judge that shares no text with any label."""
-LEAST = {"finding": 10, "checking": 10, "implicit": 5, "contrast": 3, "sealed": 4}
+LEAST = {"finding": 10, "checking": 10, "implicit": 5, "contrast": 3, "judge": 16, "sealed": 4}
 """How many texts a concept of the bundled set has at least."""
 NEUTRAL = "neutral"
 EMOTIONS = "emotions"

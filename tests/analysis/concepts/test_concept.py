@@ -4,39 +4,87 @@ import json
 
 import pytest
 
-from analysis.concepts.concept import LEAST, load_concepts
+from analysis.concepts.concept import KINDS, LEAST, load_concepts, masked
 from training.corpora.storyworld.bank import FEELINGS
 
 HEAD = {"concept": "afraid", "family": "fear", "definition": "danger is near", "readout_words": ["hid"]}
 
 
-def test_the_bundled_set_is_whole():
-    concepts = load_concepts(open_sealed=True)
-    assert set(concepts.concepts) == set(FEELINGS)
-    for concept in concepts.concepts.values():
-        for split, least in LEAST.items():
-            assert len(concept.of(split)) >= least, (concept.name, split)
-        assert 1 <= concept.valence <= 9
-        assert 1 <= concept.arousal <= 9
-    assert len(concepts.neutral["prompt"]) >= 32
-    assert "Glasgow" in concepts.ratings_source
+CORE_LEAST = {"finding": 16, "checking": 12, "implicit": 8, "contrast": 4, "prompt": 6, "judge": 16, "sealed": 6}
 
 
-def test_implicit_texts_never_name_the_emotion_and_contrast_texts_do():
-    for concept in load_concepts().concepts.values():
-        for text in concept.of("implicit"):
-            assert not named(text.text, concept.names), text.text
-        said = [named(text.text, concept.names) for text in concept.of("contrast")]
+@pytest.fixture(scope="module")
+def emotions():
+    return load_concepts()
+
+
+@pytest.fixture(scope="module")
+def core():
+    return load_concepts("core", open_sealed=True)
+
+
+def test_the_bundled_set_is_whole(core):
+    emotions = load_concepts(open_sealed=True)
+    assert len(emotions.concepts) == 171
+    assert set(core.concepts) == set(FEELINGS) <= set(emotions.concepts)
+    assert core.hash != emotions.hash
+    for concepts, least_of in ((emotions, LEAST), (core, CORE_LEAST)):
+        for concept in concepts.concepts.values():
+            for split, least in least_of.items():
+                assert len(concept.of(split)) >= least, (concept.name, split)
+    for concept in emotions.concepts.values():
+        assert concept.valence is None or 1 <= concept.valence <= 9
+        assert concept.arousal is None or 1 <= concept.arousal <= 9
+    rated = [concept for concept in emotions.concepts.values() if concept.arousal is not None]
+    assert len(rated) == 118
+    quadrants = {(concept.valence > 5, concept.arousal > 5) for concept in rated}
+    assert len(quadrants) == 4
+    assert len(emotions.neutral["prompt"]) >= 48
+    assert "Glasgow" in emotions.ratings_source
+    held = [text for concept in emotions.concepts.values() for texts in concept.texts.values() for text in texts]
+    assert len(held) >= 5400
+    assert len({text.text for text in held}) == len(held)
+
+
+def test_implicit_texts_never_name_the_emotion_and_contrast_texts_do(emotions):
+    for concept in emotions.concepts.values():
+        for split in ("implicit", "judge") if concept.of("prompt") == () else ("implicit",):
+            for text in concept.of(split):
+                assert masked(text.text, concept.names) == text.text, text.text
+        kinds = {text.kind for text in concept.of("contrast")}
+        assert {"negated", "quoted"} <= kinds <= set(KINDS), concept.name
+        said = [masked(text.text, concept.names) != text.text for text in concept.of("contrast")]
         assert sum(said) >= len(said) / 2
 
 
-def named(text: str, names: tuple[str, ...]) -> bool:
-    words = "".join(letter.lower() if letter.isalpha() else " " for letter in text).split()
-    return any(word.startswith(name) for word in words for name in names)
+def test_no_setting_gives_a_concept_away(emotions):
+    for concept in emotions.concepts.values():
+        if concept.of("finding")[0].setting:
+            for split in ("finding", "checking"):
+                assert len({text.setting for text in concept.of(split)}) >= 10, concept.name
 
 
-def test_sealed_texts_stay_closed_unless_asked_for():
-    assert not any(concept.of("sealed") for concept in load_concepts().concepts.values())
+def test_words_and_phrases_that_name_are_masked():
+    assert (
+        masked("Ill at ease? He was at ease, afraid of nothing.", ("at ease", "afraid"))
+        == "Ill so? He was so, so of nothing."
+    )
+    assert masked("unafraid", ("afraid",)) == "unafraid"
+
+
+def test_sealed_texts_stay_closed_unless_asked_for(emotions):
+    assert not any(concept.of("sealed") for concept in emotions.concepts.values())
+
+
+def test_a_subset_of_a_users_set(tmp_path):
+    folder = a_set(tmp_path / "set", [HEAD, *texts()])
+    (folder / "few.txt").write_text("afraid\n")
+    assert list(load_concepts(f"{folder}:few").concepts) == ["afraid"]
+    (folder / "few.txt").write_text("brave\n")
+    with pytest.raises(ValueError, match="does not hold: brave"):
+        load_concepts(f"{folder}:few")
+    with pytest.raises(FileNotFoundError, match="no subset 'many'"):
+        load_concepts(f"{folder}:many")
 
 
 def a_set(folder, lines, name="afraid"):
