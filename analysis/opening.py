@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from analysis.concepts.concept import ConceptSet, load_concepts
 from analysis.study import Study
 from saes.autoencoder import SparseAutoencoder
 from saes.checkpoint import sae_hash
@@ -24,6 +25,17 @@ def open_subject(
     if isinstance(dictionary, torch.nn.Module):
         dictionary = dictionary.to(model.device)
     return model, dictionary, study.info.settings["hook_name"]
+
+
+def concepts_of(study: Study, given: ConceptSet | str | Path | None = None) -> ConceptSet:
+    """The concept set that the study was labelled with, read again; ValueError where it is another now."""
+    source = given or study.info.settings.get("concepts", study.info.concept_set)
+    found = source if isinstance(source, ConceptSet) else load_concepts(source)
+    if found.hash != study.info.concept_hash:
+        raise ValueError(
+            f"the concept set {found.name} is not the one that {study.folder} was labelled with: label it again"
+        )
+    return found
 
 
 def at_one_site(sae: SparseAutoencoder) -> SparseAutoencoder:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from analysis.records import (
+    Ablation,
     Agreement,
     Baseline,
     ClampResult,
@@ -36,6 +37,7 @@ TABLES: dict[str, type] = {
     "geometry": GeometryPoint,
     "geometry_tests": GeometryTest,
     "agreements": Agreement,
+    "ablations": Ablation,
 }
 Row = TypeVar("Row")
 

@@ -11,7 +11,9 @@ def assistant_turns(tokenizer: Any) -> Turns:
     Raises ValueError where the tokenizer has no chat template, or one in which no reply can be told apart.
     """
     if not getattr(tokenizer, "chat_template", None):
-        raise ValueError("the model's tokenizer has no chat template: there are no assistant turns to find in its texts")
+        raise ValueError(
+            "the model's tokenizer has no chat template: there are no assistant turns to find in its texts"
+        )
     question = [{"role": "user", "content": "question"}]
     asked = tokenizer.apply_chat_template(question, tokenize=False)
     invited = tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True)
@@ -19,7 +21,9 @@ def assistant_turns(tokenizer: Any) -> Turns:
     answered = tokenizer.apply_chat_template([*question, reply], tokenize=False)
     opening, closing = invited.removeprefix(asked), answered.rpartition("answer")[2]
     if not invited.startswith(asked) or not opening or "answer" not in answered:
-        raise ValueError("the model's chat template does not say where a reply begins: name the tokens to clamp instead")
+        raise ValueError(
+            "the model's chat template does not say where a reply begins: name the tokens to clamp instead"
+        )
     first_after = _ids(tokenizer, closing)[:1] or [tokenizer.eos_token_id]
     return Turns(tuple(_ids(tokenizer, opening)), tuple(first_after))
 
