@@ -15,8 +15,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from saes.dictionary import Dictionary, fitting, latent_ids
-
-MODES = ("set", "add", "scale", "min", "max", "ablate")
+from saes.written_intervention import MODES
 
 
 @dataclass(frozen=True)
@@ -364,6 +363,7 @@ def _merged(edits: Sequence[Edit]) -> list[tuple[str, bool, tuple[int, ...], tup
 
 def _applied(mode: str, where_active: bool, value: Float[Tensor, " n"]) -> Callable[[Tensor], Tensor]:
     """One edit: readings in, readings out."""
+    change: Callable[[Tensor], Tensor]
     match mode:
         case "set":
             change = value.expand_as
