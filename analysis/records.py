@@ -63,6 +63,14 @@ class Label:
     status: str
     auroc_sealed: float | None = None
     """Against sealed neutral texts and sealed texts of other families; None while the seal was not opened."""
+    auroc_implicit_low: float | None = None
+    auroc_implicit_high: float | None = None
+    precision_checking: float | None = None
+    """Average precision on checking texts; chance is n_positive / (n_positive + n_negative)."""
+    auroc_masked: float | None = None
+    """On checking texts in which a neutral word stands for each word that names the concept."""
+    lexical: bool | None = None
+    """Whether it is a detector of the concept's name, which is no label (`analysis/labelling/lexical.py`); None: not asked."""
 
     @property
     def is_held(self) -> bool:
@@ -76,10 +84,75 @@ class Baseline:
 
     concept: str
     method: str
-    """"diff_means", "probe", "random_sae"."""
+    """"diff_means", "diff_means_denoised", "probe"; and by the best single unit "sae", "random_sae", "neurons",
+    "residual_basis"."""
     auroc_checking: float
     auroc_all: float
     auroc_implicit: float
+    unit: str = ""
+    """Which unit, of what sign, by which pooling: chosen on finding texts; "" for a direction."""
+    auroc_checking_low: float | None = None
+    auroc_checking_high: float | None = None
+    auroc_all_low: float | None = None
+    auroc_all_high: float | None = None
+    auroc_implicit_low: float | None = None
+    auroc_implicit_high: float | None = None
+
+
+@dataclass(frozen=True)
+class Confound:
+    """One alternative reading of a concept's chosen label, and how the label does where it cannot help."""
+
+    concept: str
+    check: str
+    """"named", "unnamed", "masked"; "negated", "quoted", "other", "contrast"; "first", "third"; "setting", "length"."""
+    auroc: float
+    low: float
+    high: float
+    """95 % bootstrap interval over texts."""
+    n_positive: int
+    n_negative: int
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A logistic probe on a concept's k best latents together: what the dictionary holds beyond one latent."""
+
+    concept: str
+    k: int
+    latents: list[int]
+    pooling: str
+    auroc_checking: float
+    auroc_checking_low: float
+    auroc_checking_high: float
+    auroc_all: float
+    auroc_implicit: float
+    auroc_implicit_low: float
+    auroc_implicit_high: float
+
+
+@dataclass(frozen=True)
+class Affect:
+    """How a latent goes with the human valence and arousal of the concepts in whose texts it fires."""
+
+    latent: int
+    pooling: str
+    valence_r: float
+    """Correlation of rating and prediction on checking texts, each concept predicted from finding texts of the others."""
+    valence_low: float
+    valence_high: float
+    """95 % bootstrap interval over concepts."""
+    valence_slope: float
+    """Rating points (of 1 to 9) for each dose unit."""
+    valence_finding: float
+    """The same correlation within finding texts, by which the strongest latents are chosen."""
+    arousal_r: float
+    arousal_low: float
+    arousal_high: float
+    arousal_slope: float
+    arousal_finding: float
+    n_texts: int
+    n_concepts: int
 
 
 @dataclass(frozen=True)
@@ -118,6 +191,9 @@ class FeatureCard:
     valence: float | None
     arousal: float | None
     """Of the first concept in the list, from human ratings."""
+    valence_r: float | None = None
+    arousal_r: float | None = None
+    """The latent's own (`Affect`); None where too few concepts are rated."""
 
 
 @dataclass(frozen=True)

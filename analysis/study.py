@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from analysis.records import (
     Ablation,
+    Affect,
     Agreement,
     Baseline,
     ClampResult,
+    Confound,
     Excerpt,
     FeatureCard,
     GeometryPoint,
     GeometryTest,
     Label,
+    Probe,
     StudyInfo,
     Trial,
     WorkshopArm,
@@ -29,6 +32,9 @@ SCHEMA = 2
 TABLES: dict[str, type] = {
     "labels": Label,
     "baselines": Baseline,
+    "confounds": Confound,
+    "probes": Probe,
+    "affect": Affect,
     "cards": FeatureCard,
     "excerpts": Excerpt,
     "trials": Trial,

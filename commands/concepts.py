@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     from analysis.concepts.leakage import leakage, medians
 
     concepts = load_concepts(arguments.concepts)
-    found, guessed = leakage(concepts, arguments.seed or 0)
+    found, guessed = leakage(concepts)
     middle, counts = medians(found), texts_by_split(concepts)
     rated = sum(concept.valence is not None for concept in concepts.concepts.values())
     lines = [

@@ -21,6 +21,7 @@ LEAST = {"finding": 10, "checking": 10, "implicit": 5, "contrast": 3, "judge": 1
 """How many texts a concept of the bundled set has at least."""
 NEUTRAL = "neutral"
 EMOTIONS = "emotions"
+DETAILS = ("topic", "person", "form", "setting", "kind")
 KINDS = ("negated", "quoted", "other")
 """How a contrast text holds the concept's word: the person is not so, the word is only mentioned, somebody else is so."""
 
@@ -37,6 +38,8 @@ class Text:
     """Where or what it is about, one of a few settings that all concepts share: "kitchen", "sea", "law"."""
     kind: str = ""
     """Of a contrast text, one of `KINDS`."""
+    style: str = ""
+    """Whose hand it is, where a set has several: texts are compared with texts of the same style only."""
 
 
 @dataclass(frozen=True)
@@ -158,10 +161,11 @@ def _concept(path: Path, ratings: dict, seen: dict[str, str], open_sealed: bool,
     name = _named(path)
     if head["concept"] != name:
         raise ValueError(f"{path}:1: the head says {head['concept']!r}, the file is called {path.stem!r}")
-    texts = _texts(lines[1:], path, seen)
+    style = head.get("style", "")
+    texts = _texts(lines[1:], path, seen, style)
     sealed = path.parent / "sealed" / path.name
     if open_sealed and sealed.exists():
-        texts.update(_texts(_lines(sealed), sealed, seen))
+        texts.update(_texts(_lines(sealed), sealed, seen, style))
     if strict:
         for split, least in LEAST.items():
             if (split != "sealed" or open_sealed) and len(texts.get(split, ())) < least:
@@ -178,7 +182,9 @@ def _concept(path: Path, ratings: dict, seen: dict[str, str], open_sealed: bool,
     return Concept(name, head["family"], head["definition"], names, tuple(words), texts, valence, arousal)
 
 
-def _texts(lines: list[tuple[int, dict]], path: Path, seen: dict[str, str]) -> dict[str, tuple[Text, ...]]:
+def _texts(
+    lines: list[tuple[int, dict]], path: Path, seen: dict[str, str], style: str = ""
+) -> dict[str, tuple[Text, ...]]:
     texts: dict[str, list[Text]] = {}
     for number, line in lines:
         where = f"{path}:{number}"
@@ -192,7 +198,7 @@ def _texts(lines: list[tuple[int, dict]], path: Path, seen: dict[str, str]) -> d
             if seen.setdefault(shingle, where) != where:
                 raise ValueError(f"{where}: nearly the same as {seen[shingle]} (both say {shingle!r})")
         texts.setdefault(line["split"], []).append(
-            Text(line["text"], *(line.get(name, "") for name in ("topic", "person", "form", "setting", "kind")))
+            Text(line["text"], *(line.get(name, "") for name in DETAILS), style=line.get("style", style))
         )
     return {split: tuple(found) for split, found in texts.items()}
 

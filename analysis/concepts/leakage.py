@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.concepts.concept import Concept, ConceptSet, masked
-from analysis.labelling.scores import auroc, bootstrap_auroc
+from analysis.labelling.scores import compare
 from analysis.labelling.split import TextTable, text_table
 
 SEEN_THROUGH = 0.98
@@ -41,7 +41,7 @@ class SeenThrough:
     """The share of texts of other families (and neutral ones) that it ranks below this text."""
 
 
-def leakage(concept_set: ConceptSet, seed: int = 0) -> tuple[list[Leakage], list[SeenThrough]]:
+def leakage(concept_set: ConceptSet) -> tuple[list[Leakage], list[SeenThrough]]:
     """Each concept on each split, and the implicit texts that are seen through, the worst first.
 
     The bag of words: tf-idf of words and word pairs, one logistic regression a concept, against neutral texts and texts of
@@ -58,14 +58,13 @@ def leakage(concept_set: ConceptSet, seed: int = 0) -> tuple[list[Leakage], list
     features = words.transform(table.texts)
     every_name = [name for concept in concept_set.concepts.values() for name in concept.names]
     without_names = words.transform(masked(text, every_name) for text in table.texts)
-    rng = np.random.default_rng(seed)
     found: list[Leakage] = []
     guessed: list[SeenThrough] = []
     for concept in concept_set.concepts:
         model = _trained(features, table, concept)
         plain, blind = (model.decision_function(matrix) for matrix in (features, without_names))
         for split in ("checking", "masked", "implicit", "contrast"):
-            score = _scored(blind if split == "masked" else plain, table, concept, split, rng)
+            score = _scored(blind if split == "masked" else plain, table, concept, split)
             found += [score] if score else []
         guessed += _seen_through(plain, table, concept_set.concepts[concept])
     return found, sorted(guessed, key=lambda one: -one.above)
@@ -79,14 +78,12 @@ def _trained(features, table: TextTable, concept: str):
     return model.fit(features[np.concatenate([own, others])], np.arange(len(own) + len(others)) < len(own))
 
 
-def _scored(values: np.ndarray, table: TextTable, concept: str, split: str, rng: np.random.Generator) -> Leakage | None:
+def _scored(values: np.ndarray, table: TextTable, concept: str, split: str) -> Leakage | None:
     of = "checking" if split == "masked" else split
     own, others = table.positives(concept, of), table.negatives(concept, of)
     if not len(own):
         return None
-    here, positive = values[np.concatenate([own, others])], np.arange(len(own) + len(others)) < len(own)
-    low, high = bootstrap_auroc(here, positive, rng)
-    return Leakage(concept, split, auroc(here, positive), low, high, len(own), len(others))
+    return Leakage(concept, split, *compare(values[own], values[others]), len(own), len(others))
 
 
 def _seen_through(values: np.ndarray, table: TextTable, concept: Concept) -> list[SeenThrough]:

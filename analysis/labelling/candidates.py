@@ -12,7 +12,7 @@ import numpy as np
 
 from analysis.concepts.concept import ConceptSet
 from analysis.labelling.choose import Finding, Pools, Rules
-from analysis.labelling.split import TextTable, text_table, topic_folds
+from analysis.labelling.split import TextTable, text_table
 from analysis.observe import observe
 from saes.opening import open_dictionary
 from training.language_models.language_model import LanguageModel
@@ -44,14 +44,7 @@ def worth_of(
 ) -> float:
     """What a search through this SAE is worth on left-out topics of the finding texts."""
     dictionary, site, _ = open_dictionary(str(checkpoint))
-    rules = rules or Rules()
-    finding = Finding(Pools(observe(model, dictionary, site.hook_name, table.texts).firings), table, rules)
-    found = []
-    for concept in concept_set.concepts:
-        own, others = table.positives(concept, "finding"), table.negatives(concept, "finding")
-        texts = np.searchsorted(finding.texts, np.concatenate([own, others]))
-        positive = np.arange(len(texts)) < len(own)
-        fold = topic_folds(table.topic[finding.texts[texts]], rules.folds, np.random.default_rng(seed))
-        curve = finding.over_folds(texts, positive, fold)
-        found.append((curve[0] + max(curve)) / 2)
-    return float(np.mean(found))
+    pools = Pools(observe(model, dictionary, site.hook_name, table.texts).firings)
+    finding = Finding(pools, table, rules or Rules(), tuple(concept_set.concepts))
+    curves = finding.over_folds(np.random.default_rng(seed))
+    return float(np.mean([(curve[0] + max(curve)) / 2 for curve in curves]))

@@ -4,24 +4,29 @@ Everything that is chosen (latent, pooling, recipe, dose unit) is chosen on find
 latents that detect nearly as well by output effect. Checking, implicit and contrast texts are used once, on the frozen choice.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from analysis.firings import POOLINGS, Firings
-from analysis.labelling.scores import (
-    Ordered,
-    auroc,
-    benjamini_hochberg,
-    bootstrap_auroc,
-    permutation_p,
-)
+from analysis.firings import Firings
+from analysis.labelling.ranking import Ranked, Sorting
+from analysis.labelling.scores import aurocs, average_precision, benjamini_hochberg, compare, permutation_p
 from analysis.labelling.split import TextTable, topic_folds
 from analysis.records import Label
 
-Effect = Callable[[str, Sequence[int], Sequence[float]], float]
-"""concept, latents, their values -> output effect on finding texts (see `effects.py`)."""
+
+class Effect(Protocol):
+    """Output effects on finding texts (see `effects.py`), of latents clamped to so many of their dose units."""
+
+    def __call__(self, concept: str, latents: Sequence[int], scales: Sequence[float]) -> float:
+        """Of the latents together, measured."""
+        ...
+
+    def estimates(self, concept: str, latents: Sequence[int], scales: Sequence[float]) -> np.ndarray:
+        """Of each latent alone, to first order: cheap enough for many."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -32,12 +37,16 @@ class Rules:
     """Latents per concept from which the single one is taken, the best detectors on finding texts."""
     slack: float = 0.05
     """Among candidates this close (in AUROC) to the best detector, the one with the largest output effect is taken."""
+    measured: int = 3
+    """Of those, so many with the largest estimated effect have theirs measured."""
     recipe_size: int = 4
     recipe_pool: int = 20
-    """Best detectors from which a recipe's further latents are taken: those of them whose output effect is in the upper half (and not below 0)."""
+    """Best detectors from which a recipe's further latents are taken: those of them whose estimated output effect is in the upper half (and not below 0)."""
     recipe_gain: float = 0.005
     """A recipe is as small as it can be while its AUROC on left-out topic folds lies within this of the best size's."""
     folds: int = 4
+    divisions: int = 3
+    """How often the topics are divided into folds anew; what the folds decide is decided on the mean."""
     least_auroc: float = 0.80
     """A held label's AUROC on checking texts, against neutral texts and texts of other families."""
     most_q: float = 0.05
@@ -69,7 +78,7 @@ class Pools:
 
     def __init__(self, firings: Firings):
         self.firings = firings
-        self.by_pooling = {pooling: firings.pooled(pooling) for pooling in POOLINGS}
+        self.by_pooling = firings.all_pooled()
 
     def score(
         self, pooling: str, latents: Sequence[int], scales: Sequence[float], texts: np.ndarray | None = None
@@ -90,119 +99,170 @@ def choose_labels(
     `concepts` maps each name to the names of its family. q-values are computed over the chosen labels, and over all
     single and over all recipe labels for those.
     """
-    finding = Finding(pools, table, rules)
+    finding = Finding(pools, table, rules, tuple(concepts))
+    curves = finding.over_folds(rng)
+    sizes = [finding.recipe_size(curve) for curve in curves]
+    nulls = finding.null(sizes, rng)
+    candidates = finding.best()
     labels: list[Label] = []
-    for concept in concepts:
-        single, recipe = search(finding, table, concept, rng, effect)
+    for number, concept in enumerate(concepts):
+        single, recipe = search(
+            finding, number, concept, candidates[number], curves[number], sizes[number], nulls[number], effect
+        )
         better = recipe if recipe.auroc_folds > single.auroc_folds and len(recipe.latents) > 1 else single
         labels += [check(pools, table, concept, choice, choice is better, rng) for choice in (single, recipe)]
         progress(concept)
     return decide(labels, rules)
 
 
+class Candidate(NamedTuple):
+    pooling: str
+    latent: int
+    auroc: float
+
+
 class Finding:
     """The firings on finding texts, made ready for many searches: texts are counted within them."""
 
-    def __init__(self, pools: Pools, table: TextTable, rules: Rules):
+    def __init__(self, pools: Pools, table: TextTable, rules: Rules, concepts: tuple[str, ...]):
         self.rules = rules
-        self.texts = np.flatnonzero(table.split == "finding")
-        self.scales = pools.firings.of_texts(self.texts).scales()
+        texts = np.flatnonzero(table.split == "finding")
+        self.topic = table.topic[texts]
+        self.sorting = Sorting.of(table.concept[texts], table.family[texts], concepts)
+        self.scales = pools.firings.of_texts(texts).scales()
         """[latent] a dose unit."""
-        self.pooled = {pooling: matrix.tocsr()[self.texts].tocsc() for pooling, matrix in pools.by_pooling.items()}
-        self.ordered = {pooling: Ordered(matrix) for pooling, matrix in self.pooled.items()}
+        self.pooled = {pooling: matrix.tocsr()[texts].tocsc() for pooling, matrix in pools.by_pooling.items()}
+        self.ranked = {pooling: Ranked(matrix) for pooling, matrix in self.pooled.items()}
 
-    def best(self, texts: np.ndarray, positive: np.ndarray) -> list[tuple[str, int, float]]:
-        """The best detectors as (pooling, latent, AUROC), best first; a latent comes in with its better pooling only."""
-        own, others = (self._marked(texts[mine]) for mine in (positive, ~positive))
-        scores = np.stack([ordered.aurocs(own, others) for ordered in self.ordered.values()])
-        row, highest = scores.argmax(axis=0), scores.max(axis=0)
-        order = np.argsort(-highest, kind="stable")[: max(self.rules.candidates, self.rules.recipe_pool)]
-        names = list(self.ordered)
-        return [(names[row[latent]], int(latent), float(highest[latent])) for latent in order]
+    def best(self, sorting: Sorting | None = None, counted: np.ndarray | None = None) -> list[list[Candidate]]:
+        """[concept] the best detectors, best first; a latent comes in with its best pooling only.
 
-    def columns(self, pooling: str, latents: Sequence[int], texts: np.ndarray) -> np.ndarray:
+        `sorting` says what each text is (default: what it is), `counted` which texts count.
+        """
+        sorting = sorting or self.sorting
+        names = list(self.ranked)
+        highest = self.ranked[names[0]].scores(sorting, counted).auroc
+        row = np.zeros(highest.shape, dtype=np.int8)
+        for place, name in enumerate(names[1:], start=1):
+            scores = self.ranked[name].scores(sorting, counted).auroc
+            better = scores > highest
+            row[better], highest[better] = place, scores[better]
+        highest = np.nan_to_num(highest, nan=0.5)  # of a concept whose texts were all left out
+        count = min(max(self.rules.candidates, self.rules.recipe_pool), highest.shape[1])
+        found = []
+        for scores, pooling in zip(highest, row, strict=True):
+            some = np.argpartition(-scores, count - 1)[:count]
+            order = some[np.lexsort((some, -scores[some]))]
+            found.append([Candidate(names[pooling[latent]], int(latent), float(scores[latent])) for latent in order])
+        return found
+
+    def columns(self, pooling: str, latents: Sequence[int]) -> np.ndarray:
         """[text, latent] pooled values in dose units."""
-        dense = self.pooled[pooling][:, list(latents)].toarray()[texts]
-        return dense / np.maximum(self.scales[list(latents)], 1e-12)
+        return self.pooled[pooling][:, list(latents)].toarray() / np.maximum(self.scales[list(latents)], 1e-12)
 
     def grow(
-        self, pooling: str, first: int, pool: Sequence[int], texts: np.ndarray, positive: np.ndarray, size: int
+        self, pooling: str, first: int, pool: Sequence[int], own: np.ndarray, others: np.ndarray, size: int
     ) -> tuple[list[int], list[float]]:
         """Up to `size` latents, each the one that adds most to the AUROC of their sum; and the AUROCs so far."""
         names = list(dict.fromkeys([first, *pool]))
-        column = dict(zip(names, self.columns(pooling, names, texts).T, strict=True))
-        latents, total = [first], column[first]
-        scores = [auroc(total, positive)]
-        while len(latents) < size and (left := [one for one in pool if one not in latents]):
-            added = {one: auroc(total + column[one], positive) for one in left}
-            latents.append(max(left, key=added.__getitem__))
-            total = total + column[latents[-1]]
-            scores.append(added[latents[-1]])
-        return latents, scores
+        columns = self.columns(pooling, names if size > 1 else [first])
+        own, others = columns[own], columns[others]
+        chosen, left = [0], list(range(1, len(names)))
+        mine, theirs = own[:, 0], others[:, 0]
+        scores = [float(aurocs(mine[:, None], theirs[:, None])[0])]
+        while len(chosen) < size and left:
+            added = aurocs(mine[:, None] + own[:, left], theirs[:, None] + others[:, left])
+            best = left.pop(int(added.argmax()))
+            mine, theirs = mine + own[:, best], theirs + others[:, best]
+            chosen.append(best)
+            scores.append(float(added.max()))
+        return [names[place] for place in chosen], scores
 
-    def over_folds(self, texts: np.ndarray, positive: np.ndarray, fold: np.ndarray) -> list[float]:
-        """AUROC of recipes of 1, 2, ... latents on left-out topic folds, each searched for by detection on the rest."""
-        curves = []
-        for one in np.unique(fold):
-            out, rest = fold == one, fold != one
-            if not positive[out].any() or positive[out].all() or not positive[rest].any() or positive[rest].all():
-                continue
-            candidates = self.best(texts[rest], positive[rest])
-            pooling, first, _ = candidates[0]
-            pool = [latent for _, latent, _ in candidates]
-            latents, _ = self.grow(pooling, first, pool, texts[rest], positive[rest], self.rules.recipe_size)
-            sums = np.cumsum(self.columns(pooling, latents, texts[out]), axis=1)
-            curves.append([auroc(values, positive[out]) for values in sums.T])
-        if not curves:
-            return [0.5]
-        return [float(np.mean([curve[size] for curve in curves])) for size in range(min(map(len, curves)))]
+    def over_folds(self, rng: np.random.Generator) -> list[list[float]]:
+        """[concept] AUROC of recipes of 1, 2, ... latents on left-out topic folds, each searched for by detection on the
+        rest."""
+        divisions = [topic_folds(self.topic, self.rules.folds, rng) for _ in range(self.rules.divisions)]
+        curves: list[list[list[float]]] = [[] for _ in self.sorting.names]
+        for out in (fold == one for fold in divisions for one in np.unique(fold)):
+            for number, candidates in enumerate(self.best(counted=~out)):
+                own, others = self.compared(number, ~out)
+                own_out, others_out = self.compared(number, out)
+                if not all(map(len, (own, others, own_out, others_out))):
+                    continue
+                pooling, first, _ = candidates[0]
+                pool = [candidate.latent for candidate in candidates]
+                latents, _ = self.grow(pooling, first, pool, own, others, self.rules.recipe_size)
+                sums = np.cumsum(self.columns(pooling, latents), axis=1)
+                curves[number].append(aurocs(sums[own_out], sums[others_out]).tolist())
+        return [
+            [float(np.mean([curve[size] for curve in found])) for size in range(min(map(len, found)))]
+            if found
+            else [0.5]
+            for found in curves
+        ]
 
-    def null(self, texts: np.ndarray, shuffled: np.ndarray, size: int) -> tuple[float, float]:
-        """AUROC on shuffled labels of the latent, and of the recipe of this size, that detection alone finds for them."""
-        candidates = self.best(texts, shuffled)
-        pooling, first, _ = candidates[0]
-        _, scores = self.grow(pooling, first, [latent for _, latent, _ in candidates], texts, shuffled, size)
-        return scores[0], scores[-1]
+    def recipe_size(self, curve: Sequence[float]) -> int:
+        """The fewest latents that do as well on left-out folds as any number."""
+        return 1 + next(place for place, score in enumerate(curve) if score >= max(curve) - self.rules.recipe_gain)
 
-    def _marked(self, texts: np.ndarray) -> np.ndarray:
-        mask = np.zeros(len(self.texts), dtype=bool)
-        mask[texts] = True
-        return mask
+    def null(self, sizes: Sequence[int], rng: np.random.Generator) -> np.ndarray:
+        """[concept, 2] mean AUROC on shuffled labels of the latent, and of the recipe of this size, that detection alone
+        finds for them."""
+        totals = np.zeros((len(self.sorting.names), 2))
+        for _ in range(self.rules.shuffles):
+            shuffled = self.sorting.where(rng.permutation(len(self.topic)))
+            for number, candidates in enumerate(self.best(shuffled)):
+                own, others = self.compared(number, sorting=shuffled)
+                pooling, first, score = candidates[0]
+                totals[number] += score
+                if sizes[number] > 1:
+                    pool = [candidate.latent for candidate in candidates]
+                    totals[number, 1] += self.grow(pooling, first, pool, own, others, sizes[number])[1][-1] - score
+        return totals / max(1, self.rules.shuffles)
+
+    def compared(
+        self, concept: int, counted: np.ndarray | None = None, sorting: Sorting | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The concept's texts, and those outside its family."""
+        sorting = sorting or self.sorting
+        own = sorting.concept == concept
+        others = sorting.family != sorting.family[own.argmax()]
+        if counted is not None:
+            own, others = own & counted, others & counted
+        return np.flatnonzero(own), np.flatnonzero(others)
 
 
 def search(
-    finding: Finding, table: TextTable, concept: str, rng: np.random.Generator, effect: Effect | None
-) -> tuple[Choice, Choice]:
+    finding: Finding, number: int, concept: str, candidates: Sequence[Candidate], curve: Sequence[float], size: int,
+    null: np.ndarray, effect: Effect | None,
+) -> tuple[Choice, Choice]:  # fmt: skip
     """The best single latent and the best recipe on finding texts.
 
-    How many latents the recipe has is decided by topic folds: a recipe of each size is searched for without a fold's
-    texts and scored on them. The same folds say what a search like this is worth (`auroc_folds`).
+    How many latents the recipe has (`size`) was decided by topic folds: a recipe of each size is searched for without a
+    fold's texts and scored on them. The same folds say what a search like this is worth (`auroc_folds`).
     """
     rules = finding.rules
-    own, others = table.positives(concept, "finding"), table.negatives(concept, "finding")
-    texts = np.searchsorted(finding.texts, np.concatenate([own, others]))
-    positive = np.arange(len(texts)) < len(own)
-    fold = topic_folds(table.topic[finding.texts[texts]], rules.folds, rng)
-    curve = finding.over_folds(texts, positive, fold)
-    size = 1 + next(place for place, score in enumerate(curve) if score >= max(curve) - rules.recipe_gain)
+    own, others = finding.compared(number)
+    latents = [candidate.latent for candidate in candidates]
+    scale = {latent: float(finding.scales[latent]) for latent in latents}
+    estimates = np.zeros(len(latents))
+    if effect:
+        estimates = effect.estimates(concept, latents, [scale[latent] for latent in latents])
+    estimated = dict(zip(latents, estimates.tolist(), strict=True))
+    near = [one for one in candidates[: rules.candidates] if one.auroc >= candidates[0].auroc - rules.slack]
+    near = sorted(near, key=lambda one: (-estimated[one.latent], -one.auroc))[: rules.measured]
+    measured = {one.latent: effect(concept, [one.latent], [scale[one.latent]]) if effect else 0.0 for one in near}
+    pooling, latent, score = max(near, key=lambda one: (measured[one.latent], one.auroc))
+    single = Choice("single", [latent], [scale[latent]], pooling, score, curve[0], measured[latent], float(null[0]))
 
-    candidates = finding.best(texts, positive)
-    scale = {latent: float(finding.scales[latent]) for _, latent, _ in candidates}
-    near = [one for one in candidates[: rules.candidates] if one[2] >= candidates[0][2] - rules.slack]
-    effects = {latent: effect(concept, [latent], [scale[latent]]) if effect else 0.0 for _, latent, _ in candidates}
-    pooling, latent, score = max(near, key=lambda one: (effects[one[1]], one[2]))
-    null_single, null_recipe = np.mean(
-        [finding.null(texts, rng.permutation(positive), size) for _ in range(rules.shuffles)], axis=0
-    )
-    single = Choice("single", [latent], [scale[latent]], pooling, score, curve[0], effects[latent], float(null_single))
-    least = max(0.0, float(np.median(list(effects.values()))))
-    pool = [one for one in effects if effects[one] >= least]
-    latents, found = finding.grow(pooling, latent, pool, texts, positive, size)
+    least = max(0.0, float(np.median(estimates)))
+    pool = [one for one in latents if estimated[one] >= least]
+    chosen, found = finding.grow(pooling, latent, pool, own, others, size)
     recipe = replace(
-        single, kind="recipe", latents=latents, scales=[scale[one] for one in latents], auroc_finding=found[-1],
-        auroc_folds=curve[len(latents) - 1], null=float(null_recipe),
+        single, kind="recipe", latents=chosen, scales=[scale[one] for one in chosen], auroc_finding=found[-1],
+        auroc_folds=curve[len(chosen) - 1], null=float(null[1]),
     )  # fmt: skip
-    if effect and len(latents) > 1:
+    if effect and len(chosen) > 1:
         recipe = replace(recipe, effect=effect(concept, recipe.latents, recipe.scales))
     return single, recipe
 
@@ -211,36 +271,31 @@ def check(
     pools: Pools, table: TextTable, concept: str, choice: Choice, chosen: bool, rng: np.random.Generator,
 ) -> Label:  # fmt: skip
     """The evidence on held-out texts for a frozen choice; p only, the verdict needs all concepts (`decide`)."""
-
-    everywhere = pools.score(choice.pooling, choice.latents, choice.scales)
-
-    def values(texts: np.ndarray) -> np.ndarray:
-        return everywhere[texts]
+    values = pools.score(choice.pooling, choice.latents, choice.scales)
 
     def against(own: np.ndarray, others: np.ndarray) -> float | None:
-        if not len(own) or not len(others):
-            return None
-        return auroc(np.concatenate([values(own), values(others)]), np.arange(len(own) + len(others)) < len(own))
+        return float(aurocs(values[own, None], values[others, None])[0]) if len(own) and len(others) else None
 
-    split = "checking"
-    own, others = table.positives(concept, split), table.negatives(concept, split)
-    all_values = np.concatenate([values(own), values(others)])
-    positive = np.arange(len(all_values)) < len(own)
-    low, high = bootstrap_auroc(all_values, positive, rng)
-    names = [name for name in np.unique(table.concept) if name not in (concept, "neutral")]
-    runner_up = max(names, key=lambda name: values(table.positives(name, split)).mean())
-    implicit = against(table.positives(concept, "implicit"), table.negatives(concept, "implicit"))
-    assert implicit is not None, f"{concept} has implicit texts"
+    own, others = table.positives(concept, "checking"), table.negatives(concept, "checking")
+    checked = compare(values[own], values[others])
+    implicit, apart = table.positives(concept, "implicit"), table.negatives(concept, "implicit")
+    assert len(implicit), f"{concept} has implicit texts"
+    implied = compare(values[implicit], values[apart])
+    runner_up = max(
+        table.others_of(concept, "checking"), key=lambda name: values[table.positives(name, "checking")].mean()
+    )
+    positive = np.arange(len(own) + len(others)) < len(own)
     return Label(
         concept=concept, kind=choice.kind, latents=choice.latents, weights=choice.weights, scales=choice.scales,
         pooling=choice.pooling, chosen=chosen, auroc_finding=choice.auroc_finding, auroc_folds=choice.auroc_folds,
-        auroc_checking=auroc(all_values, positive), auroc_checking_low=low, auroc_checking_high=high,
-        auroc_all=against(own, table.negatives(concept, split, siblings=True)) or 0.0,
-        auroc_family=against(own, table.siblings(concept, split)), runner_up=runner_up,
-        auroc_runner_up=against(own, table.positives(runner_up, split)) or 0.0, auroc_implicit=implicit,
+        auroc_checking=checked.auroc, auroc_checking_low=checked.low, auroc_checking_high=checked.high,
+        auroc_all=against(own, table.negatives(concept, "checking", siblings=True)) or 0.0,
+        auroc_family=against(own, table.siblings(concept, "checking")), runner_up=runner_up,
+        auroc_runner_up=against(own, table.positives(runner_up, "checking")) or 0.0, auroc_implicit=implied.auroc,
         auroc_contrast=against(own, table.positives(concept, "contrast")), lexical_share=0.0, effect_finding=choice.effect,
-        p=permutation_p(all_values, positive, rng), q=1.0, null_finding=choice.null, n_positive=len(own), n_negative=len(others),
-        status="candidate",
+        p=permutation_p(np.concatenate([values[own], values[others]]), positive, rng), q=1.0, null_finding=choice.null,
+        n_positive=len(own), n_negative=len(others), status="candidate", auroc_implicit_low=implied.low,
+        auroc_implicit_high=implied.high, precision_checking=average_precision(values[own], values[others]),
     )  # fmt: skip
 
 
@@ -264,35 +319,3 @@ def decide(labels: list[Label], rules: Rules) -> list[Label]:
         )
         for place, label in enumerate(labels)
     ]
-
-
-def lexical_share(firings: Firings, label: Label, texts: np.ndarray, naming: Mapping[int, np.ndarray]) -> float:
-    """Of the label's firing on these texts, the share on tokens of words that name the concept, from 0 to 1.
-
-    `naming`: text -> bool array over tokens.
-    """
-    inside = np.isin(firings.latent, label.latents) & np.isin(firings.text, texts)
-    scale = dict(zip(label.latents, label.scales, strict=True))
-    weight = np.array([1.0 / max(scale[latent], 1e-12) for latent in firings.latent[inside]]) * firings.value[inside]
-    named = np.array(
-        [naming[text][token] for text, token in zip(firings.text[inside], firings.token[inside], strict=True)],
-        dtype=bool,
-    )
-    return float(weight[named].sum() / weight.sum()) if weight.sum() else 0.0
-
-
-def naming_tokens(strings: list[str], names: Sequence[str]) -> np.ndarray:
-    """Which tokens belong to a word that begins with one of `names`: bool over tokens."""
-    words: list[str] = []
-    owner, last = [], ""
-    for string in strings:
-        starts = not words or not string[:1].isalpha() or not last[-1:].isalpha()
-        last = string
-        if starts and string.strip():
-            words.append("")
-        if not words:
-            words.append("")
-        words[-1] += string.strip().lower()
-        owner.append(len(words) - 1)
-    hit = [any(word.lstrip("\"'(").startswith(name) for name in names) for word in words]
-    return np.array([hit[place] for place in owner], dtype=bool)

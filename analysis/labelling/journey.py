@@ -5,33 +5,42 @@ import io
 import shlex
 import subprocess
 import sys
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from analysis.concepts.concept import ConceptSet, bundled_names, load_concepts
-from analysis.labelling.baselines import baseline, difference_of_means, label_as_baseline, probe_scores
-from analysis.labelling.choose import Pools, Rules, choose_labels, lexical_share, naming_tokens
+from analysis.firings import Firings
+from analysis.labelling.affect import affect
+from analysis.labelling.baselines import all_baselines, difference_of_means
+from analysis.labelling.choose import Finding, Pools, Rules, choose_labels
+from analysis.labelling.confounds import confounds, masked_texts
 from analysis.labelling.directions import nearest_latents, promoted_tokens
 from analysis.labelling.effects import OutputEffect
 from analysis.labelling.excerpts import top_excerpts
-from analysis.labelling.scores import auroc
+from analysis.labelling.lexical import is_lexical, lexical_share, naming_tokens
+from analysis.labelling.probes import sparse_probes
+from analysis.labelling.scores import auroc, aurocs
 from analysis.labelling.split import TextTable, text_table
-from analysis.observe import Observation, observe
+from analysis.observe import Reading, observe, read
 from analysis.opening import at_one_site
-from analysis.records import FeatureCard, Label, StudyInfo
+from analysis.records import Affect, FeatureCard, Label, StudyInfo
 from analysis.study import SCHEMA, Study, write_whole
 from saes.autoencoder import SparseAutoencoder
 from saes.checkpoint import sae_hash
+from saes.dictionary import Dictionary
 from saes.opening import find_sae, open_dictionary
 from training.language_models.language_model import LanguageModel
 from training.language_models.opening import open_model
 
 DEFAULT_RULES = Rules()
+CENTRE_TEXTS = 256
 
 
 def label(
@@ -65,40 +74,58 @@ def label(
     dictionary = dictionary.to(model.device) if isinstance(dictionary, torch.nn.Module) else dictionary
     out = Path(out) if out else Path(checkpoint) / "study"
     table = text_table(concept_set)
-    finding = table.split == "finding"
+    names = tuple(concept_set.concepts)
+    families = {name: concept_set.family_of(name) for name in names}
     rng = np.random.default_rng(seed)
 
-    seen = observe(model, dictionary, site.hook_name, table.texts)
-    pools = Pools(seen.firings)
-    families = {name: concept_set.family_of(name) for name in concept_set.concepts}
+    dictionaries: dict[str, Dictionary] = {"sae": dictionary}
+    if isinstance(dictionary, SparseAutoencoder):
+        dictionaries["random_sae"] = _untrained(dictionary, _mean_activation(model, site.hook_name, table, rng), seed)
+    places = {"residual_basis": site.hook_name} | _neurons(model, site.hook_name)
+    seen = read(model, dictionaries, site.hook_name, table.texts, list(places.values()))
+    firings = seen.firings["sae"]
+    pools = {name: Pools(found) for name, found in seen.firings.items()}
     effect = OutputEffect(model, dictionary, site.hook_name, table, seed)
-    with tqdm(total=len(families), desc="label", unit="concept", disable=not progress) as bar:
-        labels = choose_labels(pools, table, families, rng, rules, effect, lambda concept: bar.update())
-    labels = [_with_lexical_share(one, seen, table, concept_set) for one in labels]
+    with tqdm(total=len(names), desc="label", unit="concept", disable=not progress) as bar:
+        labels = choose_labels(pools["sae"], table, families, rng, rules, effect, lambda concept: bar.update())
+    masked = _read_masked(model, dictionary, site.hook_name, table, concept_set)
+    labels = [_against_its_name(one, pools["sae"], masked, seen, table, concept_set) for one in labels]
+    panel = [
+        row
+        for one in labels
+        if one.chosen
+        for row in confounds(
+            one.concept, _values(pools["sae"], one), masked.values_of(one), seen.strings, firings.n_tokens, table,
+            concept_set.concepts[one.concept].names,
+        )
+    ]  # fmt: skip
     if open_sealed:
         labels = _with_sealed_scores(labels, model, dictionary, site.hook_name, concept_set)
 
-    means = np.stack([difference_of_means(seen.means, table, name) for name in families])
-    baselines = [
-        baseline("diff_means", seen.means @ direction, table, name)
-        for name, direction in zip(families, means, strict=True)
+    findings = {name: Finding(found, table, rules, names) for name, found in pools.items()}
+    dense = {method: seen.dense[place] for method, place in places.items()}
+    baselines = all_baselines(pools, findings, dense, seen.means, table, names, seed)
+    detectors = findings["sae"].best()
+    probes = [
+        row
+        for number, candidates in enumerate(detectors)
+        for row in sparse_probes(pools["sae"], findings["sae"], table, number, candidates)
     ]
-    baselines += [baseline("probe", probe_scores(seen.means, table, name, seed), table, name) for name in families]
-    if isinstance(dictionary, SparseAutoencoder):
-        untrained = observe(model, _untrained(dictionary, seen.means[finding], seed), site.hook_name, table.texts)
-        chance = choose_labels(Pools(untrained.firings), table, families, rng, replace(rules, recipe_size=1))
-        baselines += [label_as_baseline("random_sae", one) for one in chance if one.kind == "single"]
-
     latents = sorted({latent for one in labels for latent in one.latents})
-    cards = _cards(model, dictionary, seen, labels, latents, concept_set)
-    excerpts = [one for latent in latents for one in top_excerpts(seen.firings, seen.strings, table, latent)]
+    tone = affect(pools["sae"].by_pooling["mean"], "mean", findings["sae"].scales, table, concept_set, latents, seed)
+    cards = _cards(model, dictionary, firings, labels, latents, concept_set, tone)
+    excerpts = [
+        one for latent, mine in firings.of_each(latents) for one in top_excerpts(mine, seen.strings, table, latent)
+    ]
     settings = {"seed": seed, "rules": rules.__dict__, "hook_name": site.hook_name, "concepts": _source(concepts),
                 "sae_lens_release": sae_lens_release, "mean_activation_length": seen.mean_length}  # fmt: skip
     study = Study.create(out, _info(model, site, checkpoint, concept_set, settings, open_sealed))
-    for name, rows in (("labels", labels), ("baselines", baselines), ("cards", cards), ("excerpts", excerpts)):
+    tables: dict[str, Sequence[Any]] = {"labels": labels, "baselines": baselines, "confounds": panel, "probes": probes, "affect": tone,
+              "cards": cards, "excerpts": excerpts}  # fmt: skip
+    for name, rows in tables.items():
         study.write(name, rows)
     directions = io.BytesIO()
-    np.savez(directions, **dict(zip(families, means, strict=True)))
+    np.savez(directions, **{name: difference_of_means(seen.means, table, name) for name in names})  # type: ignore[arg-type]
     write_whole(study.folder / "diff_means.npz", directions.getvalue())
     if open_sealed:
         _log_opening(study)
@@ -137,39 +164,89 @@ def _log_opening(study: Study) -> None:
         file.write(line)
 
 
-def _with_lexical_share(one: Label, seen: Observation, table: TextTable, concept_set: ConceptSet) -> Label:
-    texts = table.positives(one.concept, "checking")
+def _values(pools: Pools, one: Label) -> np.ndarray:
+    return pools.score(one.pooling, one.latents, one.scales)
+
+
+@dataclass(frozen=True)
+class Masked:
+    """Checking texts that name their concept, read again with a neutral word in the name's place."""
+
+    texts: list[int]
+    """Their numbers in the table."""
+    pools: Pools | None
+    """None where no text names its concept."""
+
+    def values_of(self, one: Label) -> dict[int, float]:
+        if self.pools is None:
+            return {}
+        return dict(zip(self.texts, _values(self.pools, one).tolist(), strict=True))
+
+
+def _read_masked(model, dictionary, hook_name: str, table: TextTable, concept_set: ConceptSet) -> Masked:
+    texts = masked_texts(table, concept_set)
+    seen = observe(model, dictionary, hook_name, list(texts.values())) if texts else None
+    return Masked(list(texts), Pools(seen.firings) if seen else None)
+
+
+def _against_its_name(
+    one: Label, pools: Pools, masked: Masked, seen: Reading, table: TextTable, concept_set: ConceptSet
+) -> Label:
+    """The label with its lexical evidence; one that detects the concept's name is no longer held."""
+    own, others = table.positives(one.concept, "checking"), table.negatives(one.concept, "checking")
     names = concept_set.concepts[one.concept].names
-    naming = {int(text): naming_tokens(seen.strings[text], names) for text in texts}
-    return replace(one, lexical_share=lexical_share(seen.firings, one, texts, naming))
+    share = lexical_share(
+        seen.firings["sae"], one, own, {int(text): naming_tokens(seen.strings[text], names) for text in own}
+    )
+    values, without = _values(pools, one), masked.values_of(one)
+    hidden = np.array([without.get(int(text), values[text]) for text in own])
+    score = float(aurocs(hidden[:, None], values[others, None])[0])
+    lexical = is_lexical(share, one.auroc_checking, score)
+    status = "rejected" if lexical else one.status
+    return replace(one, lexical_share=share, auroc_masked=score, lexical=lexical, status=status)
 
 
-def _untrained(sae: SparseAutoencoder, means: np.ndarray, seed: int) -> SparseAutoencoder:
-    """An SAE of the same shape and sparsity with random directions, centred at the mean of these texts' activations."""
+def _mean_activation(model: LanguageModel, hook_name: str, table: TextTable, rng: np.random.Generator) -> np.ndarray:
+    """[d_in] over some finding texts: where an untrained SAE is centred."""
+    finding = np.flatnonzero(table.split == "finding")
+    some = rng.permutation(finding)[:CENTRE_TEXTS]
+    return read(model, {}, hook_name, [table.texts[text] for text in some]).means.mean(axis=0)
+
+
+def _untrained(sae: SparseAutoencoder, centre: np.ndarray, seed: int) -> SparseAutoencoder:
+    """An SAE of the same shape and sparsity with random directions."""
     config = replace(sae.config, sparsity="topk") if sae.config.k else sae.config
     random = SparseAutoencoder(config, seed=seed).to(sae.W_dec.device)
     with torch.no_grad():
-        random.b_dec.copy_(torch.from_numpy(means.mean(axis=0)))
+        random.b_dec.copy_(torch.from_numpy(centre))
     return random
 
 
+def _neurons(model: LanguageModel, hook_name: str) -> dict[str, str]:
+    """The neurons of the layer's MLP, where the model shows them."""
+    place = ".".join([*hook_name.split(".")[:2], "mlp.hook_post"])
+    return {"neurons": place} if place in model.hook_names() else {}
+
+
 def _cards(
-    model, dictionary, seen: Observation, labels: list[Label], latents: list[int], concept_set: ConceptSet
-) -> list[FeatureCard]:
-    firings = seen.firings
+    model, dictionary, firings: Firings, labels: list[Label], latents: list[int], concept_set: ConceptSet,
+    tone: list[Affect],
+) -> list[FeatureCard]:  # fmt: skip
     density, mean_active, peak = firings.density(), firings.mean_active(), firings.peak()
     tokens, neighbours = promoted_tokens(model, dictionary, latents), nearest_latents(dictionary, latents)
+    ratings = {one.latent: one for one in tone}
     cards = []
-    for latent, (up, down), (near, cosine) in zip(latents, tokens, neighbours, strict=True):
+    for (latent, own), (up, down), (near, cosine) in zip(firings.of_each(latents), tokens, neighbours, strict=True):
         mine = [one.concept for one in labels if one.chosen and latent in one.latents]
-        counts, edges = np.histogram(firings.value[firings.latent == latent], bins=20)
-        first = concept_set.concepts[mine[0]] if mine else None
+        counts, edges = np.histogram(own.value, bins=20)
+        first, rated = concept_set.concepts[mine[0]] if mine else None, ratings.get(latent)
         cards.append(
             FeatureCard(
                 latent=latent, concepts=mine, density=float(density[latent]), peak=float(peak[latent]),
                 mean_active=float(mean_active[latent]), histogram_edges=edges.astype(float).tolist(),
                 histogram_counts=counts.tolist(), promoted=up, suppressed=down, nearest=near, nearest_cosine=cosine,
                 valence=first.valence if first else None, arousal=first.arousal if first else None,
+                valence_r=rated.valence_r if rated else None, arousal_r=rated.arousal_r if rated else None,
             )
         )  # fmt: skip
     return cards

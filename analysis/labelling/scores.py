@@ -1,8 +1,13 @@
 """AUROC: how well a number tells texts of a concept from other texts. Exact, ties counted half (Mann-Whitney)."""
 
+from functools import lru_cache
+from typing import NamedTuple
+
 import numpy as np
-from scipy import sparse
 from scipy.stats import rankdata
+
+DRAWS = 1000
+"""Of a bootstrap interval."""
 
 
 def auroc(values: np.ndarray, positive: np.ndarray) -> float:
@@ -17,39 +22,58 @@ def auroc(values: np.ndarray, positive: np.ndarray) -> float:
     return (ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
 
 
-class Ordered:
-    """Firings `[text, latent]` sorted within each latent, once: the AUROCs of all latents for many labellings follow.
+def aurocs(own: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """[column] the AUROC of each column: `own` [text, column] against `others` [text, column]."""
+    ordered = np.sort(others, axis=0)
+    wins = [
+        np.searchsorted(column, mine, "left").sum() + np.searchsorted(column, mine, "right").sum()
+        for column, mine in zip(ordered.T, own.T, strict=True)
+    ]
+    return np.array(wins) / (2 * len(own) * len(others))
 
-    Only texts at which a latent fires are sorted; the silent ones tie at the bottom (values are never negative).
+
+def average_precision(own: np.ndarray, others: np.ndarray) -> float:
+    """The mean, over own texts, of the share of own texts among all that score at least as high."""
+    above = len(own) - np.searchsorted(np.sort(own), own, "left")
+    wrong = len(others) - np.searchsorted(np.sort(others), own, "left")
+    return float((above / (above + wrong)).mean())
+
+
+class Compared(NamedTuple):
+    """An AUROC with its 95 % bootstrap interval, texts of both kinds drawn anew with replacement."""
+
+    auroc: float
+    low: float
+    high: float
+
+
+def compare(
+    own: np.ndarray, others: np.ndarray, matched: np.ndarray | None = None, draws: int = DRAWS, level: float = 0.95
+) -> Compared:
+    """How well values tell texts apart, `own` [n] against `others` [m]; with `matched` [n, m] bool in these pairs only.
+
+    The draws are the same for the same numbers of texts, so that what is compared on them differs by more than chance.
+    ValueError without a pair.
     """
+    if not len(own) or not len(others) or not (matched is None or matched.any()):
+        raise ValueError(f"AUROC needs texts of both kinds to compare, got {len(own)} and {len(others)}")
+    wins = ((own[:, None] > others).astype(np.float32) + (own[:, None] >= others)) / 2
+    mine, theirs = _resampled(len(own), draws, 0), _resampled(len(others), draws, 1)
+    pairs = np.full(draws, float(wins.size))
+    if matched is not None:
+        wins = wins * matched
+        pairs = np.einsum("dm,dm->d", mine @ matched.astype(np.float32), theirs)
+    won = np.einsum("dm,dm->d", mine @ wins, theirs)
+    low, high = np.quantile(won[pairs > 0] / pairs[pairs > 0], [(1 - level) / 2, (1 + level) / 2])
+    count = wins.size if matched is None else matched.sum()
+    return Compared(float(wins.sum(dtype=float) / count), float(low), float(high))
 
-    def __init__(self, pooled: sparse.csc_array):
-        pooled = pooled.tocsc()
-        pooled.eliminate_zeros()
-        self.d_sae = pooled.shape[1]
-        column = np.repeat(np.arange(self.d_sae), np.diff(pooled.indptr))
-        order = np.lexsort((pooled.data, column))
-        value, owner = pooled.data[order], column[order]
-        fresh = np.ones(len(order), dtype=bool)
-        fresh[1:] = (value[1:] != value[:-1]) | (owner[1:] != owner[:-1])
-        self.text = pooled.indices[order]
-        self.start = np.flatnonzero(fresh)  # of each group of equal values
-        self.latent = owner[self.start]  # of each group
 
-    def aurocs(self, positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
-        """[latent] AUROC of the positive texts against the negative ones, both `[text]` bool; others do not count."""
-        n_positive, n_negative = int(positive.sum()), int(negative.sum())
-        if not len(self.start):
-            return np.full(self.d_sae, 0.5)
-        above = np.add.reduceat(positive[self.text].astype(float), self.start)
-        level = np.add.reduceat(negative[self.text].astype(float), self.start)
-        firing_positive = np.bincount(self.latent, above, self.d_sae)
-        firing_negative = np.bincount(self.latent, level, self.d_sae)
-        earlier = np.cumsum(firing_negative) - firing_negative  # those of the latents before this one
-        below = np.cumsum(level) - level - earlier[self.latent]
-        silent = n_negative - firing_negative
-        wins = np.bincount(self.latent, above * (silent[self.latent] + below + 0.5 * level), self.d_sae)
-        return (wins + 0.5 * (n_positive - firing_positive) * silent) / (n_positive * n_negative)
+@lru_cache(maxsize=64)
+def _resampled(n: int, draws: int, stream: int) -> np.ndarray:
+    """[draw, text] how often each of n texts comes in a sample of n with replacement."""
+    drawn = np.random.default_rng([n, stream]).integers(n, size=(draws, n)) + n * np.arange(draws)[:, None]
+    return np.bincount(drawn.ravel(), minlength=draws * n).reshape(draws, n).astype(np.float32)
 
 
 def permutation_p(values: np.ndarray, positive: np.ndarray, rng: np.random.Generator, draws: int = 20_000) -> float:
@@ -76,19 +100,6 @@ def _subsets(n: int, size: int, count: int, rng: np.random.Generator) -> np.ndar
         if len(whole):
             return whole
     return rng.random((count, n)).argpartition(size - 1, axis=1)[:, :size]
-
-
-def bootstrap_auroc(
-    values: np.ndarray, positive: np.ndarray, rng: np.random.Generator, draws: int = 1000, level: float = 0.95
-) -> tuple[float, float]:
-    """Percentile interval of the AUROC, texts of both kinds drawn anew with replacement."""
-    above = values[positive][:, None] - values[~positive][None, :]
-    wins = (above > 0) + 0.5 * (above == 0)
-    rows = rng.multinomial(wins.shape[0], np.full(wins.shape[0], 1 / wins.shape[0]), size=draws) / wins.shape[0]
-    columns = rng.multinomial(wins.shape[1], np.full(wins.shape[1], 1 / wins.shape[1]), size=draws) / wins.shape[1]
-    scores = np.einsum("dp,pn,dn->d", rows, wins, columns, optimize=True)
-    low, high = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 def benjamini_hochberg(p: np.ndarray) -> np.ndarray:

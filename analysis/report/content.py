@@ -38,7 +38,8 @@ STATUS_ABOUT = {
     "unspecific": "clamping moves the text, but controls do so as well",
     "breaks fluency": "clamping moves the text only where it also breaks it",
 }
-METHODS = ("diff_means", "probe", "random_sae")
+METHODS = ("sae", "random_sae", "residual_basis", "neurons", "diff_means", "diff_means_denoised", "probe")
+"""The rivals on the same splits; "sae" is the one latent that detects best, as the other single units are chosen."""
 
 
 @dataclass(frozen=True)
@@ -222,6 +223,11 @@ def why(label: Label, clamps: Sequence[ClampResult], rules: dict[str, Any]) -> s
         reasons = []
         if label.auroc_checking < least:
             reasons.append(f"AUROC on checking texts {label.auroc_checking:.2f} is below {least:.2f}")
+        if label.lexical:
+            reasons.append(
+                f"it detects the concept's name: {label.lexical_share:.0%} of its firing falls on it, and without it the AUROC is "
+                f"{label.auroc_masked:.2f} instead of {label.auroc_checking:.2f}"
+            )
         if label.q > most:
             reasons.append(f"q = {label.q:.3f} is above {most:.2f}")
         return "; ".join(reasons) or STATUS_ABOUT["rejected"]

@@ -30,9 +30,7 @@ SAMPLE_ROWS = 64
 class SparseStep:
     """A TrainingStep for topk and batch_topk SAEs on the CPU.
 
-    ``candidates`` is the dtype of the encoder's product. bfloat16 is several times faster where the processor has
-    instructions for it and several times slower where not; its rounding only widens the search, since the candidates
-    (k + 16 a row) are scored again in float32 before the winners are chosen.
+    ``candidates`` is the dtype of the encoder's product (`Search`).
     """
 
     def __init__(self, sae: SparseAutoencoder, settings: StepSettings, candidates: torch.dtype = torch.bfloat16):
@@ -41,8 +39,7 @@ class SparseStep:
         assert sae.W_enc.T.is_contiguous(), "the sparse sums read W_enc a latent at a time"
         self.sae = sae
         self.settings = settings
-        self.candidates = candidates
-        self.margin = 0 if candidates == torch.float32 else MARGIN
+        self.search = Search(sae, candidates)
         self.update = Update(sae, settings, fused=True)
 
     @torch.no_grad()
@@ -92,6 +89,48 @@ class SparseStep:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.update.load_state_dict(state)
+
+    def select(self, x_in: Float[Tensor, "row d_in"]) -> "RaggedCode":
+        """The firing latents of each row of encoder inputs, with exact float32 values."""
+        return self.search.select(x_in)
+
+    def _add_rescue(
+        self,
+        x_in: Float[Tensor, "row d_in"],
+        error: Float[Tensor, "row d_in"],
+        dead: Bool[Tensor, " d_sae"],
+        encoder_grad: Float[Tensor, "d_sae d_in"],
+        W_dec_grad: Float[Tensor, "d_sae d_in"],
+        b_enc_grad: Float[Tensor, " d_sae"],
+    ) -> Float[Tensor, ""]:
+        """losses.auxk and its gradients, added to those given; costs what the dead latents of a few rows cost."""
+        sae, ids, k_aux = self.sae, dead.nonzero().squeeze(1), self.settings.k_aux_of(self.sae)
+        x_in = x_in[: self.settings.auxk_rows]
+        W_enc, W_dec = sae.W_enc.T[ids], sae.W_dec[ids]
+        code = RaggedCode.rectangular(*largest(F.linear(x_in, W_enc, sae.b_enc[ids]), k_aux))
+        left_over = code.decode(W_dec).add_(error[: len(x_in)])  # explained minus residual, which is minus the error
+        weight = self.settings.auxk_coefficient * min(1.0, len(ids) / k_aux) / len(x_in)
+        error_grad = left_over * (2 * weight)
+        added = code.gradients(x_in, error_grad, code.dots(error_grad, W_dec), len(ids))
+        for gradient, more in zip((W_dec_grad, encoder_grad, b_enc_grad), added, strict=True):
+            gradient.index_add_(0, ids, more)
+        return left_over.square().sum() * weight
+
+
+class Search:
+    """Finds the firing latents of a topk or batch_topk SAE on the CPU.
+
+    ``candidates`` is the dtype of the encoder's product. bfloat16 is several times faster where the processor has
+    instructions for it and several times slower where not; its rounding only widens the search, since the candidates
+    (k + 16 a row) are scored again in float32 before the winners are chosen.
+    """
+
+    def __init__(self, sae: SparseAutoencoder, candidates: torch.dtype = torch.bfloat16):
+        assert sae.config.sparsity in ("topk", "batch_topk")
+        assert sae.W_enc.T.is_contiguous(), "the sparse sums read W_enc a latent at a time"
+        self.sae = sae
+        self.candidates = candidates
+        self.margin = 0 if candidates == torch.float32 else MARGIN
 
     @torch.no_grad()
     def select(self, x_in: Float[Tensor, "row d_in"]) -> "RaggedCode":
@@ -161,28 +200,6 @@ class SparseStep:
 
     def _exact(self, code: "RaggedCode", x_in: Float[Tensor, "row d_in"]) -> Float[Tensor, " firing"]:
         return code.dots(x_in, self.sae.W_enc.T).add_(self.sae.b_enc[code.latents]).relu_()
-
-    def _add_rescue(
-        self,
-        x_in: Float[Tensor, "row d_in"],
-        error: Float[Tensor, "row d_in"],
-        dead: Bool[Tensor, " d_sae"],
-        encoder_grad: Float[Tensor, "d_sae d_in"],
-        W_dec_grad: Float[Tensor, "d_sae d_in"],
-        b_enc_grad: Float[Tensor, " d_sae"],
-    ) -> Float[Tensor, ""]:
-        """losses.auxk and its gradients, added to those given; costs what the dead latents of a few rows cost."""
-        sae, ids, k_aux = self.sae, dead.nonzero().squeeze(1), self.settings.k_aux_of(self.sae)
-        x_in = x_in[: self.settings.auxk_rows]
-        W_enc, W_dec = sae.W_enc.T[ids], sae.W_dec[ids]
-        code = RaggedCode.rectangular(*largest(F.linear(x_in, W_enc, sae.b_enc[ids]), k_aux))
-        left_over = code.decode(W_dec).add_(error[: len(x_in)])  # explained minus residual, which is minus the error
-        weight = self.settings.auxk_coefficient * min(1.0, len(ids) / k_aux) / len(x_in)
-        error_grad = left_over * (2 * weight)
-        added = code.gradients(x_in, error_grad, code.dots(error_grad, W_dec), len(ids))
-        for gradient, more in zip((W_dec_grad, encoder_grad, b_enc_grad), added, strict=True):
-            gradient.index_add_(0, ids, more)
-        return left_over.square().sum() * weight
 
 
 class RaggedCode(NamedTuple):

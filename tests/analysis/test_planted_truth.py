@@ -21,7 +21,9 @@ IDLE = "moode"
 """A decoy that detects: its coordinate stands in its words and raises nothing."""
 TOPICAL = "moodf"
 """A decoy of the finding texts: its coordinate stands in a topic's words, which come with the concept there only."""
-CONCEPTS = (*PLANTED, IDLE, TOPICAL)
+LEXICAL = "moodg"
+"""A decoy that detects its concept's name and nothing else of it."""
+CONCEPTS = (*PLANTED, IDLE, TOPICAL, LEXICAL)
 TOPIC_WORDS = FILLER[:4]
 COUNTS = {"finding": 16, "checking": 12, "implicit": 6, "contrast": 4}
 
@@ -39,7 +41,7 @@ class PlantedModel(WordModel):
         for row in self.embedding:
             row[8 + torch.from_numpy(rng.choice(D_IN - 8, 6, replace=False))] += 1.0
         for place, concept in enumerate(CONCEPTS):
-            words = TOPIC_WORDS if concept == TOPICAL else WORDS[concept]
+            words = {TOPICAL: TOPIC_WORDS, LEXICAL: WORDS[concept][:1]}.get(concept, WORDS[concept])
             self.embedding[[NUMBER[word] for word in words], place] += 1.2
 
 
@@ -49,6 +51,8 @@ def texts(rng, split: str, concept: str | None = None) -> tuple[Text, ...]:
         words = [*rng.choice(FILLER[4:], 7)]
         if concept:
             words += [*rng.choice(WORDS[concept], 3)]
+        if concept == LEXICAL and split != "implicit":
+            words.append(WORDS[concept][0])
         if concept == TOPICAL and split == "finding":
             words += [*rng.choice(TOPIC_WORDS, 2)]
         made.append(Text(" ".join(map(str, rng.permutation(words))), f"topic{number}"))
@@ -64,7 +68,7 @@ def test_all_planted_concepts_are_validated_and_no_decoy_is(seed, tmp_path):
     rng = np.random.default_rng(seed)
     model = PlantedModel(seed)
     concepts = {
-        name: Concept(name, f"family of {name}", "", (name,), tuple(WORDS[name]),
+        name: Concept(name, f"family of {name}", "", (WORDS[name][0],), tuple(WORDS[name]),
                       {split: texts(rng, split, name) for split in (*COUNTS, "prompt")})
         for name in CONCEPTS
     }  # fmt: skip
@@ -94,10 +98,15 @@ def test_all_planted_concepts_are_validated_and_no_decoy_is(seed, tmp_path):
         assert found[name].latents[0] == latent[name]
     assert found[TOPICAL].latents[0] == latent[TOPICAL], "the search is taken in by the decoy"
     assert found[TOPICAL].status == "rejected", "the held-out texts are not"
+    assert found[LEXICAL].auroc_checking > 0.95, "by its score on checking texts it would be held"
+    assert found[LEXICAL].lexical
+    assert found[LEXICAL].auroc_masked < 0.65
+    assert found[LEXICAL].status == "rejected"
+    assert not any(found[name].lexical for name in (*PLANTED, IDLE))
 
     validate(study, model=model, concept_set=concept_set, judge_texts=judge_texts, controls=3, new_tokens=12,
              doses=(2.0, 4.0), seed=seed, progress=False)  # fmt: skip
     status = {one.concept: one.status for one in study.labels()}
-    assert status == dict.fromkeys(PLANTED, "validated") | {IDLE: "no effect", TOPICAL: "rejected"}
+    assert status == dict.fromkeys(PLANTED, "validated") | {IDLE: "no effect", TOPICAL: "rejected", LEXICAL: "rejected"}
     passed = {clamp.arm for clamp in study.read("clamps") if clamp.status == "validated"} & set(CONTROLS)
     assert passed <= {"random_direction"}, "which in 160 coordinates does hold a little of every concept"

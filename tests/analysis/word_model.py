@@ -1,5 +1,7 @@
 """A language model whose every effect is known: words are tokens, and chosen coordinates raise chosen words."""
 
+from inspect import signature
+
 import numpy as np
 import torch
 
@@ -11,6 +13,8 @@ WORDS = {concept: [f"{concept}{number}" for number in range(6)] for concept in C
 FILLER = [f"thing{number}" for number in range(40)]
 VOCABULARY = [word for words in WORDS.values() for word in words] + FILLER
 D_IN = 160
+UNKNOWN = len(VOCABULARY) - 1
+"""Read where a word is none of its vocabulary."""
 NUMBER = {word: number for number, word in enumerate(VOCABULARY)}
 
 
@@ -32,11 +36,14 @@ class WordModel:
         self.embedding = 0.3 * torch.randn(len(VOCABULARY), D_IN, generator=generator).clamp(-1.5, 1.5)
         self.device = torch.device("cpu")
 
+    def hook_names(self):
+        return [HOOK]
+
     def width(self, hook_name):
         return D_IN
 
     def tokenise(self, texts, max_tokens=None, add_bos=None):
-        rows = [[NUMBER[word] for word in text.split()] for text in texts]
+        rows = [[NUMBER.get(word, UNKNOWN) for word in text.split()] for text in texts]
         lengths = torch.tensor([len(row) for row in rows])
         ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
         for place, row in enumerate(rows):
@@ -55,8 +62,11 @@ class WordModel:
     def logits(self, tokens, hooks=None):
         x = self.embedding[tokens.ids]
         for hook in (hooks or {}).values():
-            x = hook(x, keep=tokens.keep)
+            x = hook(x, keep=tokens.keep) if "keep" in signature(hook).parameters else hook(x)
         return x @ self.raised
+
+    def differentiable_logits(self, tokens, hooks):
+        return self.logits(tokens, hooks)
 
     def log_probs(self, tokens, hooks=None):
         after = self.logits(tokens, hooks)[:, :-1].log_softmax(-1).gather(-1, tokens.ids[:, 1:, None]).squeeze(-1)

@@ -86,8 +86,8 @@ class HuggingFaceModel:
         return list(self.places)
 
     def width(self, hook_name: str) -> int:
-        self.place(hook_name)
-        return self.d_model
+        place = self.place(hook_name)
+        return _fan_in(place.module) if hook_name.endswith(".mlp.hook_post") else self.d_model
 
     def place(self, hook_name: str) -> Place:
         """Where ``hook_name`` is; ValueError that lists what would do."""
@@ -472,6 +472,8 @@ def places_in_block(block: nn.Module, model: Any) -> dict[str, Place]:
     if attention is not None:
         places["attn.hook_out"] = Place(attention, "out")
     if mlp is not None:
+        if (writer := _writer(mlp)) is not None:
+            places["mlp.hook_post"] = Place(writer, "in")
         places["mlp.hook_out"] = Place(mlp, "out")
     return places
 
@@ -484,6 +486,19 @@ def _part(block: nn.Module, kind: Literal["attention", "mlp"]) -> nn.Module | No
         if "norm" not in described and (name in names[kind] or any(mark in described for mark in marks[kind])):
             return child
     return None
+
+
+def _writer(mlp: nn.Module) -> nn.Module | None:
+    """The linear map of an MLP that writes what its neurons say; None for a mixture of experts."""
+    names = ("down_proj", "c_proj", "fc2", "dense_4h_to_h", "fc_out", "w2", "wo")
+    return next((child for name, child in mlp.named_children() if name in names and hasattr(child, "weight")), None)
+
+
+def _fan_in(linear: nn.Module) -> int:
+    """How many numbers it reads: GPT-2's Conv1D keeps its weight the other way round."""
+    width: Any = getattr(linear, "in_features", None)
+    weight: Any = linear.weight
+    return int(weight.shape[0] if width is None else width)
 
 
 def _norms(block: nn.Module, mlp: nn.Module | None) -> tuple[nn.Module | None, nn.Module | None, nn.Module | None]:

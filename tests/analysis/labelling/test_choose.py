@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from analysis.firings import Firings
-from analysis.labelling.choose import Pools, Rules, choose_labels, lexical_share, naming_tokens
+from analysis.labelling.choose import Pools, Rules, choose_labels
+from analysis.labelling.lexical import lexical_share, naming_tokens
 from analysis.labelling.split import TextTable, topic_folds
 
 CONCEPTS = {"afraid": ["afraid", "anxious"], "anxious": ["afraid", "anxious"], "happy": ["happy"], "proud": ["proud"]}
@@ -77,6 +78,19 @@ def test_a_recipe_beats_each_of_its_latents_where_a_concept_is_split_up():
     assert np.mean(better) > 0.02
 
 
+class OnlyOneWrites:
+    """The effect of a model in which one latent raises the concept's words."""
+
+    def __init__(self, writer):
+        self.writer = writer
+
+    def __call__(self, concept, latents, scales):
+        return float(latents == [self.writer])
+
+    def estimates(self, concept, latents, scales):
+        return np.array([float(latent == self.writer) for latent in latents])
+
+
 def test_output_effect_decides_between_latents_that_detect_alike():
     rng = np.random.default_rng(0)
     texts = table()
@@ -91,7 +105,7 @@ def test_output_effect_decides_between_latents_that_detect_alike():
             {"afraid": ["afraid"]},
             rng,
             Rules(recipe_size=1),
-            lambda c, ids, v, w=writer: float(ids == [w]),
+            OnlyOneWrites(writer),
         )
         assert labels[0].latents == [writer]
         assert labels[0].effect_finding == 1.0

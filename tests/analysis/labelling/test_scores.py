@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import sparse
 from scipy.stats import false_discovery_control, mannwhitneyu
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from analysis.labelling.scores import (
-    Ordered,
     auroc,
+    aurocs,
+    average_precision,
     benjamini_hochberg,
-    bootstrap_auroc,
+    compare,
     permutation_p,
 )
 
@@ -28,18 +28,13 @@ def test_auroc_with_ties_is_scikit_learns(rows):
         assert auroc(values, positive) == pytest.approx(roc_auc_score(positive, values))
 
 
-def test_every_latent_at_once_is_each_latent_alone():
+def test_columns_at_once_are_each_alone():
     rng = np.random.default_rng(0)
-    dense = np.where(rng.random((60, 15)) < 0.3, rng.integers(1, 4, (60, 15)).astype(float), 0.0)
-    dense[:, 3] = 0.0
-    positive = rng.random(60) < 0.3
-    counted = rng.random(60) < 0.8
-    ordered = Ordered(sparse.csc_array(dense))
-    together = ordered.aurocs(positive & counted, ~positive & counted)
-    alone = [roc_auc_score(positive[counted], dense[counted, latent]) for latent in range(15)]
-    np.testing.assert_allclose(together, alone, atol=1e-12)
-    assert together[3] == 0.5
-    assert Ordered(sparse.csc_array(np.zeros((4, 2)))).aurocs(positive[:4], ~positive[:4]).tolist() == [0.5, 0.5]
+    values, positive = rng.integers(0, 5, (60, 7)).astype(float), rng.random(60) < 0.3
+    alone = [roc_auc_score(positive, column) for column in values.T]
+    np.testing.assert_allclose(aurocs(values[positive], values[~positive]), alone)
+    precision = average_precision_score(positive, values[:, 0])
+    assert average_precision(values[positive, 0], values[~positive, 0]) == pytest.approx(precision)
 
 
 def test_permutation_p_agrees_with_mann_whitney_and_sees_nothing_in_noise():
@@ -52,16 +47,43 @@ def test_permutation_p_agrees_with_mann_whitney_and_sees_nothing_in_noise():
     assert 0.02 < np.mean(np.array(ps) < 0.1) < 0.18
 
 
-def test_bootstrap_interval_holds_the_score_and_narrows_with_more_texts():
+def test_the_interval_holds_the_score_and_narrows_with_more_texts():
     rng = np.random.default_rng(2)
     widths = []
     for n in (20, 200):
+        own, others = rng.normal(size=n) + 1, rng.normal(size=n)
+        found = compare(own, others)
         positive = np.arange(2 * n) < n
-        values = rng.normal(size=2 * n) + positive
-        low, high = bootstrap_auroc(values, positive, rng)
-        assert low <= auroc(values, positive) <= high
-        widths.append(high - low)
+        assert found.low <= found.auroc <= found.high
+        assert found.auroc == pytest.approx(auroc(np.concatenate([own, others]), positive))
+        widths.append(found.high - found.low)
     assert widths[1] < 0.6 * widths[0]
+
+
+def test_about_95_of_100_intervals_hold_the_truth():
+    rng = np.random.default_rng(4)
+    found = [compare(rng.normal(size=25) + 1, rng.normal(size=80), draws=300) for _ in range(200)]
+    assert 0.88 < np.mean([one.low <= 0.7602 <= one.high for one in found]) < 0.99  # Phi(1 / sqrt 2)
+
+
+def test_matched_pairs_alone_are_compared():
+    """Two settings, in one of which every text scores higher: within each of them nothing is to be told."""
+    rng = np.random.default_rng(5)
+    setting_own, setting_others = np.arange(60) % 10 == 0, np.arange(80) % 10 != 0
+    own, others = rng.normal(size=60) - 5 * setting_own, rng.normal(size=80) - 5 * setting_others
+    matched = setting_own[:, None] == setting_others
+    assert compare(own, others).auroc > 0.8
+    found = compare(own, others, matched)
+    within = [
+        (roc_auc_score(np.arange(mine.sum() + theirs.sum()) < mine.sum(), np.concatenate([own[mine], others[theirs]])),
+         mine.sum() * theirs.sum())
+        for mine, theirs in ((setting_own, setting_others), (~setting_own, ~setting_others))
+    ]  # fmt: skip
+    scores, pairs = zip(*within, strict=True)
+    assert found.auroc == pytest.approx(np.average(scores, weights=pairs))
+    assert found.low < 0.5 < found.high
+    with pytest.raises(ValueError, match="both kinds"):
+        compare(own, others, np.zeros((60, 80), dtype=bool))
 
 
 def test_benjamini_hochberg_is_scipys():

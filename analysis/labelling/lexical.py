@@ -1,0 +1,58 @@
+"""Is it the concept, or its name? Which tokens name it, and the rule for a lexical label."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from analysis.firings import Firings
+from analysis.records import Label
+
+MOST_SHARE = 0.5
+MOST_LOST = 0.5
+
+
+def is_lexical(lexical_share: float, checking: float, masked: float) -> bool:
+    """The rule: more than half of the firing on checking texts falls on words that name the concept, or masking them
+    takes away more than half of what the AUROC has above chance."""
+    return lexical_share > MOST_SHARE or masked - 0.5 < (1 - MOST_LOST) * (checking - 0.5)
+
+
+def lexical_share(firings: Firings, label: Label, texts: np.ndarray, naming: Mapping[int, np.ndarray]) -> float:
+    """Of the label's firing on these texts, the share on tokens of words that name the concept, from 0 to 1.
+
+    `naming`: text -> bool array over tokens. The firings are in the order of texts.
+    """
+    scale = dict(zip(label.latents, label.scales, strict=True))
+    total = named = 0.0
+    for text in map(int, texts):
+        here = slice(*np.searchsorted(firings.text, [text, text + 1]))
+        for latent, size in scale.items():
+            mine = firings.latent[here] == latent
+            weight = firings.value[here][mine] / max(size, 1e-12)
+            total += float(weight.sum())
+            named += float(weight[naming[text][firings.token[here][mine]]].sum())
+    return named / total if total else 0.0
+
+
+def naming_tokens(strings: Sequence[str], names: Sequence[str]) -> np.ndarray:
+    """Which tokens belong to a word that begins with one of `names`, or to a phrase that is one: bool over tokens."""
+    words: list[str] = []
+    owner, last = [], ""
+    for string in strings:
+        starts = not words or not string[:1].isalpha() or not last[-1:].isalpha()
+        last = string
+        if starts and string.strip():
+            words.append("")
+        if not words:
+            words.append("")
+        words[-1] += string.strip().lower()
+        owner.append(len(words) - 1)
+    hit = np.zeros(len(words) + 1, dtype=bool)
+    spoken = [place for place, word in enumerate(words) if any(letter.isalnum() for letter in word)]
+    plain = [re.sub(r"^\W+", "", words[place]) for place in spoken]
+    for parts in (re.findall(r"\w+", name.lower()) for name in names):
+        for first in range(len(plain) - len(parts) + 1):
+            if all(map(str.startswith, plain[first:], parts)):
+                hit[spoken[first : first + len(parts)]] = True
+    return hit[owner] if owner else np.zeros(0, dtype=bool)

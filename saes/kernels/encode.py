@@ -1,0 +1,37 @@
+"""The sparse code of many rows at a wide dictionary: found as training finds it, by a cheap product and an exact second look."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from saes.autoencoder import SparseAutoencoder
+from saes.dictionary import Dictionary
+from saes.kernels.choose import multiplies_bfloat16
+from saes.kernels.cpu import Search
+from saes.sparsity import SparseCode
+
+WIDE = 4096
+"""Latents from which on the candidates' search is faster than the plain product."""
+
+
+@torch.no_grad()
+def encode_quickly(dictionary: Dictionary, x: Float[Tensor, "row d_in"]) -> SparseCode:
+    """``dictionary.encode_sparse(x)``, by the fastest way that gives the same latents and values.
+
+    For a wide topk SAE in float32 on the CPU that is training's: candidates from a product in bfloat16 where the processor
+    has it, scored again in float32. One winner in 10^5 or so may be missed for another within the rounding.
+    """
+    if not isinstance(dictionary, SparseAutoencoder) or not _searchable(dictionary) or not len(x):
+        return dictionary.encode_sparse(x)
+    found = Search(dictionary, torch.bfloat16 if multiplies_bfloat16() else torch.float32).select(dictionary.centred(x))
+    return SparseCode.padded(found.values.view(len(x), -1), found.latents.view(len(x), -1))
+
+
+def _searchable(sae: SparseAutoencoder) -> bool:
+    return (
+        sae.config.sparsity == "topk"
+        and sae.d_sae >= WIDE
+        and sae.W_enc.dtype == torch.float32
+        and sae.W_enc.device.type == "cpu"
+        and sae.W_enc.T.is_contiguous()
+    )
