@@ -66,6 +66,8 @@ class HuggingFaceModel:
         self.special = _special_ids(model, tokenizer)
         self.places = self._find_places()
         self._call: Call | None = None
+        self._heard: list[Tensor] = []
+        self._n_heard = 0  # tokens a row
         self._accepts = set(inspect.signature(model.forward).parameters)
 
     @property
@@ -231,18 +233,21 @@ class HuggingFaceModel:
             return
         ids = kwargs.get("input_ids", args[0] if args else None)
         if ids is None:
-            self._call = Call()
+            self._call, self._heard, self._n_heard = Call(), [], -1
             return
         past, mask = kwargs.get("past_key_values"), kwargs.get("attention_mask")
         before = 0 if past is None else int(past.get_seq_length())
-        heard = self._call.pieces if self._call is not None and before else ()
-        pieces = (*heard, ids) if sum(piece.shape[1] for piece in heard) == before else ()
+        if not before or self._n_heard != before:  # a new text, or one whose beginning was not heard
+            self._heard, self._n_heard = [], 0
+        if self._n_heard == before:
+            self._heard.append(ids)
+            self._n_heard += ids.shape[1]
         keep, offset = self._text(ids), before
         if mask is not None and mask.dim() == 2 and mask.shape[1] == before + ids.shape[1] and not bool(mask.all()):
             here = mask[:, before:].bool()
             keep = here if keep is None else keep & here
             offset = before - (mask.cumsum(1) == 0).sum(1)
-        self._call = Call(None if keep is None or bool(keep.all()) else keep, offset, pieces)
+        self._call = Call(None if keep is None or bool(keep.all()) else keep, offset, self._heard)
 
     def _text(self, ids: Int64[Tensor, "text token"]) -> Bool[Tensor, "text token"] | None:
         """Where no special token is; None where there is none at all, as at nearly every step of writing."""
