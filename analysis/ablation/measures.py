@@ -5,11 +5,14 @@ are ablated, so that groups are compared unit by unit.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from analysis.cases.workshop import Intervene, draw_episodes, play
 from analysis.clamping.readouts import readout_ids
@@ -19,6 +22,7 @@ from analysis.observe import observe
 from saes.dictionary import Dictionary
 from saes.intervention import Edit, Hook, Intervention
 from training.language_models.language_model import LanguageModel, Tokens
+from training.language_models.resumed import can_resume, outcome_of, resumed
 
 ROWS = 64
 """Texts in one forward pass."""
@@ -62,6 +66,7 @@ class Loss:
             self._texts_of[latent].add(text)
         self.tokens = model.tokenise(table.texts).to(model.device)
         self.lengths = self.tokens.real.sum(1).cpu().numpy()
+        self._stream = self._streams() if can_resume(model, hook_name) else None
         self._before = self._losses(np.arange(len(table.texts)), None)
 
     def changes(self, groups: Sequence[Sequence[int]], progress: Progress) -> list[Changes]:
@@ -83,9 +88,26 @@ class Loss:
         for start in range(0, len(order), ROWS):
             places = order[start : start + ROWS]
             tokens = self.tokens.take(texts[places].tolist())
-            log_probs = self.model.log_probs(tokens, {self.hook_name: hook} if hook else None)
+            with self._begun(texts[places], tokens):
+                log_probs = self.model.log_probs(tokens, {self.hook_name: hook} if hook else None)
             losses[places] = -log_probs.sum(1).cpu().numpy() / np.maximum(1, self.lengths[texts[places]] - 1)
         return losses
+
+    def _streams(self) -> list[Tensor]:
+        """What stands at the place in each text [token, d_in], kept on the CPU: read once for all groups."""
+        found: list[Tensor] = []
+        for start in range(0, len(self.concept), ROWS):
+            tokens = self.tokens.take(slice(start, start + ROWS))
+            x, self._wrap = outcome_of(self.model, tokens, self.hook_name)  # type: ignore[arg-type]  # see can_resume
+            found += [row[:length].cpu() for row, length in zip(x, self.lengths[start : start + ROWS], strict=True)]
+        return found
+
+    def _begun(self, texts: np.ndarray, tokens: Tokens) -> AbstractContextManager[None]:
+        """The blocks below the place left out, where that can be done."""
+        if self._stream is None:
+            return nullcontext()
+        x = pad_sequence([self._stream[text] for text in texts], batch_first=True).to(tokens.ids.device)
+        return resumed(self.model, self.hook_name, x, self._wrap)  # type: ignore[arg-type]
 
     def _by_target(self, rise: np.ndarray) -> Changes:
         names = [str(name) for name in dict.fromkeys(self.concept) if name != "neutral"]

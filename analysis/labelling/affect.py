@@ -72,7 +72,9 @@ def affect(
     order = sorted(kept)
     columns = x[:, order].toarray()
     reported = {
-        name: over_concepts(columns, table.concept, ratings, Lines(lines.slope[:, order], lines.centre[:, order], lines.rating))
+        name: over_concepts(
+            columns, table.concept, ratings, Lines(lines.slope[:, order], lines.centre[:, order], lines.rating)
+        )
         for name, (ratings, lines) in dimensions.items()
     }
     return [

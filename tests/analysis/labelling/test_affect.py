@@ -16,7 +16,8 @@ BROAD, CALMING, NARROW = 7, 8, 9
 def concept_set():
     rng = np.random.default_rng(0)
     concepts = {
-        f"c{place}": Concept(f"c{place}", f"f{place}", "", (), (), {}, *rng.uniform(1, 9, 2)) for place in range(N_CONCEPTS)
+        f"c{place}": Concept(f"c{place}", f"f{place}", "", (), (), {}, *rng.uniform(1, 9, 2))
+        for place in range(N_CONCEPTS)
     }
     return ConceptSet("rated", concepts, {}, "")
 
