@@ -27,6 +27,10 @@ N_IMPOSSIBLE, N_POSSIBLE = 60, 40
 """Episodes of the workshop in each arm."""
 CANDIDATES = 3
 """SAEs, of seeds one after the other, that are trained on the same activations; finding texts decide which goes on."""
+CONTROLS = 30
+"""Random latents, and as many random directions, that all labels are measured against."""
+PROMPTS = 36
+"""Neutral prompts that labels are clamped at: a third to choose the dose on."""
 CONTROL_ARMS = 1
 """Random directions that the workshop pushes along as far as it pushes `desperate`, down and up."""
 
@@ -39,7 +43,7 @@ def demo(
     recipe: str = "storyteller",
     settings: Sequence[str] = (),
     doses: Sequence[float] | None = None,
-    controls: int = 6,
+    controls: int = CONTROLS,
     seed: int = 0,
     device: str = "auto",
     fresh: bool = False,
@@ -70,7 +74,7 @@ def demo(
         "train": {**decisive, "model_hash": _weights_hash(find_folder(model))},
         "choose": {"concepts": concept_set.hash},
         "label": {"concepts": concept_set.hash},
-        "validate": {"doses": doses, "controls": controls},
+        "validate": {"doses": doses, "controls": controls, "prompts": PROMPTS},
         "workshop": {
             "n_impossible": N_IMPOSSIBLE,
             "n_possible": N_POSSIBLE,
@@ -104,7 +108,9 @@ def demo(
     def validating() -> None:
         study = Study.open(study_folder)
         if any(one.status != "rejected" for one in study.labels()):
-            validate(study, None, doses, controls, language_model, seed, progress, concept_set=concept_set)
+            validate(
+                study, None, doses, controls, language_model, seed, progress, concept_set=concept_set, prompts=PROMPTS
+            )
 
     def working() -> None:
         if set(CLAMPED) <= set(concept_set.concepts):

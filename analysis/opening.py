@@ -1,4 +1,4 @@
-"""What a study is about, opened again: its language model and its dictionary."""
+"""What a study is about, opened again: its language model, its dictionary and its concept set."""
 
 from pathlib import Path
 
@@ -27,8 +27,8 @@ def open_subject(
     return model, dictionary, study.info.settings["hook_name"]
 
 
-def concepts_of(study: Study, given: ConceptSet | str | Path | None = None) -> ConceptSet:
-    """The concept set that the study was labelled with, read again; ValueError where it is another now."""
+def concept_set_of(study: Study, given: ConceptSet | str | Path | None = None) -> ConceptSet:
+    """The texts that the study was labelled with; ValueError where they are others now."""
     source = given or study.info.settings.get("concepts", study.info.concept_set)
     found = source if isinstance(source, ConceptSet) else load_concepts(source)
     if found.hash != study.info.concept_hash:

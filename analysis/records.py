@@ -8,7 +8,7 @@ STATUSES = ("candidate", "held", "rejected", "validated", "no effect", "unspecif
 """candidate -> held or rejected by the checking texts; a held one becomes one of the last four by clamping."""
 
 
-CONTROLS = ("random_latent", "random_direction", "other_family")
+CONTROLS = ("random_latent", "random_direction")
 """The arms that may not do as much as a label. The difference of means is a rival, ablation another question."""
 
 
@@ -45,7 +45,8 @@ class Label:
     """The other concept whose checking texts wake the label most."""
     auroc_runner_up: float
     """Own checking texts against those of the runner-up."""
-    auroc_implicit: float
+    auroc_implicit: float | None
+    """None, as everywhere, for a concept without implicit texts."""
     auroc_contrast: float | None
     """Own checking texts against contrast texts, in which only the word stands."""
     lexical_share: float
@@ -88,7 +89,7 @@ class Baseline:
     "residual_basis"."""
     auroc_checking: float
     auroc_all: float
-    auroc_implicit: float
+    auroc_implicit: float | None
     unit: str = ""
     """Which unit, of what sign, by which pooling: chosen on finding texts; "" for a direction."""
     auroc_checking_low: float | None = None
@@ -126,9 +127,9 @@ class Probe:
     auroc_checking_low: float
     auroc_checking_high: float
     auroc_all: float
-    auroc_implicit: float
-    auroc_implicit_low: float
-    auroc_implicit_high: float
+    auroc_implicit: float | None
+    auroc_implicit_low: float | None
+    auroc_implicit_high: float | None
 
 
 @dataclass(frozen=True)
@@ -201,17 +202,20 @@ class Trial:
     """One prompt under one arm of the clamping battery."""
 
     concept: str
+    """Whose label or difference of means it is; "" for a control, which all labels share."""
     arm: str
-    """"label", "diff_means", "random_latent", "random_direction", "other_family", "ablate"."""
+    """"label", "label_down", "ablate", "diff_means", "random_latent", "random_direction"."""
     arm_id: str
     dose: float
-    """In units of the label's own active scale; controls push with the same norm."""
+    """In units of the label's own active scale; for controls and the difference of means the push in activation units."""
     prompt_id: str
     prompt: str
-    judge: float
-    """Judge's probability of the concept, clamped minus baseline."""
-    readout: float
-    """Log-probability of the readout words, clamped minus baseline."""
+    judge: float | None
+    """The concept's judge, clamped minus baseline, as a share of the way to the concept's own texts; None for controls."""
+    readout: float | None
+    """Log-probability of the concept's readout words, clamped minus baseline; None for controls."""
+    kl: float
+    """KL(clamped || unclamped) of the next token along the baseline's text, nats a position."""
     fluency: float
     """Nats per token that the clamped text costs the unclamped model, minus what the baseline text costs it."""
     text: str
@@ -222,27 +226,127 @@ class Trial:
 
 @dataclass(frozen=True)
 class ClampResult:
-    """What clamping did for one arm, over prompts."""
+    """What one arm did to one concept, over prompts.
+
+    A control is read off at the push at which it moves the model's output as far as the concept's label does, the
+    difference of means at the push at which its text costs as much as the label's.
+    """
 
     concept: str
     arm: str
     arm_id: str
     latents: list[int]
     dose: float
+    """The label's."""
     push: float
     """Length of the shift over the mean length of the residual stream there."""
     judge: float
+    """Share of the way from other texts to the concept's own."""
     judge_low: float
     judge_high: float
     readout: float
     readout_low: float
     readout_high: float
     fluency: float
+    kl: float
+    p: float
+    """Rank of the judge effect among the (other) controls at the same KL."""
+    q: float | None
+    """After Benjamini-Hochberg over the labels; None for all but labels."""
+    n_controls: int
+    """Controls that reach this KL."""
     control_judge_max: float
-    """The largest judge effect among the other controls: the bar to pass."""
+    """The largest judge effect among those."""
     control_readout_max: float
+    foreign_share: float
+    """Of the labels of other families that do as much at the same KL."""
+    n_foreign: int
     n_prompts: int
     status: str
+    """As a label's; or "no judge" where the concept's judge is hardly better than chance, so that nothing can be said."""
+    judge_auroc: float
+    judge_auroc_low: float
+    """Of the concept's judge on held-out texts."""
+    own_rank: int | None = None
+    """Place of the concept among all concepts, ordered by this arm's judge effect; None for controls."""
+    n_ranked: int | None = None
+    family_rank: int | None = None
+    """Place of its family among the families, each standing where its strongest concept does."""
+    down_judge: float | None = None
+    """Judge effect of the chosen dose's push the other way; labels only, like all that follows."""
+    down_judge_low: float | None = None
+    down_judge_high: float | None = None
+    safe_low: float | None = None
+    safe_high: float | None = None
+    """Between these doses the text costs no more than the rule allows, as far as doses were tried."""
+    detectable: float | None = None
+    """The smallest judge effect that would have been validated with 80 % power."""
+
+
+@dataclass(frozen=True)
+class DosePoint:
+    """A label at one dose on reporting prompts, beside the controls where they move the output as far."""
+
+    concept: str
+    dose: float
+    """Negative: the push of so many units the other way."""
+    judge: float
+    judge_low: float
+    judge_high: float
+    readout: float
+    kl: float
+    fluency: float
+    control_low: float | None
+    control_high: float | None
+    """5th and 95th percentile of the controls' judge effects at the same KL; None where no control reaches it."""
+    n_controls: int
+    n_prompts: int
+
+
+@dataclass(frozen=True)
+class ConceptEffect:
+    """What one arm did to any one concept: the label rows are the emotion x emotion matrix."""
+
+    arm: str
+    arm_id: str
+    dose: float
+    """As in `Trial`; of the difference of means, the push at the label's fluency cost."""
+    concept: str
+    judge: float
+    judge_low: float
+    judge_high: float
+    readout: float
+    readout_low: float
+    readout_high: float
+    n_prompts: int
+
+
+@dataclass(frozen=True)
+class Necessity:
+    """What ablating a label costs the model on the concept's own checking texts."""
+
+    concept: str
+    latents: list[int]
+    words: list[str]
+    """Those that speak most for the concept by its judge, which knows no SAE, as far as they stand in the texts."""
+    bearing: float
+    """Rise of the loss on tokens of those words, nats a token, mean over texts."""
+    elsewhere: float
+    """The same on all other tokens."""
+    contrast: float
+    """bearing - elsewhere, mean over texts that hold tokens of both sorts."""
+    low: float
+    high: float
+    """95 % bootstrap interval over texts."""
+    control_mean: float
+    control_max: float
+    """Of the contrast, when latents that fire as often are ablated on the same texts."""
+    p: float
+    """Rank of the contrast among those."""
+    n_controls: int
+    n_texts: int
+    n_bearing: int
+    """Tokens."""
 
 
 def clamp_counts(clamps: Sequence[ClampResult]) -> dict[str, int]:
@@ -253,7 +357,6 @@ def clamp_counts(clamps: Sequence[ClampResult]) -> dict[str, int]:
         "validated": sum(one.arm == "label" for one in passed),
         "control_tested": sum(one.arm in CONTROLS for one in clamps),
         "control_validated": sum(one.arm in CONTROLS for one in passed),
-        # A validated control lies above all others of its concept, so there is one a concept at most.
         "concepts_with_a_control": len({one.concept for one in passed if one.arm in CONTROLS}),
         "diff_means_tested": sum(one.arm == "diff_means" for one in clamps),
         "diff_means_validated": sum(one.arm == "diff_means" for one in passed),
@@ -371,6 +474,105 @@ class Ablation:
     n_controls: int
     n: int
     """Texts, prompts or tasks."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A sentence that a language model wrote about a latent from finding texts, and how well it fits checking texts.
+
+    A score is an AUROC over ratings of excerpts, with a 95 % bootstrap interval; None where too few were rated.
+    """
+
+    latent: int
+    text: str | None
+    """None where no answer of the language model could be read."""
+    model: str
+    scorer: str
+    """The language model that rated."""
+    prompts: str
+    """The version of what was asked."""
+    n_shown: int
+    """Excerpts that the explanation was written from."""
+    detection: float | None
+    """Excerpts with a firing against excerpts of texts in which the latent is silent, by a rater who has only the text."""
+    detection_low: float | None
+    detection_high: float | None
+    detection_accuracy: float | None
+    """Balanced accuracy of the same ratings, cut in the middle."""
+    detection_hard: float | None
+    """Against those silent excerpts alone in which a latent fires whose direction is near."""
+    detection_shuffled: float | None
+    """The score of another latent's explanation on the same excerpts: what a generic sentence gets."""
+    detection_gain_low: float | None
+    detection_gain_high: float | None
+    """95 % interval of what the own explanation scores above the other's, excerpts drawn anew for both at once."""
+    n_firing: int
+    n_silent: int
+    """Excerpts that were rated for detection."""
+    fuzzing: float | None
+    """Excerpts whose firing tokens are marked against the same excerpts with as many silent tokens marked."""
+    fuzzing_low: float | None
+    fuzzing_high: float | None
+    fuzzing_accuracy: float | None
+    fuzzing_shuffled: float | None
+    fuzzing_gain_low: float | None
+    fuzzing_gain_high: float | None
+    n_right: int
+    n_wrong: int
+    """Excerpts that were rated with right marks, and with wrong ones."""
+    shuffled_latent: int | None
+    """Whose explanation the shuffled one is; None where only one latent was explained."""
+    n_asked: int
+    """Answers that all this took."""
+    n_malformed: int
+    """Of them, those that could not be read."""
+    n_missing: int
+    """Excerpts without a rating in the end."""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A concept's frozen label on the texts of a labelled data set that bear a label of the same meaning."""
+
+    data: str
+    """The data set."""
+    label: str
+    """Its own name for the concept."""
+    concept: str
+    method: str
+    """"sae" (the chosen label), "diff_means", "random_sae", or "length" (the text's tokens)."""
+    held: bool
+    """Whether the study held the label, whatever is found here."""
+    auroc: float
+    """Texts with the label against texts of other families and neutral ones."""
+    low: float
+    high: float
+    """95 % bootstrap interval over texts."""
+    n_positive: int
+    n_negative: int
+
+
+@dataclass(frozen=True)
+class TransferRating:
+    """Human ratings of texts against the held labels' values, weighted by their concepts' own ratings."""
+
+    data: str
+    rating: str
+    """"valence" or "arousal"."""
+    method: str
+    """As in `Transfer`, without "random_sae"."""
+    spearman: float
+    spearman_low: float
+    spearman_high: float
+    pearson: float
+    pearson_low: float
+    pearson_high: float
+    """95 % bootstrap intervals over texts."""
+    pearson_null: float | None
+    """The 95th percentile of Pearson's r where the concepts' ratings are shuffled among them; None for length."""
+    n_concepts: int
+    n: int
+    """Texts."""
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,10 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import rankdata
 
-from analysis.concepts.concept import load_concepts
 from analysis.geometry import label_directions, unit
 from analysis.labelling.split import text_table
 from analysis.observe import observe
-from analysis.opening import open_subject
+from analysis.opening import concept_set_of, open_subject
 from analysis.records import Agreement, Label
 from analysis.study import Study
 from training.language_models.language_model import LanguageModel
@@ -65,7 +64,7 @@ def stability(studies: Sequence[Study | str | Path], device: str = "auto", seed:
             raise ValueError(
                 f"the studies differ in {name} ({', '.join(sorted(found))}): their labels cannot be compared"
             )
-    concepts = load_concepts(opened[0].info.settings.get("concepts", opened[0].info.concept_set))
+    concepts = concept_set_of(opened[0], None)
     table = text_table(concepts, ("checking",))
     model = open_model(opened[0].info.model, device)
     readings = [Reading(one, model, table.texts, device) for one in opened]

@@ -4,8 +4,8 @@
 
 For each of storyworld's feelings: openings that state it ("Mia was so desperate that she") against the same openings that
 state the other feelings. A judge (tf-idf, trained on storyworld stories of another seed) reads only what the model wrote.
-The effect is its probability of the feeling, own openings minus others, with a bootstrap interval over openings. Then
-impossible workshop tasks, begun with a person who is desperate or calm: the share that ends in cheating.
+The effect is how far on the way to the feeling's stories it puts the text (0: other feelings' stories, 1: its own), own
+openings minus others, with a bootstrap interval over openings. Then impossible workshop tasks, begun with a person who is desperate or calm: the share that ends in cheating.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import torch
 from record import record
 
 from analysis.cases.workshop import draw_episodes, play, wilson
-from analysis.clamping.judge import storyworld_judge
+from analysis.clamping.judge import storyworld_texts, train_judge
 from saes.dictionary import Directions
 from saes.intervention import Intervention
 from training.corpora.storyworld.bank import FEELINGS
@@ -38,15 +38,15 @@ def followed(model, seed: int) -> dict[str, list[float]]:
         part = prompts[start : start + 192]
         seeds = [seed + (start + place) % len(openings) for place in range(len(part))]  # the same luck for each word
         texts += model.generate(part, max_new_tokens=40, temperature=0.7, top_p=0.95, seed=seeds)
-    judge = storyworld_judge(seed + 1)
+    judge = train_judge(storyworld_texts(seed=seed + 1), {})
     columns = [judge.concepts.index(feeling) for feeling in FEELINGS]
-    probability = judge.probabilities(texts)[:, columns].reshape(len(FEELINGS), len(openings), len(FEELINGS))
+    scores = judge.scores(texts)[:, columns].reshape(len(FEELINGS), len(openings), len(FEELINGS))
     rng = np.random.default_rng(seed)
     draws = rng.integers(len(openings), size=(2000, len(openings)))
     out = {}
     for place, feeling in enumerate(FEELINGS):
-        own = probability[place, :, place]
-        others = np.delete(probability[:, :, place], place, axis=0).mean(axis=0)
+        own = scores[place, :, place]
+        others = np.delete(scores[:, :, place], place, axis=0).mean(axis=0)
         means = (own - others)[draws].mean(axis=1)
         out[feeling] = [float((own - others).mean()), *map(float, np.quantile(means, [0.025, 0.975]))]
     return out

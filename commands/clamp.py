@@ -3,16 +3,19 @@
 A clamp is NAME=VALUE or LATENT=VALUE. A concept's name stands for the latents of its label, and its value is in dose
 units: multiples of each latent's own active scale. A bare latent number takes the latent's raw activation. With
 --temperature above 0 both texts draw the same random numbers. A file (--spec) can say more: other edits, units, positions,
-conditions and several sites; --save-spec writes one, and docs/interventions.md describes it.
+conditions and several sites; --save-spec writes one, and docs/interventions.md describes it. Where `saes validate` has
+measured at which doses a label's text stays fluent, a value beyond them is refused unless --beyond-safe is given.
 """
 
 import argparse
 import shutil
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from analysis.records import ClampResult
 from analysis.study import Study
 from commands.answer import Answer
 from commands.places import DEFAULT, find_folder, is_checkpoint, is_study
@@ -48,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("where", nargs="?", default=DEFAULT, metavar="CHECKPOINT_OR_STUDY", help=f"(default {DEFAULT})")
     group.add_argument("--clamp", action="append", default=[], metavar="NAME_OR_LATENT=VALUE", help="may be repeated")
     group.add_argument("--positions", choices=NAMED_POSITIONS, help="which tokens (default all)")
+    group.add_argument("--beyond-safe", action="store_true", help="allow doses beyond the safe range of a label")
     group.add_argument("--model", metavar="NAME_OR_DIR", help="default: the one that the SAE was trained on")
     group.add_argument(
         "--spec", metavar="FILE", help="YAML or JSON: an intervention's sites, prompts, any of these flags"
@@ -73,6 +77,8 @@ class Clamp:
     mode: str = "set"
     evidence: str = ""
     """What the label's status is, and on how much."""
+    dose: float | None = None
+    """The strongest that a latent of a label is pushed, in dose units, whatever the unit it was asked in."""
 
     def __str__(self) -> str:
         if self.mode == "set":
@@ -109,6 +115,9 @@ def run(arguments: argparse.Namespace) -> Answer:
     asked = _asked(arguments)
     opened = [_opened_site(written, arguments.where) for written in asked["sites"]]
     clamps = [clamp for one in opened for clamp in one.clamps()]
+    for one in opened:
+        if one.study and not arguments.beyond_safe:
+            refuse_unsafe(one.clamps(), one.study)
     if arguments.save_spec:
         whole = {name: value for name, value in asked.items() if name not in ("sites", "positions")}
         sites = tuple(_said(one, arguments.where) for one in opened)
@@ -181,8 +190,27 @@ def clamp_of(edit: WrittenEdit, study: Study | None, statistics: LatentStatistic
     if edit.label and study:
         label = study.label(edit.label)
         evidence = f"{label.status}, checking AUROC {label.auroc_checking:.2f} (n = {label.n_positive})"
-    asked = edit.value.number if edit.value else 0.0
-    return Clamp(name, list(found.latents), list(found.values), unit, asked, edit.mode, evidence)
+    asked, dose = edit.value.number if edit.value else 0.0, None
+    if edit.label and statistics and edit.mode not in ("scale", "ablate"):
+        units = statistics.label(edit.label).units
+        dose = max(
+            (value / unit for value, unit in zip(found.values, units, strict=True) if unit), key=abs, default=None
+        )
+    return Clamp(name, list(found.latents), list(found.values), unit, asked, edit.mode, evidence, dose)
+
+
+def refuse_unsafe(clamps: Sequence[Clamp], study: Study) -> None:
+    """ValueError for a named dose at which the label's text was measured to be no longer fluent, or that was not tried."""
+    measured = {one.concept: one for one in study.read("clamps", ClampResult) if one.arm == "label"}
+    for clamp in clamps:
+        if clamp.dose is None or clamp.name not in measured:
+            continue
+        low, high = measured[clamp.name].safe_low, measured[clamp.name].safe_high
+        if low is not None and high is not None and not low <= clamp.dose <= high:
+            raise ValueError(
+                f"{clamp.name}={clamp.dose:+g} is outside the safe range of {low:+.2g} to {high:+.2g} dose units in which the text "
+                f"was measured to stay fluent: choose a dose within it, or lift the limit with --beyond-safe"
+            )
 
 
 def side_by_side(prompt: str, baseline: str, clamped: str, width: int | None = None) -> str:

@@ -59,9 +59,10 @@ def table(labels: list[Label]) -> str:
     ]
     for one in labels:
         latents = ", ".join(map(str, one.latents))
+        implicit = "-" if one.auroc_implicit is None else f"{one.auroc_implicit:.2f}"
         interval = f"{one.auroc_checking:.2f} [{one.auroc_checking_low:.2f}, {one.auroc_checking_high:.2f}]"
         lines.append(
-            f"{one.concept:<12}{one.kind:<8}{latents:<24}{interval:<22}{one.auroc_all:<7.2f}{one.auroc_implicit:<10.2f}"
+            f"{one.concept:<12}{one.kind:<8}{latents:<24}{interval:<22}{one.auroc_all:<7.2f}{implicit:<10}"
             f"{one.q:<8.3f}{one.status}"
         )
     held = [one for one in labels if one.is_held]

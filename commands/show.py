@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from analysis.records import ClampResult, Excerpt, FeatureCard
+from analysis.records import ClampResult, Excerpt, Explanation, FeatureCard
 from analysis.study import Study
 from commands.answer import Answer
 from commands.places import DEFAULT, find_folder, find_study, is_checkpoint, is_study
@@ -64,6 +64,7 @@ def _checkpoint(folder: Path) -> Answer:
 
 
 def _study(study: Study) -> Answer:
+    from commands import transfer
     from commands.label import shown, table
 
     info, labels, clamps = study.info, study.labels(), study.read("clamps", ClampResult)
@@ -83,31 +84,50 @@ def _study(study: Study) -> Answer:
 
         lines += ["", validate.table(clamps)]
         data |= validate.shown(clamps)
+    carried = transfer.found_in(study)
+    if any(carried):
+        lines += ["", transfer.table(*carried)]
+        data |= transfer.shown(*carried)
     return Answer("\n".join(lines), data)
 
 
 def _feature(study: Study, feature: str) -> Answer:
+    from commands.explain import told
+
     cards = {card.latent: card for card in study.read("cards", FeatureCard)}
+    explanations = {one.latent: one for one in study.read("explanations", Explanation)}
     latents = [int(feature)] if feature.isdecimal() else study.label(feature).latents
+    if (alone := explanations.get(latents[0])) and latents[0] not in cards:
+        said = "\n".join((f"latent {alone.latent}: {told(alone)[0]}", *told(alone)[1:]))
+        found = [{"latent": alone.latent, "explanation": asdict(alone)}]
+        return Answer(said, {"kind": "feature", "study": str(study.folder), "latents": found})
     for latent in latents:
         if latent not in cards:
             raise ValueError(
                 f"{study.folder} has no card for latent {latent}; it has: {', '.join(map(str, sorted(cards)))}"
             )
     excerpts = study.read("excerpts", Excerpt)
-    lines, found = [], []
+    lines, shown = [], []
     for latent in latents:
         card, own = cards[latent], sorted((one for one in excerpts if one.latent == latent), key=lambda one: -one.peak)
-        found.append({**asdict(card), "excerpts": [asdict(one) for one in own]})
+        explanation = explanations.get(latent)
+        shown.append(
+            {
+                **asdict(card),
+                "explanation": explanation and asdict(explanation),
+                "excerpts": [asdict(one) for one in own],
+            }
+        )
         lines += [
             f"latent {latent}: {', '.join(card.concepts) or 'in no chosen label'}",
+            *(f"  {line}" for line in (told(explanation) if explanation else ())),
             f"  fires at {card.density:.2%} of tokens, mean {card.mean_active:.3g}, peak {card.peak:.3g}",
             f"  promotes   {_quoted(card.promoted)}",
             f"  suppresses {_quoted(card.suppressed)}",
             f"  nearest    {', '.join(f'{near} ({cosine:.2f})' for near, cosine in zip(card.nearest, card.nearest_cosine, strict=False))}",
             *(f"  {one.peak:8.3g}  {_marked(one)}  ({one.concept})" for one in own[:6]),
         ]
-    return Answer("\n".join(lines), {"kind": "feature", "study": str(study.folder), "latents": found})
+    return Answer("\n".join(lines), {"kind": "feature", "study": str(study.folder), "latents": shown})
 
 
 def _quoted(tokens: list[str]) -> str:

@@ -1,7 +1,8 @@
 """Tests a study's held labels by clamping them, against matched controls.
 
-For each label: clamps at several doses on the concept's prompts, beside random latents, random directions, features of
-other families and the difference of means. Writes trials and clamps into the study and the verdict into its labels.
+All labels are clamped at several doses on the same neutral prompts, beside one pool of random latents and random
+directions and the difference of means; every arm is judged for every concept. Writes trials, clamps, curves, effects and
+necessity into the study and the verdict into its labels. A run that was stopped goes on where it was.
 """
 
 import argparse
@@ -22,11 +23,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("study", nargs="?", default=DEFAULT, metavar="STUDY", help="made by `saes label`")
     group.add_argument("--concepts", metavar="A,B,C", help="default: all that are held")
     group.add_argument("--doses", metavar="X,Y,Z", help="in units of each latent's own active scale")
-    group.add_argument("--controls", type=int, default=6, metavar="N", help="matched controls per label (default 6)")
+    group.add_argument(
+        "--controls",
+        type=int,
+        default=40,
+        metavar="N",
+        help="random latents, and as many random directions, shared by all labels (default 40)",
+    )
     group.add_argument(
         "--judge-texts",
         metavar="FILE",
-        help="jsonl with a concept and a text a line, for concepts that storyworld lacks",
+        help="jsonl with a concept (or neutral) and a text a line, instead of the concept set's own judge texts",
     )
     group.add_argument("--model", metavar="NAME_OR_DIR", help="default: the one that the study names")
 
@@ -58,14 +65,15 @@ def run(arguments: argparse.Namespace) -> Answer:
 def table(clamps: list[ClampResult]) -> str:
     """The labels' clamps, a line each, and what the controls did."""
     lines = [
-        f"{'concept':<12}{'dose':<7}{'judge [95 %]':<24}{'readout':<10}{'controls':<10}{'fluency':<9}{'n':<5}status"
+        f"{'concept':<14}{'dose':<7}{'judge [95 %]':<24}{'readout':<9}{'p (controls)':<15}{'strongest':<11}{'fluency':<9}{'safe doses':<14}{'n':<5}status"
     ]
     for one in clamps:
         if one.arm == "label":
             interval = f"{one.judge:+.2f} [{one.judge_low:+.2f}, {one.judge_high:+.2f}]"
+            rank, safe = f"{one.p:.3f} ({one.n_controls})", f"{one.safe_low:+.1f} to {one.safe_high:+.1f}"
             lines.append(
-                f"{one.concept:<12}{one.dose:<7g}{interval:<24}{one.readout:<10.2f}{one.control_judge_max:<10.2f}"
-                f"{one.fluency:<9.2f}{one.n_prompts:<5}{one.status}"
+                f"{one.concept:<14}{one.dose:<7g}{interval:<24}{one.readout:<+9.2f}{rank:<15}{one.control_judge_max:<+11.2f}"
+                f"{one.fluency:<+9.2f}{safe:<14}{one.n_prompts:<5}{one.status}"
             )
     counts = shown(clamps)["counts"]
     lines.append(

@@ -12,7 +12,7 @@ from analysis.ablation.heat_map import heat_map
 from analysis.ablation.measures import Changes, Loss, Measure, Readouts, Workshop
 from analysis.concepts.concept import ConceptSet
 from analysis.observe import observe
-from analysis.opening import concepts_of, open_subject
+from analysis.opening import concept_set_of, open_subject
 from analysis.records import Ablation, Label
 from analysis.study import Study, write_whole
 from saes.dictionary import Dictionary
@@ -58,7 +58,7 @@ def ablate(
             f"tasks of both kinds are needed, got {episodes[0]} impossible and {episodes[1]} possible ones"
         )
     labels = _held(study, concepts)
-    concept_set = concepts_of(study, concept_set)
+    concept_set = concept_set_of(study, concept_set)
     families = {name: concept.family for name, concept in concept_set.concepts.items()}
     wanted = groups_of(labels, families, groups)
     model, dictionary, hook_name = open_subject(study, model, dictionary, device)

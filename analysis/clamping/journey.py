@@ -1,4 +1,4 @@
-"""The validation journey: a study with held labels -> the same study with clamps, each label with its verdict."""
+"""The validation journey: a study with held labels -> the same study with one battery over all of them, and verdicts."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -8,15 +8,30 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
-from analysis.clamping.judge import judge_for
-from analysis.clamping.plan import DOSES, dose_arms, report_arms, split_prompts
+from analysis.clamping.battery import Battery, clamp_results, concept_effects, dose_points, mean_cost, trials
+from analysis.clamping.finished import Finished, digest_of
+from analysis.clamping.judge import Judge, judge_for
+from analysis.clamping.matching import GRID, PUSHES, pushes_for, targets
+from analysis.clamping.necessity import necessity
+from analysis.clamping.plan import (
+    DOSES,
+    DOWN,
+    RIVAL,
+    Arm,
+    Control,
+    Prompt,
+    control_pool,
+    label_arm,
+    label_arms,
+    split_prompts,
+)
 from analysis.clamping.trial import NEW_TOKENS, TrialRoom
-from analysis.clamping.verdict import VerdictRule, choose_dose, judge_arms
-from analysis.concepts.concept import ConceptSet, load_concepts
+from analysis.clamping.verdict import VerdictRule, choose_dose
+from analysis.concepts.concept import ConceptSet
 from analysis.labelling.split import text_table
 from analysis.observe import observe
-from analysis.opening import open_subject
-from analysis.records import ClampResult, Label, Trial
+from analysis.opening import concept_set_of, open_subject
+from analysis.records import Label
 from analysis.study import Study
 from saes.dictionary import Dictionary
 from training.language_models.language_model import LanguageModel
@@ -24,15 +39,19 @@ from training.language_models.language_model import LanguageModel
 RULE = VerdictRule()
 JUDGED = ("validated", "no effect", "unspecific", "breaks fluency")
 """The statuses that this journey gives."""
+CONTROLS = 40
+"""Of each of two kinds: groups of random latents, and random directions."""
 DENSITY_TEXTS = 300
 """Texts read to find out how often each latent fires, for controls of like density."""
+KL_PROMPTS = 6
+"""Choosing prompts on which the controls' pushes are matched to the labels' KL."""
 
 
 def validate(
     study: Study | str | Path,
     concepts: Sequence[str] | None = None,
     doses: Sequence[float] | None = None,
-    controls: int = 6,
+    controls: int = CONTROLS,
     model: LanguageModel | str | Path | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -41,70 +60,115 @@ def validate(
     concept_set: ConceptSet | str | Path | None = None,
     dictionary: Dictionary | None = None,
     judge_texts: str | Path | None = None,
+    prompts: int | None = None,
     new_tokens: int = NEW_TOKENS,
     device: str = "auto",
 ) -> Study:
-    """Clamps the study's held labels beside controls, gives each its verdict; writes `trials`, `clamps`, `labels`.
+    """Clamps the study's held labels beside controls that all of them share, and gives each its verdict.
 
-    `concepts` are names of held labels (default: all of them), `controls` how many controls there are of each of three
-    kinds. A concept that was finished before with the same settings is not done again, so that a run that was stopped
-    goes on where it was. Raises ValueError or FileNotFoundError, in one line, for input that cannot be used.
+    Writes `trials`, `clamps`, `curves`, `effects`, `necessity` and the labels' status. `concepts` are names of held
+    labels (default: all of them), `controls` how many there are of each of two kinds, `prompts` how many neutral prompts
+    are used (default: all). What a run that was stopped had
+    finished with the same settings is not done again. Raises ValueError or FileNotFoundError, in one line, for input
+    that cannot be used.
     """
     study = study if isinstance(study, Study) else Study.open(study)
-    doses = tuple(float(dose) for dose in (doses or DOSES))
+    doses = tuple(sorted({float(dose) for dose in (doses or DOSES)}))
+    if prompts is not None and prompts < 3:
+        raise ValueError(f"at least 3 prompts are needed, one to choose the dose on, got {prompts}")
     if min(doses) <= 0:
         raise ValueError(f"doses are positive numbers of label units, got {', '.join(map(str, doses))}")
     labels = _wanted(study, concepts)
-    concept_set = _concept_set(study, concept_set)
+    concept_set = concept_set_of(study, concept_set)
     model, dictionary, hook_name = open_subject(study, model, dictionary, device)
-
-    judge = judge_for([label.concept for label in labels], judge_texts, seed)
-    checking = [(name, text.text) for name, concept in concept_set.concepts.items() for text in concept.of("checking")]
     settings = {
         "doses": list(doses),
         "controls": controls,
         "seed": seed,
+        "prompts": prompts,
         "new_tokens": new_tokens,
         "rule": asdict(rule),
-        "judge_texts": str(judge_texts or "storyworld"),
+        "judge_texts": str(judge_texts or concept_set.name),
         "model": model.name,
         "sae_hash": study.info.sae_hash,
     }
-    trials, clamps = _finished(study, settings)
-    judged = {"judge_accuracy": judge.accuracy, "judge_accuracy_checking": judge.accuracy_on(checking),
-              "judge_concepts": len(judge.concepts), "judge_n_checking": len(checking)}  # fmt: skip
-    study.write("clamps", clamps)  # first of the three: nothing of a run with other settings may pass for finished
-    study.write("trials", trials)
-    study.write("labels", _reopened(study, {clamp.concept for clamp in clamps}))
-    study.update_info(settings={**study.info.settings, "validate": {**settings, **judged}})
+    claims = [[label.concept, label.latents, label.weights, label.scales] for label in labels]
+    digest = digest_of({**settings, "labels": claims, "concept_hash": concept_set.hash})
+    if study.info.settings.get("validate", {}).get("finished") == digest and study.read("clamps"):
+        return study
 
-    left = [label for label in labels if label.concept not in {clamp.concept for clamp in clamps}]
-    room = TrialRoom(model, dictionary, hook_name, judge, new_tokens)
-    density = _density(model, dictionary, hook_name, concept_set, seed) if left else np.zeros(0)
+    density, scales = _firing(model, dictionary, hook_name, concept_set, seed)
     taken = sorted({latent for label in study.labels(chosen=False) for latent in label.latents})
-    diff_means = _diff_means(study)
-    mean_length = float(study.info.settings.get("mean_activation_length", 1.0))
+    pool = control_pool(labels, controls, dictionary, taken=taken, density=density, scales=scales, seed=seed)
+    choosing, reporting = split_prompts(concept_set, seed, prompts)
+    judge = judge_for([label.concept for label in labels], concept_set, judge_texts, seed)
+    study.update_info(settings={**study.info.settings, "validate": {**_about(judge), **settings}})
+    _take_back(study)
+    finished = Finished(study.folder / "battery", digest)
+    words = [concept_set.concepts[name].readout_words for name in judge.concepts]
+    room = TrialRoom(model, dictionary, hook_name, judge, words, new_tokens)
+    diff_means = study.diff_means()
 
     with tqdm(
-        total=_rows(left, concept_set, doses, controls, seed), desc="validate", unit="row", disable=not progress
-    ) as bar:
-        for label in left:
-            name, words = label.concept, concept_set.concepts[label.concept].readout_words
-            bar.set_postfix_str(name)
-            choosing, reporting = split_prompts(concept_set, name, seed)
-            tried = room.run(dose_arms(label, doses, dictionary), choosing, words, "dose", bar.update)
-            arms = report_arms(
-                label, choose_dose(rule, tried), dictionary, others=_others(study, label, concept_set), taken=taken,
-                density=density, diff_means=diff_means.get(name), controls=controls, seed=seed,
-            )  # fmt: skip
-            reported = room.run(arms, reporting, words, "report", bar.update)
-            results = judge_arms(arms, reported, rule, mean_length, seed)
+        total=_rows(labels, diff_means, len(doses), len(pool), len(choosing), len(reporting)),
+        desc="validate", unit="row", disable=not progress,
+    ) as bar:  # fmt: skip
+        bar.set_postfix_str("doses")
+        tried = [label_arm(label, dose, dictionary) for label in labels for dose in doses]
+        at_doses = room.run(tried, choosing, "dose", finished, bar.update)
+        chosen, kls = {}, []
+        for number, label in enumerate(labels):
+            mine = at_doses.of(range(number * len(doses), (number + 1) * len(doses)))
+            effect = mine.judge[..., judge.concepts.index(label.concept)].mean(axis=1)
+            place = choose_dose(rule, doses, effect, np.array([mean_cost(costs) for costs in mine.fluency]))
+            chosen[label.concept] = doses[place]
+            kls.append(float(mine.kl[place].mean()))
 
-            trials, clamps = trials + tried + reported, clamps + results
-            study.write("trials", trials)
-            study.write("labels", _with_status(study, name, results[0].status))
-            study.write("clamps", clamps)  # last: a concept that stands here is finished
+        bar.set_postfix_str("controls' pushes")
+        middle = float(np.median([label_arm(label, chosen[label.concept], dictionary).push for label in labels]))
+        arms = [
+            arm
+            for label in labels
+            for arm in label_arms(label, chosen[label.concept], doses, dictionary, diff_means.get(label.concept))
+        ]
+        arms += control_arms(pool, room, choosing[:KL_PROMPTS], middle, kls)
+        bar.set_postfix_str("report")
+        reported = room.run(arms, reporting, "report", finished, bar.update)
+
+    families = {name: concept.family for name, concept in concept_set.concepts.items()}
+    mean_length = float(study.info.settings.get("mean_activation_length", 1.0))
+    battery = Battery(arms, reporting, reported, chosen, judge, families, rule, mean_length, seed)
+    results = clamp_results(battery)
+    with tqdm(total=len(labels), desc="ablate", unit="label", disable=not progress) as bar:
+        needed = necessity(
+            labels, concept_set, model, dictionary, hook_name, judge, density, taken, rule, seed, bar.update
+        )
+    study.write("trials", [
+        *trials(tried, choosing, at_doses, room.baselines, judge.concepts, "dose"),
+        *trials(arms, reporting, reported, room.baselines, judge.concepts, "report"),
+    ])  # fmt: skip
+    study.write("curves", dose_points(battery))
+    study.write("effects", concept_effects(battery))
+    study.write("necessity", needed)
+    study.write("clamps", results)
+    status = {one.concept: one.status for one in results if one.arm == "label" and one.status in JUDGED}
+    study.write("labels", [
+        replace(label, status=status[label.concept]) if label.chosen and label.concept in status else label
+        for label in study.labels(chosen=False)
+    ])  # fmt: skip
+    study.update_info(settings={**study.info.settings, "validate": {**_about(judge), **settings, "finished": digest}})
+    finished.remove()
     return study
+
+
+def control_arms(
+    pool: Sequence[Control], room: TrialRoom, prompts: Sequence[Prompt], middle: float, kls: Sequence[float]
+) -> list[Arm]:
+    """Every control at the pushes at which it moves the model's output as far as the labels do, weak to strong."""
+    grid = middle * np.array(GRID)
+    tried = room.output_kl([control.arm(push) for control in pool for push in grid], prompts)
+    pushes = pushes_for(tried.mean(axis=1).reshape(len(pool), len(grid)), grid, targets(kls))
+    return [control.arm(float(push)) for control, row in zip(pool, pushes, strict=True) for push in row]
 
 
 def _wanted(study: Study, concepts: Sequence[str] | None) -> list[Label]:
@@ -121,71 +185,40 @@ def _wanted(study: Study, concepts: Sequence[str] | None) -> list[Label]:
     return [held[name] for name in dict.fromkeys(concepts or held)]
 
 
-def _concept_set(study: Study, given: ConceptSet | str | Path | None) -> ConceptSet:
-    source = given or study.info.settings.get("concepts", study.info.concept_set)
-    found = source if isinstance(source, ConceptSet) else load_concepts(source)
-    if found.hash != study.info.concept_hash:
-        raise ValueError(
-            f"the concept set {found.name} is not the one that {study.folder} was labelled with: label it again"
-        )
-    return found
+def _take_back(study: Study) -> None:
+    """Verdicts and tables of an earlier run: nothing of a run with other settings may pass for this one's."""
+    for table in ("clamps", "trials", "curves", "effects", "necessity"):
+        study.write(table, [])
+    study.write("labels", [
+        replace(label, status="held") if label.status in JUDGED else label for label in study.labels(chosen=False)
+    ])  # fmt: skip
 
 
-def _finished(study: Study, settings: dict) -> tuple[list[Trial], list[ClampResult]]:
-    """What an earlier run with the same settings has done; nothing of a run with others, nor of half a concept."""
-    before = study.info.settings.get("validate", {})
-    if any(before.get(key) != value for key, value in settings.items()):
-        return [], []
-    labels = {label.concept: label for label in study.labels()}
-    clamps = [clamp for clamp in study.read("clamps", ClampResult) if labels[clamp.concept].status in JUDGED]
-    done = {clamp.concept for clamp in clamps}
-    return [trial for trial in study.read("trials", Trial) if trial.concept in done], clamps
-
-
-def _density(
+def _firing(
     model: LanguageModel, dictionary: Dictionary, hook_name: str, concept_set: ConceptSet, seed: int
-) -> Float[np.ndarray, " d_sae"]:
-    """How often each latent fires on a sample of finding texts."""
+) -> tuple[Float[np.ndarray, " d_sae"], Float[np.ndarray, " d_sae"]]:
+    """How often each latent fires on a sample of finding texts, and one dose unit of each."""
     table = text_table(concept_set)
     finding = np.flatnonzero(table.split == "finding")
     sample = np.random.default_rng(seed).permutation(finding)[:DENSITY_TEXTS]
-    return observe(model, dictionary, hook_name, [table.texts[text] for text in sample]).firings.density()
+    firings = observe(model, dictionary, hook_name, [table.texts[text] for text in sample]).firings
+    return firings.density(), firings.scales()
 
 
-def _diff_means(study: Study) -> dict[str, np.ndarray]:
-    path = study.folder / "diff_means.npz"
-    if not path.exists():
-        return {}
-    with np.load(path) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+def _about(judge: Judge) -> dict[str, float | int]:
+    """What a reader should know of the judges."""
+    return {
+        "judge_concepts": len(judge.concepts),
+        "judge_auroc_median": float(np.median(judge.auroc)),
+        "judge_auroc_least": float(judge.auroc.min()),
+        "judge_texts_least": min(judge.n_own),
+    }
 
 
-def _others(study: Study, label: Label, concept_set: ConceptSet) -> list[Label]:
-    """The chosen labels of other families that were held."""
-    family = concept_set.family_of(label.concept)
-    return [other for other in study.labels() if other.concept not in family and other.status != "rejected"]
-
-
-def _rows(labels: Sequence[Label], concept_set: ConceptSet, doses: Sequence[float], controls: int, seed: int) -> int:
-    """About how many rows there are to run; exact where there are labels enough for all controls."""
-    total = 0
-    for label in labels:
-        choosing, reporting = split_prompts(concept_set, label.concept, seed)
-        total += len(doses) * len(choosing) + (3 + 3 * controls) * len(reporting)
-    return total
-
-
-def _reopened(study: Study, done: set[str]) -> list[Label]:
-    """All labels, a verdict of which no trial is left being taken back."""
-    return [
-        replace(label, status="held") if label.status in JUDGED and label.concept not in done else label
-        for label in study.labels(chosen=False)
-    ]
-
-
-def _with_status(study: Study, concept: str, status: str) -> list[Label]:
-    """All labels, the concept's chosen one with its verdict."""
-    return [
-        replace(label, status=status) if label.chosen and label.concept == concept else label
-        for label in study.labels(chosen=False)
-    ]
+def _rows(
+    labels: Sequence[Label], diff_means: dict, n_doses: int, n_controls: int, n_choosing: int, n_reporting: int
+) -> int:
+    """How many rows are written on."""
+    rivals = sum(label.concept in diff_means for label in labels)
+    reported = len(labels) * (n_doses + len(DOWN) + 1) + rivals * len(RIVAL) + n_controls * PUSHES
+    return len(labels) * n_doses * n_choosing + reported * n_reporting

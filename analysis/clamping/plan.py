@@ -1,6 +1,5 @@
-"""Which clamps are run, as values: a label at several doses, and at the chosen dose beside its matched controls."""
+"""Which clamps are run, as values: the arms of every label, and one pool of controls that all labels share."""
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,8 +15,12 @@ from saes.intervention import DirectionPush, Edit, Intervention
 
 DOSES = (0.5, 1.0, 2.0, 4.0)
 """In units of the label's own active scale."""
-NEAREST = 5
-"""A random latent is drawn from this many times as many of the latents nearest in log density."""
+DOWN = (1.0, 2.0)
+"""How many times the chosen dose's push is also made the other way."""
+RIVAL = (0.5, 1.0, 2.0, 4.0)
+"""Pushes of the difference of means, in units of the label's push at its chosen dose."""
+NEAREST = 20
+"""A random latent is drawn from this many of the latents nearest in log density."""
 
 
 @dataclass(frozen=True)
@@ -30,124 +33,163 @@ class Prompt:
 
 @dataclass(frozen=True, eq=False)
 class Arm:
-    """One clamp. All arms of a concept but "ablate" push with the same length."""
+    """One clamp, run at every prompt of a phase."""
 
     concept: str
+    """Whose claim it is; "" for a control, which is compared with every label."""
     kind: str
-    """"label", "ablate", "diff_means", or one of `CONTROLS`."""
+    """"label", "label_down", "ablate", "diff_means", or one of `CONTROLS`."""
     id: str
     dose: float
+    """Of a label, in its own units; of all others, the push in activation units."""
     latents: tuple[int, ...]
     push: float
     """Length of sum_j value_j * W_dec[j], in activation units: the shift where the latents were silent before."""
     intervention: Intervention | DirectionPush
 
+    @property
+    def key(self) -> str:
+        """What tells it from all other arms of a run."""
+        return f"{self.kind}/{self.id}/{self.dose:.6g}"
 
-def split_prompts(concept_set: ConceptSet, concept: str, seed: int = 0) -> tuple[list[Prompt], list[Prompt]]:
-    """Half of the neutral prompts to choose the dose on; the concept's own prompts and the other half to report on."""
+
+@dataclass(frozen=True, eq=False)
+class Control:
+    """A direction that no label claims: a group of latents like a label's, or a random direction."""
+
+    kind: str
+    id: str
+    latents: tuple[int, ...]
+    values: tuple[float, ...]
+    """The latents' values in proportion, one a latent."""
+    direction: Float[Tensor, " d_in"]
+    """Of unit length: where the values together push, or the random direction."""
+
+    def arm(self, push: float) -> Arm:
+        """The control pushing so far, in activation units."""
+        if not self.latents:
+            return Arm("", self.kind, self.id, push, (), push, DirectionPush(self.direction, push))
+        edit = Edit(self.latents, push, "set", self.values)
+        return Arm("", self.kind, self.id, push, self.latents, push, Intervention((edit,)))
+
+
+def split_prompts(concept_set: ConceptSet, seed: int = 0, most: int | None = None) -> tuple[list[Prompt], list[Prompt]]:
+    """A third of the neutral prompts (`most` of them at most) to choose doses on, the rest to report on, for every arm."""
     neutral = [
         Prompt(f"neutral/{number}", text.text, seed * 100_000 + number)
         for number, text in enumerate(concept_set.neutral.get("prompt", ()))
     ]
-    own = [
-        Prompt(f"{concept}/{number}", text.text, seed * 100_000 + 10_000 + number)
-        for number, text in enumerate(concept_set.concepts[concept].of("prompt"))
-    ]
-    if len(neutral) < 2:
+    if len(neutral) < 3:
         raise ValueError(
-            f"{concept_set.name} has {len(neutral)} neutral prompts: at least 2 are needed, some to choose the dose on"
+            f"{concept_set.name} has {len(neutral)} neutral prompts: at least 3 are needed, one to choose the dose on"
         )
-    order = np.random.default_rng(seed).permutation(len(neutral))  # one split for all concepts
-    half = len(neutral) // 2
-    return [neutral[place] for place in order[:half]], own + [neutral[place] for place in order[half:]]
+    order = np.random.default_rng(seed).permutation(len(neutral))[:most]
+    third = len(order) // 3
+    return [neutral[place] for place in order[:third]], [neutral[place] for place in order[third:]]
 
 
 def label_arm(label: Label, dose: float, dictionary: Dictionary) -> Arm:
     """Each latent of the label set to `dose` units, one unit being the 95th percentile of its active values."""
-    values = np.multiply(label.weights, label.scales)
-    if not np.any(values):
-        raise ValueError(f"the label of {label.concept} has no dose unit: its latents never fired on finding texts")
-    edit = Edit(tuple(label.latents), dose, "set", tuple(values))
+    edit = Edit(tuple(label.latents), dose, "set", tuple(_unit(label)))
     return Arm(
         label.concept, "label", label.concept, dose, edit.latents, shift_length(edit, dictionary), Intervention((edit,))
     )
 
 
-def dose_arms(label: Label, doses: Sequence[float], dictionary: Dictionary) -> list[Arm]:
-    return [label_arm(label, float(dose), dictionary) for dose in doses]
+def down_arm(label: Label, dose: float, dictionary: Dictionary) -> Arm:
+    """The push of `dose` units the other way, added to whatever the latents do by themselves."""
+    edit = Edit(tuple(label.latents), -dose, "add", tuple(_unit(label)))
+    push = shift_length(edit, dictionary)
+    return Arm(label.concept, "label_down", label.concept, -dose, edit.latents, push, Intervention((edit,)))
 
 
-def report_arms(
+def ablation(label: Label) -> Arm:
+    edit = Edit(tuple(label.latents), 0.0, "ablate")
+    return Arm(label.concept, "ablate", label.concept, 0.0, edit.latents, 0.0, Intervention((edit,)))
+
+
+def label_arms(
     label: Label,
-    dose: float,
+    chosen: float,
+    doses: Sequence[float],
     dictionary: Dictionary,
-    *,
-    others: Sequence[Label],
-    taken: Sequence[int],
-    density: Float[np.ndarray, " d_sae"],
     diff_means: Float[np.ndarray, " d_in"] | None,
-    controls: int,
-    seed: int = 0,
 ) -> list[Arm]:
-    """The label at its dose, ablated, its rival, and so many controls of each kind, all with the label's push.
-
-    `others` are labels of other families; `taken` the latents of any label, which no random latent may be.
-    """
-    if controls < 1:
-        raise ValueError(f"at least 1 control of each kind is needed to call a clamp specific, got {controls}")
-    rng = np.random.default_rng(
-        [seed, zlib.crc32(label.concept.encode())]
-    )  # the same plan whichever concepts came before
-    arm = label_arm(label, dose, dictionary)
-    ablation = Intervention((Edit(tuple(label.latents), 0.0, "ablate"),))
-    arms = [arm, Arm(label.concept, "ablate", "ablate", 0.0, arm.latents, 0.0, ablation)]
-    device = dictionary.directions.device
+    """All that is reported of one label: every dose, the pushes downwards, ablation, and the difference of means."""
+    arms = [label_arm(label, dose, dictionary) for dose in doses]
+    arms += [down_arm(label, times * chosen, dictionary) for times in DOWN]
+    arms.append(ablation(label))
     if diff_means is not None:
-        push = DirectionPush(torch.as_tensor(diff_means, dtype=torch.float32, device=device), arm.push)
-        arms.append(Arm(label.concept, "diff_means", "diff_means", dose, (), arm.push, push))
-
-    values = dose * np.multiply(label.weights, label.scales)
-    for latents in like_latents(label.latents, density, taken, controls, rng):
-        name = "latent " + "+".join(map(str, latents))
-        arms.append(_matched(label.concept, "random_latent", name, dose, latents, values, arm.push, dictionary))
-    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    for number in range(controls):
-        push = DirectionPush(torch.randn(dictionary.d_in, generator=generator).to(device), arm.push)
-        arms.append(Arm(label.concept, "random_direction", f"direction {number}", dose, (), arm.push, push))
-    for place in rng.permutation(len(others))[:controls]:
-        other = others[place]
-        own_values = np.multiply(other.weights, other.scales)
-        arms.append(
-            _matched(
-                label.concept, "other_family", other.concept, dose, other.latents, own_values, arm.push, dictionary
-            )
-        )
+        direction = torch.as_tensor(diff_means, dtype=torch.float32, device=dictionary.directions.device)
+        push = label_arm(label, chosen, dictionary).push
+        arms += [
+            Arm(label.concept, "diff_means", label.concept, times * push, (), times * push, DirectionPush(direction, times * push))
+            for times in RIVAL
+        ]  # fmt: skip
     return arms
 
 
+def control_pool(
+    labels: Sequence[Label],
+    count: int,
+    dictionary: Dictionary,
+    *,
+    taken: Sequence[int],
+    density: Float[np.ndarray, " d_sae"],
+    scales: Float[np.ndarray, " d_sae"],
+    seed: int = 0,
+) -> list[Control]:
+    """`count` groups of random latents and as many random directions, for all labels together.
+
+    The groups copy the labels in turn: as many latents, each firing about as often, none of them in any label
+    (`taken`). `scales` is a latent's 95th percentile of active values, its share in the group's push.
+    """
+    if count < 1:
+        raise ValueError(f"at least 1 control of each kind is needed to call a clamp specific, got {count}")
+    rng = np.random.default_rng(seed)
+    models = [labels[place % len(labels)] for place in range(count)]
+    device = dictionary.directions.device
+    pool = []
+    for group in like_latents([label.latents for label in models], density, taken, rng):
+        shift = _shift(group, scales[group], dictionary)
+        length = float(shift.norm())
+        assert length > 0, f"latents {group} cancel out"
+        name = "latent " + "+".join(map(str, group))
+        values = tuple(float(value) / length for value in scales[group])
+        pool.append(Control("random_latent", name, tuple(group), values, shift / length))
+    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    for number in range(count):
+        direction = torch.randn(dictionary.d_in, generator=generator)
+        pool.append(
+            Control("random_direction", f"direction {number}", (), (), (direction / direction.norm()).to(device))
+        )
+    return pool
+
+
 def like_latents(
-    latents: Sequence[int],
+    groups: Sequence[Sequence[int]],
     density: Float[np.ndarray, " d_sae"],
     taken: Sequence[int],
-    count: int,
     rng: np.random.Generator,
 ) -> list[list[int]]:
-    """`count` groups of latents that fire about as often as `latents` do, one for one, none of them in any label."""
-    free = np.setdiff1d(np.flatnonzero(density > 0), np.union1d(taken, latents).astype(int))
-    if len(free) < count * len(latents):
+    """For each group of latents another, firing about as often, one for one: none taken, none in two groups."""
+    free = np.setdiff1d(np.flatnonzero(density > 0), np.asarray(taken, dtype=int))
+    needed = sum(map(len, groups))
+    if len(free) < needed:
         raise ValueError(
-            f"{len(free)} active latents outside the labels are too few for {count} controls of {len(latents)} each"
+            f"{len(free)} active latents outside the labels are too few for {len(groups)} controls of {needed} latents in all: ask "
+            f"for fewer controls"
         )
-    floor = density[free].min()
-    groups: list[list[int]] = [[] for _ in range(count)]
-    for latent in latents:
-        distance = np.abs(np.log(density[free]) - np.log(max(density[latent], floor)))
-        near = free[np.argsort(distance, kind="stable")[: NEAREST * count]]
-        drawn = rng.choice(near, count, replace=False)
-        free = np.setdiff1d(free, drawn)
-        for group, one in zip(groups, drawn, strict=True):
-            group.append(int(one))
-    return groups
+    floor = density[free].min() if needed else 0.0
+    drawn: list[list[int]] = []
+    for group in groups:
+        drawn.append([])
+        for latent in group:
+            distance = np.abs(np.log(density[free]) - np.log(max(density[latent], floor)))
+            one = rng.choice(free[np.argsort(distance, kind="stable")[:NEAREST]])
+            free = free[free != one]
+            drawn[-1].append(int(one))
+    return drawn
 
 
 def shift_length(edit: Edit, dictionary: Dictionary) -> float:
@@ -157,21 +199,11 @@ def shift_length(edit: Edit, dictionary: Dictionary) -> float:
     )
 
 
-def _matched(
-    concept: str,
-    kind: str,
-    name: str,
-    dose: float,
-    latents: Sequence[int],
-    values: np.ndarray,
-    push: float,
-    dictionary: Dictionary,
-) -> Arm:
-    """Other latents, set to values in the same proportions, so large that together they push as far."""
-    length = float(_shift(latents, values, dictionary).norm())
-    assert length > 0, f"latents {list(latents)} cancel out"
-    edit = Edit(tuple(latents), push / length, "set", tuple(values))
-    return Arm(concept, kind, name, dose, edit.latents, push, Intervention((edit,)))
+def _unit(label: Label) -> np.ndarray:
+    values = np.multiply(label.weights, label.scales)
+    if not np.any(values):
+        raise ValueError(f"the label of {label.concept} has no dose unit: its latents never fired on finding texts")
+    return values
 
 
 def _shift(latents: Sequence[int], values: np.ndarray, dictionary: Dictionary) -> Float[Tensor, " d_in"]:

@@ -1,10 +1,12 @@
-"""Readouts of a text under a clamp: the model's own probability of a concept's words, and what the text costs it."""
+"""Readouts of a text under a clamp: the model's own probability of every concept's words, how far its predictions moved,
+and what the text costs it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from training.language_models.language_model import Hook, LanguageModel, Tokens
@@ -24,40 +26,78 @@ def readout_ids(model: LanguageModel, words: Sequence[str]) -> list[int]:
     return sorted(set(ids))
 
 
-def word_log_probs(
+@dataclass(frozen=True)
+class ReadoutWords:
+    """The tokens that stand for each concept's words."""
+
+    ids: Int64[Tensor, " word"]
+    member: Float[Tensor, "word concept"]
+    """1 where the token stands for the concept."""
+
+
+def readout_words(model: LanguageModel, words: Sequence[Sequence[str]]) -> ReadoutWords:
+    """`words` of each concept -> their tokens."""
+    groups = [readout_ids(model, group) for group in words]
+    ids = sorted({token for group in groups for token in group})
+    place = {token: number for number, token in enumerate(ids)}
+    member = torch.zeros(len(ids), len(groups))
+    for concept, group in enumerate(groups):
+        member[[place[token] for token in group], concept] = 1.0
+    return ReadoutWords(torch.tensor(ids, device=model.device), member.to(model.device))
+
+
+@dataclass(frozen=True)
+class NextTokens:
+    """What may come next at the positions of fixed texts, those of all texts one after another."""
+
+    log_probs: Float[Tensor, "position vocab"]
+    text: Int64[Tensor, " position"]
+
+    def of_words(self, words: ReadoutWords) -> Float[Tensor, "text concept"]:
+        """log of the probability that the next token is one of a concept's words, averaged over a text's positions."""
+        chance = self.log_probs[:, words.ids].exp() @ words.member
+        return self._mean(chance.clamp(min=torch.finfo(chance.dtype).tiny).log())
+
+    def kl(self, other: Float[Tensor, "position vocab"]) -> Float[Tensor, " text"]:
+        """KL(these || other) in nats, averaged over a text's positions."""
+        return self._mean((self.log_probs.exp() * (self.log_probs - other)).sum(-1, keepdim=True))[:, 0]
+
+    def of_each(self) -> list[Float[Tensor, "position vocab"]]:
+        """The log-probabilities text by text."""
+        return list(self.log_probs.split(torch.bincount(self.text).tolist()))
+
+    def _mean(self, values: Float[Tensor, "position n"]) -> Float[Tensor, "text n"]:
+        count = torch.bincount(self.text)
+        return values.new_zeros(len(count), values.shape[1]).index_add_(0, self.text, values) / count[:, None]
+
+
+def next_tokens(
     model: LanguageModel,
     prompts: Sequence[str],
     fixed: Sequence[str],
-    ids: Sequence[int],
     most_tokens: int,
     hooks: Mapping[str, Hook] | None = None,
-) -> Float[np.ndarray, " text"]:
-    """log of the probability that the next token is one of `ids`, averaged over the positions of a fixed text.
+) -> NextTokens:
+    """What may come next along fixed texts, the same with and without a clamp, so that only the clamp differs.
 
-    `fixed` is what stands after each prompt, the same with and without a clamp, so that only the clamp differs; at most
-    its first `most_tokens` are read, and the position right after the prompt always counts.
+    `fixed` is what stands after each prompt; at most its first `most_tokens` are read, and the position right after the
+    prompt always counts. Only those positions become float32.
     """
-    starts = [len(_plain(model, prompt)) for prompt in prompts]
+    starts = _lengths(model.tokenise(list(prompts), add_bos=False))
     tokens, shift = _joined(model, prompts, fixed)
-    stops = [
-        min(int(length), start + shift + most_tokens) for start, length in zip(starts, _lengths(tokens), strict=True)
-    ]
-    width = max(stops)
-    tokens = Tokens(tokens.ids[:, :width], tokens.keep[:, :width], torch.tensor(stops))
+    stops = _lengths(tokens).minimum(starts + shift + most_tokens)
+    width = int(stops.max())
+    tokens = Tokens(tokens.ids[:, :width], tokens.keep[:, :width], stops)
     logits = model.logits(tokens, hooks)
-    chosen = torch.as_tensor(list(ids), device=logits.device)
-    means = []
-    for row, start, stop in zip(logits, starts, stops, strict=True):
-        here = row[
-            min(start + shift, stop) - 1 : stop
-        ].float()  # [position, vocab]: the one that ends the prompt, then on
-        means.append((here[:, chosen].logsumexp(-1) - here.logsumexp(-1)).mean())
-    return torch.stack(means).cpu().numpy()
+    place = torch.arange(width)
+    wanted = (place >= (starts + shift).minimum(stops)[:, None] - 1) & (place < stops[:, None])  # from the prompt's end
+    text, position = (part.to(logits.device) for part in wanted.nonzero(as_tuple=True))
+    return NextTokens(logits[text, position].float().log_softmax(-1), text)
 
 
 def text_cost(model: LanguageModel, prompts: Sequence[str], texts: Sequence[str]) -> Float[np.ndarray, " text"]:
     """Nats per token of each text after its prompt, for the unclamped model; NaN for a text without a token."""
-    starts = [len(_plain(model, prompt)) for prompt in prompts]
+    starts = _lengths(model.tokenise(list(prompts), add_bos=False)).tolist()
     tokens, shift = _joined(model, prompts, texts)
     log_probs: Tensor = model.log_probs(tokens)
     costs = []
@@ -71,7 +111,7 @@ def sum_log_prob(
     model: LanguageModel, contexts: Sequence[str], words: str, hooks: Mapping[str, Hook] | None = None
 ) -> Float[np.ndarray, " text"]:
     """log p of `words` as a whole after each context."""
-    starts = [len(_plain(model, context)) for context in contexts]
+    starts = _lengths(model.tokenise(list(contexts), add_bos=False)).tolist()
     tokens, shift = _joined(model, contexts, [words] * len(contexts))
     log_probs = model.log_probs(tokens, hooks)
     ends = _lengths(tokens).tolist()

@@ -1,14 +1,18 @@
-"""Trials: every prompt of every arm, many rows at a time; each row of a batch is one arm at one prompt."""
+"""Trials: every arm at every prompt, read for all concepts at once; each row of a batch is one arm at one prompt."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
+from analysis.clamping.finished import Finished
 from analysis.clamping.judge import Judge
 from analysis.clamping.plan import Arm, Prompt
-from analysis.clamping.readouts import n_tokens, readout_ids, text_cost, word_log_probs
-from analysis.records import Trial
+from analysis.clamping.readouts import ReadoutWords, n_tokens, next_tokens, readout_words, text_cost
 from saes.dictionary import Dictionary
 from saes.intervention import RowInterventions
 from training.language_models.language_model import LanguageModel
@@ -16,6 +20,27 @@ from training.language_models.language_model import LanguageModel
 ROWS = 256
 NEW_TOKENS = 24
 TEMPERATURE, TOP_P = 0.7, 0.95
+MOST_LOGITS = 2**28
+"""Numbers that the logits of one batch may hold; a large vocabulary makes the batches smaller."""
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What arms did, clamped minus baseline: the judge in shares of the way, the readout words in nats."""
+
+    judge: Float[np.ndarray, "arm prompt concept"]
+    readout: Float[np.ndarray, "arm prompt concept"]
+    kl: Float[np.ndarray, "arm prompt"]
+    """KL(clamped || unclamped) of the next token along the baseline's text, in nats a position."""
+    fluency: Float[np.ndarray, "arm prompt"]
+    """Nats per token that the clamped text costs the unclamped model, minus the baseline's; NaN where none was written."""
+    texts: list[list[str]]
+    """[arm][prompt] what was written."""
+
+    def of(self, arms: Sequence[int]) -> "Effects":
+        """The same for some of the arms, by place."""
+        at = list(arms)
+        return Effects(self.judge[at], self.readout[at], self.kl[at], self.fluency[at], [self.texts[i] for i in at])
 
 
 @dataclass(frozen=True)
@@ -25,40 +50,54 @@ class Baseline:
     text: str
     cost: float
     """Nats per token."""
-    judged: np.ndarray
-    """[concept] the judge's probabilities."""
+    judged: Float[np.ndarray, " concept"]
+    readout: Float[np.ndarray, " concept"]
+    next: Float[Tensor, "position vocab"]
+    """log-probabilities of the next token along the text."""
 
 
 @dataclass
 class TrialRoom:
-    """Everything that a trial needs; the baselines are made once for each prompt, whichever concept asks first."""
+    """Everything that a trial needs; the baselines are made once for each prompt."""
 
     model: LanguageModel
     dictionary: Dictionary
     hook_name: str
     judge: Judge
+    words: Sequence[Sequence[str]]
+    """[concept] the readout words of each concept that the judge knows, in its order."""
     new_tokens: int = NEW_TOKENS
     readout_tokens: int = 8
-    """Positions of the baseline's text over which the readout words' log-probability is averaged."""
+    """Positions of the baseline's text over which readouts and KL are averaged, beside the one before it."""
     rows: int = ROWS
     baselines: dict[str, Baseline] = field(default_factory=dict)
 
     def run(
-        self, arms: Sequence[Arm], prompts: Sequence[Prompt], words: Sequence[str], phase: str,
+        self, arms: Sequence[Arm], prompts: Sequence[Prompt], phase: str = "", finished: Finished | None = None,
         progress: Callable[[int], object] = lambda rows: None,
-    ) -> list[Trial]:  # fmt: skip
-        """All arms (of one concept) at all prompts; `words` are the concept's readout words."""
+    ) -> Effects:  # fmt: skip
+        """All arms at all prompts. Arms that are in `finished` under this phase are not run again; new ones go there."""
         self.write_baselines(prompts)
-        ids = readout_ids(self.model, words)
-        unclamped = self._unclamped_readouts(prompts, ids)
-        pairs = [(arm, prompt) for arm in arms for prompt in prompts]
-        n_batches = -(-len(pairs) // self.rows)
-        trials: list[Trial] = []
-        for batch in np.array_split(np.arange(len(pairs)), n_batches):  # of even size: no small rest
-            mine = [pairs[place] for place in batch]
-            trials += self._batch(mine, ids, unclamped, phase)
-            progress(len(mine))
-        return trials
+        done: dict[str, Effects] = {}
+        for arm in arms:
+            if finished is not None and (before := finished.get(phase, arm.key)):
+                done[arm.key] = Effects(*before)
+                progress(len(prompts))
+        left = [arm for arm in arms if arm.key not in done]
+        at_once = self._arms_at_once(prompts)
+        for start in range(0, len(left), at_once):
+            batch = left[start : start + at_once]
+            found = self._batch(batch, prompts)
+            for place, arm in enumerate(batch):
+                done[arm.key] = found.of([place])
+            if finished is not None:
+                finished.add(phase, [arm.key for arm in batch], found)
+            progress(len(batch) * len(prompts))
+        return joined([done[arm.key] for arm in arms])
+
+    @cached_property
+    def readout_words(self) -> ReadoutWords:
+        return readout_words(self.model, self.words)
 
     def write_baselines(self, prompts: Sequence[Prompt]) -> None:
         """Writes the unclamped text of the prompts that have none yet."""
@@ -72,44 +111,61 @@ class TrialRoom:
                     f"prompt {prompt.id} has {length} tokens: with {self.new_tokens} new ones it does not fit into the "
                     f"context of {self.model.context}"
                 )
+        starts = [prompt.text for prompt in new]
         texts = self._write(new, None)
-        costs = text_cost(self.model, [prompt.text for prompt in new], texts)
-        judged = self.judge.probabilities(texts)
-        for prompt, text, cost, row in zip(new, texts, costs, judged, strict=True):
-            self.baselines[prompt.id] = Baseline(text, float(cost), row)
-
-    def _batch(
-        self, pairs: list[tuple[Arm, Prompt]], ids: list[int], unclamped: dict[str, float], phase: str
-    ) -> list[Trial]:
-        prompts = [prompt for _, prompt in pairs]
-        starts = [prompt.text for prompt in prompts]
-        base = [self.baselines[prompt.id] for prompt in prompts]
-        rows = RowInterventions([arm.intervention for arm, _ in pairs])
-        hooks = {self.hook_name: rows.hook(self.dictionary)}
-        texts = self._write(prompts, hooks)
-        costs = text_cost(self.model, starts, texts)
-        readouts = word_log_probs(self.model, starts, [one.text for one in base], ids, self.readout_tokens, hooks)
-        judged = self.judge.probabilities(texts)
-        trials = []
-        for place, (arm, prompt) in enumerate(pairs):
-            column = self.judge.concepts.index(arm.concept)
-            trials.append(
-                Trial(
-                    concept=arm.concept,
-                    arm=arm.kind,
-                    arm_id=arm.id,
-                    dose=arm.dose,
-                    prompt_id=prompt.id,
-                    prompt=prompt.text,
-                    judge=float(judged[place, column] - base[place].judged[column]),
-                    readout=float(readouts[place] - unclamped[prompt.id]),
-                    fluency=float(costs[place] - base[place].cost),
-                    text=texts[place],
-                    baseline=base[place].text,
-                    phase=phase,
-                )
+        costs, judged = text_cost(self.model, starts, texts), self.judge.scores(texts)
+        after = next_tokens(self.model, starts, texts, self.readout_tokens)
+        readouts = after.of_words(self.readout_words).cpu().numpy()
+        for place, (prompt, ahead) in enumerate(zip(new, after.of_each(), strict=True)):
+            self.baselines[prompt.id] = Baseline(
+                texts[place], float(costs[place]), judged[place], readouts[place], ahead
             )
-        return trials
+
+    def output_kl(self, arms: Sequence[Arm], prompts: Sequence[Prompt]) -> Float[np.ndarray, "arm prompt"]:
+        """Only how far the arms move the model's predictions: nothing is written."""
+        self.write_baselines(prompts)
+        at_once = self._arms_at_once(prompts)
+        parts = [self._read(arms[start : start + at_once], prompts)[1] for start in range(0, len(arms), at_once)]
+        return np.concatenate(parts)
+
+    def _arms_at_once(self, prompts: Sequence[Prompt]) -> int:
+        longest = max(n_tokens(self.model, prompt.text) for prompt in prompts) + self.new_tokens
+        rows = min(self.rows, MOST_LOGITS // (longest * len(self.model.unembedding())))
+        return max(1, rows // len(prompts))
+
+    def _batch(self, arms: Sequence[Arm], prompts: Sequence[Prompt]) -> Effects:
+        shape = (len(arms), len(prompts))
+        rows = list(prompts) * len(arms)
+        base = [self.baselines[prompt.id] for prompt in prompts]
+        texts = self._write(rows, self._hooks(arms, prompts))
+        costs = text_cost(self.model, [prompt.text for prompt in rows], texts).reshape(shape)
+        readouts, kl = self._read(arms, prompts)
+        judged = self.judge.scores(texts).reshape(*shape, -1)
+        return Effects(
+            (judged - np.stack([one.judged for one in base])).astype(np.float32),
+            readouts,
+            kl,
+            (costs - np.array([one.cost for one in base])).astype(np.float32),
+            [texts[start : start + len(prompts)] for start in range(0, len(texts), len(prompts))],
+        )
+
+    def _read(self, arms: Sequence[Arm], prompts: Sequence[Prompt]) -> tuple[np.ndarray, np.ndarray]:
+        """Changes of the readouts `[arm, prompt, concept]`, and KL `[arm, prompt]`."""
+        base = [self.baselines[prompt.id] for prompt in prompts]
+        starts, fixed = [prompt.text for prompt in prompts], [one.text for one in base]
+        after = next_tokens(
+            self.model, starts * len(arms), fixed * len(arms), self.readout_tokens, self._hooks(arms, prompts)
+        )
+        before = torch.cat([one.next for one in base]).repeat(len(arms), 1)
+        readouts = after.of_words(self.readout_words).cpu().numpy().reshape(len(arms), len(prompts), -1)
+        return (
+            readouts - np.stack([one.readout for one in base]),
+            after.kl(before).cpu().numpy().reshape(len(arms), -1),
+        )
+
+    def _hooks(self, arms: Sequence[Arm], prompts: Sequence[Prompt]) -> dict:
+        rows = RowInterventions([arm.intervention for arm in arms for _ in prompts])
+        return {self.hook_name: rows.hook(self.dictionary)}
 
     def _write(self, prompts: Sequence[Prompt], hooks: dict | None) -> list[str]:
         return self.model.generate(
@@ -117,7 +173,11 @@ class TrialRoom:
             seed=[prompt.seed for prompt in prompts], hooks=hooks,
         )  # fmt: skip
 
-    def _unclamped_readouts(self, prompts: Sequence[Prompt], ids: list[int]) -> dict[str, float]:
-        texts = [self.baselines[prompt.id].text for prompt in prompts]
-        values = word_log_probs(self.model, [prompt.text for prompt in prompts], texts, ids, self.readout_tokens)
-        return {prompt.id: float(value) for prompt, value in zip(prompts, values, strict=True)}
+
+def joined(effects: Sequence[Effects]) -> Effects:
+    """The effects of all arms, in order."""
+    assert effects, "there are no arms"
+    judge, readout, kl, fluency = (
+        np.concatenate([getattr(one, name) for one in effects]) for name in ("judge", "readout", "kl", "fluency")
+    )
+    return Effects(judge, readout, kl, fluency, [texts for one in effects for texts in one.texts])

@@ -1,101 +1,139 @@
 """The rule by which a clamp is judged, in one place and fixed before the run.
 
-The prompt is the unit: every interval is a bootstrap over prompts. A control is judged by the very rule that the label
-is judged by, as if it were the claim, with itself left out of the bar; the label is never part of a bar.
+The questions, in order:
+
+1. Can the concept's judge tell its texts at all (lower end of its AUROC's interval above `least_judge_auroc`)? If not,
+   the clamp cannot be judged: "no judge".
+2. Does it do anything? The judge's effect must be at least `least_effect` of the way, and the intervals of the judge's
+   effect and of the readout words' must lie above 0; otherwise "no effect".
+3. Is what the model writes still fluent (`most_fluency_cost`)? Otherwise "breaks fluency".
+4. Is it this clamp that does it? Among all controls, each read off where it moves the model's output (KL) as far as the
+   clamp does, the clamp's judge effect has a rank p = (1 + controls that do as much) / (1 + controls). The labels' p
+   values must survive Benjamini-Hochberg over all labels at `most_q`, and a majority of the labels of other families,
+   read off at the same KL, must not do as much; otherwise "unspecific".
+
+Everything that passes is "validated". A control is judged by the same rule for each concept, as if it were the claim:
+its p is its rank among the other controls, held against the largest p that Benjamini-Hochberg let pass. The
+prompt is the unit: every interval is a bootstrap over prompts.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
 
-from analysis.clamping.plan import Arm
-from analysis.records import CONTROLS, ClampResult, Trial
+from analysis.labelling.scores import benjamini_hochberg
 
 
 @dataclass(frozen=True)
 class VerdictRule:
-    """What a clamp must show to be validated; the questions are asked in the order of the fields."""
+    """What a clamp must show to be validated."""
 
+    least_judge_auroc: float = 0.6
+    """The lower end of the judge's held-out AUROC must lie above it."""
     least_effect: float = 0.05
-    """Judge effect (probability of the concept, clamped minus baseline) at least; below it, or where the interval of
-    the judge or of the readout words does not lie above 0: "no effect"."""
+    """Judge effect in shares of the way from other texts to the concept's own."""
     most_fluency_cost: float = 0.7
-    """Nats per token that the clamped text may cost the unclamped model more than the baseline text does; above it:
-    "breaks fluency". Doses above it are not chosen either, where a smaller one keeps to it."""
-    above_every_control: bool = True
-    """The judge effect must be larger than that of every other control of the concept (random latents, random
-    directions, labels of other families); otherwise: "unspecific"."""
+    """Nats per token that the clamped text may cost the unclamped model more than the baseline text does. Doses above
+    it are not chosen either, where a smaller one keeps to it; it is also what the safe range keeps to."""
+    most_q: float = 0.05
+    """After Benjamini-Hochberg over the labels."""
+    most_foreign: float = 0.5
+    """Share of other families' labels that may do as much."""
     level: float = 0.95
     draws: int = 2000
     """Of the bootstrap over prompts."""
+    power: float = 0.8
+    """With which the smallest detectable effect would have been seen."""
 
 
-def bootstrap_mean(
-    values: Float[np.ndarray, " prompt"], rule: VerdictRule, seed: int = 0
-) -> tuple[float, float, float]:
-    """Mean over prompts and its percentile interval, prompts drawn anew with replacement."""
-    n = len(values)
-    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=rule.draws)
-    low, high = np.quantile(counts @ values / n, [(1 - rule.level) / 2, (1 + rule.level) / 2])
-    return float(values.mean()), float(low), float(high)
+@dataclass(frozen=True)
+class Evidence:
+    """What the rule looks at."""
+
+    judge_auroc_low: float
+    judge: float
+    judge_low: float
+    readout_low: float
+    fluency: float
+    p: float
+    threshold: float
+    """The largest p that passes."""
+    foreign_share: float
+    """Of other families' labels that do as much at the same KL; 0 where there are none."""
 
 
-def verdict(
-    rule: VerdictRule, judge: float, judge_low: float, readout_low: float, fluency: float, control_judge_max: float
-) -> str:
+def verdict(rule: VerdictRule, shown: Evidence) -> str:
     """The status of one clamp."""
-    if judge < rule.least_effect or judge_low <= 0 or readout_low <= 0:
+    if not shown.judge_auroc_low > rule.least_judge_auroc:
+        return "no judge"
+    if not (shown.judge >= rule.least_effect and shown.judge_low > 0 and shown.readout_low > 0):
         return "no effect"
-    if not fluency <= rule.most_fluency_cost:  # NaN, where nothing was written, is no fluent text
+    if not shown.fluency <= rule.most_fluency_cost:  # NaN, where nothing was written, is no fluent text
         return "breaks fluency"
-    if rule.above_every_control and judge <= control_judge_max:
+    if shown.p > shown.threshold or shown.foreign_share > rule.most_foreign:
         return "unspecific"
     return "validated"
 
 
-def choose_dose(rule: VerdictRule, trials: Sequence[Trial]) -> float:
-    """The dose with the largest judge effect on choosing prompts among those that keep fluency, else the smallest."""
-    doses = sorted({trial.dose for trial in trials})
-    assert doses, "there are no trials"
-    assert all(trial.phase == "dose" for trial in trials), "a dose is chosen on choosing prompts only"
-    mine = {dose: [trial for trial in trials if trial.dose == dose] for dose in doses}
-    fluent = [dose for dose in doses if _mean_cost([trial.fluency for trial in mine[dose]]) <= rule.most_fluency_cost]
-    if not fluent:
-        return doses[0]
-    return max(fluent, key=lambda dose: np.mean([trial.judge for trial in mine[dose]]))
+def rank_p(own: float, others: Float[np.ndarray, " control"]) -> float:
+    """One-sided rank p of an effect among controls; a tie counts against it."""
+    return float((1 + np.sum(others >= own)) / (1 + len(others)))
 
 
-def judge_arms(
-    arms: Sequence[Arm], trials: Sequence[Trial], rule: VerdictRule, mean_length: float = 1.0, seed: int = 0
-) -> list[ClampResult]:
-    """What each arm of one concept did over its prompts, and its status."""
-    of_arm = {arm: [trial for trial in trials if (trial.arm, trial.arm_id) == (arm.kind, arm.id)] for arm in arms}
-    means = {
-        arm: (np.mean([t.judge for t in mine]), np.mean([t.readout for t in mine])) for arm, mine in of_arm.items()
-    }
-    results = []
-    for arm, mine in of_arm.items():
-        assert len({trial.prompt_id for trial in mine}) == len(mine) > 0, f"one trial a prompt, {arm.kind} {arm.id}"
-        bars = [means[other] for other in arms if other.kind in CONTROLS and other is not arm]
-        judge_bar, readout_bar = (float(max((bar[i] for bar in bars), default=-np.inf)) for i in range(2))
-        judge, judge_low, judge_high = bootstrap_mean(np.array([trial.judge for trial in mine]), rule, seed)
-        readout, readout_low, readout_high = bootstrap_mean(np.array([trial.readout for trial in mine]), rule, seed)
-        fluency = _mean_cost([trial.fluency for trial in mine])
-        status = verdict(rule, judge, judge_low, readout_low, fluency, judge_bar)
-        results.append(
-            ClampResult(
-                concept=arm.concept, arm=arm.kind, arm_id=arm.id, latents=list(arm.latents), dose=arm.dose,
-                push=arm.push / mean_length, judge=judge, judge_low=judge_low, judge_high=judge_high, readout=readout,
-                readout_low=readout_low, readout_high=readout_high, fluency=fluency, control_judge_max=judge_bar,
-                control_readout_max=readout_bar, n_prompts=len(mine), status=status,
-            )
-        )  # fmt: skip
-    return results
+def largest_p(p: Sequence[float], most_q: float) -> float:
+    """The largest p that Benjamini-Hochberg lets pass; where nothing passes, what one p alone would have to keep to."""
+    values = np.asarray(p, dtype=float)
+    passed = int(np.sum(benjamini_hochberg(values) <= most_q))
+    return most_q * max(1, passed) / len(values)
 
 
-def _mean_cost(costs: Sequence[float]) -> float:
-    """Mean over the prompts at which something was written; NaN where nothing ever was."""
-    known = [cost for cost in costs if not np.isnan(cost)]
-    return float(np.mean(known)) if known else float("nan")
+def choose_dose(
+    rule: VerdictRule, doses: Sequence[float], judge: Float[np.ndarray, " dose"], fluency: Float[np.ndarray, " dose"]
+) -> int:
+    """The place of the dose with the largest judge effect among those that keep fluency, else of the smallest dose.
+
+    `judge` and `fluency` are means over choosing prompts.
+    """
+    fluent = np.flatnonzero(fluency <= rule.most_fluency_cost)
+    if not len(fluent):
+        return int(np.argmin(doses))
+    return int(fluent[np.argmax(judge[fluent])])
+
+
+def bootstrap_means(
+    values: Float[np.ndarray, "prompt claim"], rule: VerdictRule, seed: int = 0
+) -> tuple[Float[np.ndarray, " claim"], Float[np.ndarray, " claim"], Float[np.ndarray, " claim"]]:
+    """Means over prompts and their percentile intervals, prompts drawn anew with replacement, the same for all claims."""
+    drawn = _shares(len(values), rule.draws, seed) @ values
+    low, high = np.quantile(drawn, [(1 - rule.level) / 2, (1 + rule.level) / 2], axis=0)
+    return values.mean(axis=0), low, high
+
+
+@lru_cache(maxsize=8)
+def _shares(n: int, draws: int, seed: int) -> Float[np.ndarray, "draw n"]:
+    """How much each of n things counts in each bootstrap draw."""
+    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws) / n
+
+
+def detectable(
+    rule: VerdictRule, values: Float[np.ndarray, " prompt"], controls: Float[np.ndarray, " control"], threshold: float
+) -> float:
+    """The smallest true judge effect that would have been validated with the rule's power.
+
+    Its mean over as many prompts, spread as these are, must with that chance pass three bars: the rule's least effect,
+    an interval above 0, and the controls' effects but for as many as the largest passing p allows. Infinite where there
+    are too few controls for any p to pass.
+    """
+    from scipy.stats import norm
+
+    allowed = int(np.floor(threshold * (1 + len(controls)) + 1e-9)) - 1
+    if allowed < 0:
+        return float("inf")
+    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("inf")
+    above_zero = norm.ppf((1 + rule.level) / 2) * error
+    ordered = np.sort(controls)[::-1]
+    bar = ordered[allowed] if allowed < len(ordered) else -np.inf
+    return float(max(rule.least_effect, above_zero, bar) + norm.ppf(rule.power) * error)

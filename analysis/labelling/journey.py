@@ -1,7 +1,6 @@
 """The labelling journey: a checkpoint and a concept set -> a study with labels, cards, excerpts and baselines."""
 
 import datetime
-import io
 import shlex
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from analysis.concepts.column_map import bundled_maps
 from analysis.concepts.concept import ConceptSet, bundled_names, load_concepts
 from analysis.firings import Firings
 from analysis.labelling.affect import affect
@@ -31,7 +31,7 @@ from analysis.labelling.split import TextTable, text_table
 from analysis.observe import Reading, observe, read
 from analysis.opening import at_one_site
 from analysis.records import Affect, FeatureCard, Label, StudyInfo
-from analysis.study import SCHEMA, Study, write_whole
+from analysis.study import SCHEMA, Study
 from saes.autoencoder import SparseAutoencoder
 from saes.checkpoint import sae_hash
 from saes.dictionary import Dictionary
@@ -66,9 +66,6 @@ def label(
     concept_set = concepts if isinstance(concepts, ConceptSet) else load_concepts(concepts, open_sealed)
     if len(concept_set.concepts) < 2:
         raise ValueError(f"{concept_set.name} holds one concept: a label is compared with other concepts, so give two")
-    for name, concept in concept_set.concepts.items():
-        if not concept.of("implicit"):
-            raise ValueError(f"{concept_set.name}: {name} has no implicit texts, on which its label is scored, too")
     if model is None or isinstance(model, (str, Path)):
         model = open_model(str(model or site.model), device)
     dictionary = dictionary.to(model.device) if isinstance(dictionary, torch.nn.Module) else dictionary
@@ -79,8 +76,10 @@ def label(
     rng = np.random.default_rng(seed)
 
     dictionaries: dict[str, Dictionary] = {"sae": dictionary}
+    centre: dict[str, np.ndarray] = {}
     if isinstance(dictionary, SparseAutoencoder):
-        dictionaries["random_sae"] = _untrained(dictionary, _mean_activation(model, site.hook_name, table, rng), seed)
+        centre["centre"] = _mean_activation(model, site.hook_name, table, rng)
+        dictionaries["random_sae"] = untrained(dictionary, centre["centre"], seed)
     places = {"residual_basis": site.hook_name} | _neurons(model, site.hook_name)
     seen = read(model, dictionaries, site.hook_name, table.texts, list(places.values()))
     firings = seen.firings["sae"]
@@ -124,19 +123,19 @@ def label(
               "cards": cards, "excerpts": excerpts}  # fmt: skip
     for name, rows in tables.items():
         study.write(name, rows)
-    directions = io.BytesIO()
-    np.savez(directions, **{name: difference_of_means(seen.means, table, name) for name in names})  # type: ignore[arg-type]
-    write_whole(study.folder / "diff_means.npz", directions.getvalue())
+    study.write_arrays("diff_means", {name: difference_of_means(seen.means, table, name) for name in names})
+    study.write_arrays("untrained", centre)
     if open_sealed:
         _log_opening(study)
     return study
 
 
 def _source(concepts: str | Path | ConceptSet) -> str:
-    """How the concept set is found again: a bundled name, or the folder's whole path."""
+    """How the concept set is found again: a bundled name, or the whole path of the folder or the column map."""
     if isinstance(concepts, ConceptSet):
         return concepts.name
-    return str(concepts) if str(concepts) in bundled_names() else str(Path(concepts).resolve())
+    bundled = (*bundled_names(), *bundled_maps())
+    return str(concepts) if str(concepts) in bundled else str(Path(concepts).resolve())
 
 
 def _with_sealed_scores(labels: list[Label], model, dictionary, hook_name: str, concept_set: ConceptSet) -> list[Label]:
@@ -213,8 +212,8 @@ def _mean_activation(model: LanguageModel, hook_name: str, table: TextTable, rng
     return read(model, {}, hook_name, [table.texts[text] for text in some]).means.mean(axis=0)
 
 
-def _untrained(sae: SparseAutoencoder, centre: np.ndarray, seed: int) -> SparseAutoencoder:
-    """An SAE of the same shape and sparsity with random directions."""
+def untrained(sae: SparseAutoencoder, centre: np.ndarray, seed: int) -> SparseAutoencoder:
+    """An SAE of the same shape and sparsity with random directions, centred at `centre` [d_in]."""
     config = replace(sae.config, sparsity="topk") if sae.config.k else sae.config
     random = SparseAutoencoder(config, seed=seed).to(sae.W_dec.device)
     with torch.no_grad():

@@ -12,9 +12,13 @@ from analysis.records import (
     CONTROLS,
     Baseline,
     ClampResult,
+    ConceptEffect,
+    DosePoint,
     Excerpt,
+    Explanation,
     FeatureCard,
     Label,
+    Necessity,
     Trial,
     WorkshopArm,
     clamp_counts,
@@ -26,7 +30,6 @@ ARMS = {
     "diff_means": "difference of means",
     "random_latent": "random latents",
     "random_direction": "random directions",
-    "other_family": "features of other families",
     "ablate": "ablation",
 }
 STATUS_ABOUT = {
@@ -60,25 +63,37 @@ class LabelRow:
 
 
 @dataclass(frozen=True)
-class CurvePoint:
-    dose: float
-    mean: float
-    low: float
-    high: float
-    n: int
+class DoseCurve:
+    """The judge's effect against the dose: the label, its rival, and the span of its controls at the same KL."""
+
+    concept: str
+    points: list[DosePoint]
+    chosen: ClampResult | None
+    rival: ClampResult | None
+    """The difference of means at the label's fluency cost."""
 
 
 @dataclass(frozen=True)
-class DoseCurve:
-    """The judge's effect against the dose: the label, its rival, and the span of its controls."""
+class ControlSummary:
+    """What the shared controls did to one concept, where they move the output as far as its label."""
 
     concept: str
-    points: list[CurvePoint]
-    rival: list[CurvePoint]
-    controls: list[tuple[float, float, float]]
-    """dose, smallest and largest control mean."""
-    n_controls: int
-    chosen: ClampResult | None
+    n: int
+    middle: float
+    high: float
+    """Median and 95th percentile of their judge effects."""
+    strongest: ClampResult
+    validated: list[ClampResult]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The judge's effect of each label at its chosen dose on each concept, families side by side."""
+
+    labels: list[str]
+    concepts: list[str]
+    effects: list[list[float]]
+    """[label][concept]"""
 
 
 @dataclass(frozen=True)
@@ -105,10 +120,16 @@ class Content:
     unrated: list[str]
     curves: list[DoseCurve]
     clamps: list[ClampResult]
+    """Labels, rivals and ablations."""
+    controls: list[ControlSummary]
+    matrix: Matrix
+    necessity: list[Necessity]
     texts: dict[str, list[Trial]]
     workshop: list[WorkshopArm]
     cards: list[FeatureCard]
     excerpts: dict[int, list[Excerpt]]
+    explanations: dict[int, Explanation]
+    """By latent; empty where none was asked for."""
     facts: dict[str, Any]
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -137,7 +158,12 @@ def content(
     rows.sort(key=lambda row: (row.facts.family, row.label.concept, row.label.kind))
     chosen = [row for row in rows if row.label.chosen]
     marks = [mark for row in chosen if (mark := _mark(row, excerpts, about))]
-    curves = [curve for row in chosen if (curve := dose_curve(row.label.concept, trials, clamps))]
+    points = by(study.read("curves", DosePoint), "concept")
+    curves = [
+        dose_curve(row.label.concept, points[row.label.concept], clamps)
+        for row in chosen
+        if row.label.concept in points
+    ]
     return Content(
         study=study,
         rows=chosen,
@@ -146,8 +172,11 @@ def content(
         unrated=sorted({row.label.concept for row in chosen} - {mark.concept for mark in marks}),
         curves=curves,
         clamps=sorted(
-            clamps, key=lambda one: (one.concept, list(ARMS).index(one.arm) if one.arm in ARMS else 99, one.arm_id)
+            (one for one in clamps if one.arm not in CONTROLS), key=lambda one: (one.concept, list(ARMS).index(one.arm))
         ),
+        controls=control_summaries(clamps),
+        matrix=matrix(study.read("effects", ConceptEffect), about),
+        necessity=study.read("necessity", Necessity),
         texts={
             row.label.concept: found
             for row in chosen
@@ -158,6 +187,7 @@ def content(
         excerpts={
             latent: sorted(found, key=lambda one: -one.peak)[:excerpts_per_card] for latent, found in excerpts.items()
         },
+        explanations={one.latent: one for one in study.read("explanations", Explanation)},
         facts=headline(labels, baselines, clamps),
         extra=extra,
     )
@@ -190,9 +220,9 @@ def headline(labels: Sequence[Label], baselines: Sequence[Baseline], clamps: Seq
     def held(kind: str) -> set[str]:
         return {label.concept for label in labels if label.kind == kind and label.is_held}
 
-    def middle(values: Iterable[float]) -> float | None:
-        values = list(values)
-        return median(values) if values else None
+    def middle(values: Iterable[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return median(known) if known else None
 
     return {
         "labels": {
@@ -204,7 +234,7 @@ def headline(labels: Sequence[Label], baselines: Sequence[Baseline], clamps: Seq
             "auroc_checking_median": middle(label.auroc_checking for label in chosen),
             "implicit_auroc_median": middle(label.auroc_implicit for label in chosen),
             "auroc_all_median": middle(label.auroc_all for label in chosen),
-            "sealed_auroc_median": middle(label.auroc_sealed for label in chosen if label.auroc_sealed is not None),
+            "sealed_auroc_median": middle(label.auroc_sealed for label in chosen),
             "single_auroc_median": middle(label.auroc_checking for label in labels if label.kind == "single"),
             **{
                 f"{method}_{name}_median": middle(getattr(one, score) for one in baselines if one.method == method)
@@ -234,33 +264,48 @@ def why(label: Label, clamps: Sequence[ClampResult], rules: dict[str, Any]) -> s
     result = next((one for one in clamps if one.arm == "label" and one.concept == label.concept), None)
     if result is None or not label.chosen:
         return STATUS_ABOUT.get(label.status, "")
+    if result.status == "no judge":
+        return (
+            f"the judge of {label.concept} is hardly better than chance (AUROC {result.judge_auroc:.2f}, lower end "
+            f"{result.judge_auroc_low:.2f}): clamping cannot be judged"
+        )
     return (
         f"{STATUS_ABOUT.get(label.status, '')}: judge {result.judge:+.2f} [{result.judge_low:+.2f}, {result.judge_high:+.2f}] "
-        f"at dose {result.dose:g}, strongest control {result.control_judge_max:+.2f}, n = {result.n_prompts} prompts"
+        f"of the way at dose {result.dose:g}, strongest control {result.control_judge_max:+.2f}, p = {result.p:.3f} among "
+        f"{result.n_controls} controls at the same KL (q = {result.q:.3f}), as much from {result.foreign_share:.0%} of "
+        f"{result.n_foreign} other families' labels, n = {result.n_prompts} prompts; "
+        f"detectable with 80 % power: {result.detectable:.2f}"
     )
 
 
-def dose_curve(concept: str, trials: Sequence[Trial], clamps: Sequence[ClampResult]) -> DoseCurve | None:
-    """The label on the prompts where its dose was chosen; rival and controls wherever they were run beside it."""
-    own = [trial for trial in trials if trial.concept == concept]
-    label = [trial for trial in own if trial.arm == "label"]
-    points = _points([trial for trial in label if trial.phase == "dose"] or label)
-    if not points:
-        return None
-    spans: dict[float, list[float]] = defaultdict(list)
-    controls = by((trial for trial in own if trial.arm in CONTROLS), "arm_id")
-    for found in controls.values():
-        for point in _points(found):
-            spans[point.dose].append(point.mean)
-    chosen = next((one for one in clamps if one.arm == "label" and one.concept == concept), None)
-    return DoseCurve(
-        concept,
-        points,
-        _points(trial for trial in own if trial.arm == "diff_means"),
-        [(dose, min(found), max(found)) for dose, found in sorted(spans.items())],
-        len(controls),
-        chosen,
-    )
+def dose_curve(concept: str, points: Sequence[DosePoint], clamps: Sequence[ClampResult]) -> DoseCurve:
+    """The label on reporting prompts, with what is said of it and of its rival."""
+    own = {one.arm: one for one in clamps if one.concept == concept and one.arm in ("label", "diff_means")}
+    ordered = sorted(points, key=lambda one: one.dose)
+    return DoseCurve(concept, ordered, own.get("label"), own.get("diff_means"))
+
+
+def control_summaries(clamps: Sequence[ClampResult]) -> list[ControlSummary]:
+    """A line for each concept whose label was clamped."""
+    found = by((one for one in clamps if one.arm in CONTROLS), "concept")
+    summaries = []
+    for concept, controls in sorted(found.items()):
+        middle, high = (float(one) for one in np.quantile([one.judge for one in controls], [0.5, 0.95]))
+        validated = [one for one in controls if one.status == "validated"]
+        strongest = max(controls, key=lambda one: one.judge)
+        summaries.append(ControlSummary(concept, len(controls), middle, high, strongest, validated))
+    return summaries
+
+
+def matrix(effects: Sequence[ConceptEffect], about: dict[str, ConceptFacts]) -> Matrix:
+    """The label rows of the effects."""
+    known = {(one.arm_id, one.concept): one.judge for one in effects if one.arm == "label"}
+
+    def ordered(names: set[str]) -> list[str]:
+        return sorted(names, key=lambda name: (about.get(name, ConceptFacts()).family, name))
+
+    labels, concepts = ordered({name for name, _ in known}), ordered({name for _, name in known})
+    return Matrix(labels, concepts, [[known[label, concept] for concept in concepts] for label in labels])
 
 
 def shown_texts(concept: str, trials: Sequence[Trial], clamps: Sequence[ClampResult], count: int) -> list[Trial]:
@@ -280,20 +325,6 @@ def by(records: Iterable[Any], name: str) -> dict[Any, list[Any]]:
     for record in records:
         found[getattr(record, name)].append(record)
     return dict(found)
-
-
-def _points(trials: Iterable[Trial]) -> list[CurvePoint]:
-    """Mean judge effect at each dose with a 95 % bootstrap interval over prompts."""
-    at: dict[float, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for trial in trials:
-        at[trial.dose][trial.prompt_id].append(trial.judge)
-    points = []
-    for dose, prompts in sorted(at.items()):
-        values = np.array([np.mean(found) for found in prompts.values()])
-        draws = np.random.default_rng(0).integers(len(values), size=(1000, len(values)))
-        low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5])
-        points.append(CurvePoint(dose, float(values.mean()), float(low), float(high), len(values)))
-    return points
 
 
 def _mark(row: LabelRow, excerpts: dict[int, list[Excerpt]], about: dict[str, ConceptFacts]) -> Mark | None:

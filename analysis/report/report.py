@@ -5,7 +5,6 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from analysis.records import CONTROLS
 from analysis.report import svg
 from analysis.report.content import ARMS, STATUS_ABOUT, content
 from analysis.study import Study
@@ -50,11 +49,14 @@ def render(study: Study, extra: dict[str, Any] | None = None) -> str:
         "percent": percent,
         "strength": strength,
         "css": lambda status: "s-" + status.replace(" ", "-"),
-        **{name: drawn(name) for name in ("circumplex", "dose_plot", "workshop_bars", "histogram", "legend_mark")},
+        **{
+            name: drawn(name)
+            for name in ("circumplex", "dose_plot", "heat_map", "workshop_bars", "histogram", "legend_mark")
+        },
     }
     whole = content(study, extra)
     return jinja.get_template("report.html.j2").render(
-        c=whole, info=study.info, arms=ARMS, statuses=STATUS_ABOUT, controls=CONTROLS, workshop_names=svg.WORKSHOP_ARMS
+        c=whole, info=study.info, arms=ARMS, statuses=STATUS_ABOUT, workshop_names=svg.WORKSHOP_ARMS
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from html import escape
 
 from analysis.records import FeatureCard, WorkshopArm
-from analysis.report.content import DoseCurve, Mark
+from analysis.report.content import DoseCurve, Mark, Matrix
 
 WORKSHOP_ARMS = {
     "none": "no clamp",
@@ -114,17 +114,18 @@ def legend_mark(status: str) -> str:
 
 
 def dose_plot(curve: DoseCurve) -> str:
-    """The judge's effect against the dose, with the controls' span and the difference of means."""
+    """The judge's effect against the dose, with the controls' span at the same KL and the difference of means."""
     width, height, left, right, top, bottom = 330, 210, 42, 12, 10, 34
-    values = [0.0]
-    for point in (*curve.points, *curve.rival):
-        values += [point.low, point.high]
-    values += [value for _, low, high in curve.controls for value in (low, high)]
-    doses = [point.dose for point in curve.points] + [point.dose for point in curve.rival]
-    if curve.chosen:
-        values += [curve.chosen.judge_low, curve.chosen.judge_high]
-        doses.append(curve.chosen.dose)
-    values, doses = [value for value in values if math.isfinite(value)], [0.0, *doses]
+    banded = [
+        (point.dose, point.control_low, point.control_high)
+        for point in curve.points
+        if point.control_low is not None and point.control_high is not None
+    ]
+    values = [value for point in curve.points for value in (point.judge_low, point.judge_high)]
+    values += [value for _, low, high in banded for value in (low, high)]
+    values += [value for one in (curve.chosen, curve.rival) if one for value in (one.judge_low, one.judge_high)]
+    values = [0.0, *(value for value in values if math.isfinite(value))]
+    doses = [0.0, *(point.dose for point in curve.points)]
     y0, y1 = min(-0.05, *values), max(0.1, *values)
     x0, x1 = min(doses), max(doses)
     x1 = x1 if x1 > x0 else x0 + 1
@@ -143,36 +144,66 @@ def dose_plot(curve: DoseCurve) -> str:
             _line(left, y, width - right, y, kind),
             _text(left - 6, y + 4, f"{value:+.1f}" if value else "0", "tick", "end"),
         ]
-    for dose in sorted({0.0, *(point.dose for point in curve.points)}):
-        parts.append(_text(at(dose, y0)[0], height - bottom + 16, f"{dose:g}", "tick", "middle"))
+    shown: list[float] = []
+    for dose in sorted({0.0, *doses}, key=abs, reverse=True):  # the outermost first; no two on top of each other
+        if all(abs(at(dose, y0)[0] - at(other, y0)[0]) > 20 for other in shown):
+            shown.append(dose)
+            parts.append(_text(at(dose, y0)[0], height - bottom + 16, f"{dose:g}", "tick", "middle"))
     parts.append(_text(width - right, height - 4, "dose", "axis", "end"))
-    if len(curve.controls) > 1:
-        edge = [at(dose, high) for dose, _, high in curve.controls] + [
-            at(dose, low) for dose, low, _ in reversed(curve.controls)
-        ]
-        parts.append(f'<polygon class="band" points="{_path(edge)}"/>')
-    else:
-        parts += [_line(*at(dose, low), *at(dose, high), "band-bar") for dose, low, high in curve.controls]
-    if len(curve.rival) > 1:
-        parts.append(f'<polyline class="rival" points="{_path([at(p.dose, p.mean) for p in curve.rival])}"/>')
-    parts += [
-        f'<rect class="rival-dot" x="{x - 2.5:.1f}" y="{y - 2.5:.1f}" width="5" height="5"/>'
-        for x, y in (at(p.dose, p.mean) for p in curve.rival)
-    ]
-    parts.append(f'<polyline class="own" points="{_path([at(p.dose, p.mean) for p in curve.points])}"/>')
+    for side in (-1, 1):
+        outwards = sorted((one for one in banded if one[0] * side > 0), key=lambda one: abs(one[0]))
+        if outwards:
+            edge = [at(dose, high) for dose, _, high in outwards]
+            edge += [at(dose, low) for dose, low, _ in reversed(outwards)]
+            parts.append(f'<polygon class="band" points="{_path([at(0, 0), *edge])}"/>')
+    line = sorted([(0.0, 0.0), *((point.dose, point.judge) for point in curve.points)])
+    parts.append(f'<polyline class="own" points="{_path([at(*point) for point in line if math.isfinite(point[1])])}"/>')
     for point in curve.points:
-        x, y = at(point.dose, point.mean)
+        if not math.isfinite(point.judge):
+            continue
+        x, y = at(point.dose, point.judge)
         parts += [
-            _line(*at(point.dose, point.low), *at(point.dose, point.high), "own"),
+            _line(*at(point.dose, point.judge_low), *at(point.dose, point.judge_high), "own"),
             f'<circle class="own-dot" cx="{x:.1f}" cy="{y:.1f}" r="3"/>',
         ]
-    if curve.chosen:
-        one = curve.chosen
-        x, y = at(one.dose, one.judge)
-        parts += [
-            _line(*at(one.dose, one.judge_low), *at(one.dose, one.judge_high), "reported"),
-            f'<circle class="reported-dot" cx="{x:.1f}" cy="{y:.1f}" r="5"/>',
-        ]
+    if curve.chosen and math.isfinite(curve.chosen.judge):
+        x, y = at(curve.chosen.dose, curve.chosen.judge)
+        parts.append(f'<circle class="reported-dot" cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
+    if curve.rival and math.isfinite(curve.rival.judge):
+        x, y = at(curve.rival.dose, curve.rival.judge)
+        parts.append(f'<rect class="rival-dot" x="{x + 5:.1f}" y="{y - 2.5:.1f}" width="5" height="5"/>')
+    return "".join([*parts, "</svg>"])
+
+
+def heat_map(matrix: Matrix) -> str:
+    """What each label (a row) does to each concept (a column): warm towards the concept, cool away from it."""
+    if not matrix.labels:
+        return ""
+    cell, left, top = (16 if len(matrix.concepts) <= 40 else 6), 104, 96
+    named = cell >= 10
+    width, height = left + cell * len(matrix.concepts) + 8, top + cell * len(matrix.labels) + 8
+    known = [abs(value) for row in matrix.effects for value in row if math.isfinite(value)]
+    most = sorted(known)[int(0.98 * (len(known) - 1))] if known else 0.0
+    parts = [_frame(width, height, "Effect of each label on each concept")]
+    for at, name in enumerate(matrix.concepts):
+        x = left + cell * (at + 0.7)
+        if named:
+            parts.append(
+                f'<text class="tick" transform="translate({x:.1f} {top - 5}) rotate(-60)" text-anchor="start">{escape(name)}</text>'
+            )
+    for number, (label, row) in enumerate(zip(matrix.labels, matrix.effects, strict=True)):
+        y = top + cell * number
+        if named:
+            parts.append(_text(left - 6, y + 0.75 * cell, label, "tick", "end"))
+        for at, value in enumerate(row):
+            if not math.isfinite(value):
+                continue
+            shade = min(1.0, abs(value) / most) if most else 0.0
+            kind = ("warm" if value >= 0 else "cool") + (" own-cell" if matrix.concepts[at] == label else "")
+            about = f"{label} on {matrix.concepts[at]}: {value:+.2f}"
+            parts.append(
+                f'<rect class="{kind}" x="{left + cell * at}" y="{y}" width="{cell - 1}" height="{cell - 1}" fill-opacity="{shade:.2f}"><title>{escape(about)}</title></rect>'
+            )
     return "".join([*parts, "</svg>"])
 
 

@@ -9,7 +9,7 @@ import torch
 from analysis.clamping.journey import validate
 from analysis.concepts.concept import Concept, ConceptSet, Text
 from analysis.labelling.journey import label
-from analysis.records import CONTROLS
+from analysis.records import clamp_counts
 from saes.autoencoder import SAEConfig, SparseAutoencoder
 from saes.checkpoint import save_sae
 from saes.site import Site
@@ -98,15 +98,16 @@ def test_all_planted_concepts_are_validated_and_no_decoy_is(seed, tmp_path):
         assert found[name].latents[0] == latent[name]
     assert found[TOPICAL].latents[0] == latent[TOPICAL], "the search is taken in by the decoy"
     assert found[TOPICAL].status == "rejected", "the held-out texts are not"
-    assert found[LEXICAL].auroc_checking > 0.95, "by its score on checking texts it would be held"
+    assert found[LEXICAL].auroc_checking > 0.85, "by its score on checking texts it would be held"
     assert found[LEXICAL].lexical
     assert found[LEXICAL].auroc_masked < 0.65
     assert found[LEXICAL].status == "rejected"
     assert not any(found[name].lexical for name in (*PLANTED, IDLE))
 
-    validate(study, model=model, concept_set=concept_set, judge_texts=judge_texts, controls=3, new_tokens=12,
-             doses=(2.0, 4.0), seed=seed, progress=False)  # fmt: skip
+    validate(study, model=model, concept_set=concept_set, judge_texts=judge_texts, controls=40, new_tokens=12,
+             doses=(1.0, 2.0), seed=seed, progress=False)  # fmt: skip
     status = {one.concept: one.status for one in study.labels()}
     assert status == dict.fromkeys(PLANTED, "validated") | {IDLE: "no effect", TOPICAL: "rejected", LEXICAL: "rejected"}
-    passed = {clamp.arm for clamp in study.read("clamps") if clamp.status == "validated"} & set(CONTROLS)
-    assert passed <= {"random_direction"}, "which in 160 coordinates does hold a little of every concept"
+    counts = clamp_counts(study.read("clamps"))
+    assert counts["control_tested"] > 100
+    assert counts["control_validated"] <= 0.05 * counts["control_tested"]

@@ -15,11 +15,13 @@ VOCABULARY = [word for words in WORDS.values() for word in words] + FILLER
 D_IN = 160
 UNKNOWN = len(VOCABULARY) - 1
 """Read where a word is none of its vocabulary."""
+BYSTANDERS = 48
 NUMBER = {word: number for number, word in enumerate(VOCABULARY)}
 
 
 class WordModel:
-    """Words are tokens. Coordinate c of the stream raises the words of concept c; the other coordinates raise nothing.
+    """Words are tokens. Coordinate c of the stream raises the words of concept c; those from `BYSTANDERS` on raise two
+    words each that belong to no concept, so that random pushes show as well; the others raise nothing.
 
     `flood`: coordinates that raise the words of every concept at once, as an unspecific latent would.
     """
@@ -32,6 +34,8 @@ class WordModel:
             self.raised[place, place * 6 : place * 6 + 6] = 1.0
         for place in flood:
             self.raised[place, : len(CONCEPTS) * 6] = 1.0
+        for place in range(BYSTANDERS, D_IN):
+            self.raised[place, [NUMBER[FILLER[4 + (7 * place + step) % (len(FILLER) - 4)]] for step in (0, 11)]] = 1.0
         generator = torch.Generator().manual_seed(1)
         self.embedding = 0.3 * torch.randn(len(VOCABULARY), D_IN, generator=generator).clamp(-1.5, 1.5)
         self.device = torch.device("cpu")

@@ -55,6 +55,22 @@ def make_sae(folder: Path, model: Path) -> Path:
     )
 
 
+def clamp(concept: str, arm: str, status: str, **changes):
+    from analysis.records import ClampResult
+
+    fields = {
+        "concept": concept, "arm": arm, "arm_id": arm, "latents": [], "dose": 2.0, "push": 0.1, "judge": 0.2,
+        "judge_low": 0.1, "judge_high": 0.3, "readout": 0.1, "readout_low": 0.05, "readout_high": 0.2, "fluency": 0.3,
+        "kl": 0.25, "p": 0.0125, "q": 0.02 if arm == "label" else None, "n_controls": 79, "control_judge_max": 0.1,
+        "control_readout_max": 0.05, "foreign_share": 0.1, "n_foreign": 9, "n_prompts": 8, "status": status,
+        "judge_auroc": 0.9, "judge_auroc_low": 0.85,
+    }  # fmt: skip
+    if arm == "label":
+        fields |= {"own_rank": 1, "n_ranked": 24, "family_rank": 1, "down_judge": -0.1, "down_judge_low": -0.2,
+                   "down_judge_high": 0.0, "safe_low": -2.0, "safe_high": 4.0, "detectable": 0.15}  # fmt: skip
+    return ClampResult(**{**fields, **changes})
+
+
 def write_study(folder: Path, sae: Path, model: Path) -> Path:
     from analysis.records import Excerpt, FeatureCard, Label, StudyInfo
     from analysis.study import SCHEMA, Study
@@ -135,6 +151,12 @@ def study(tmp_path, sae, tiny_model) -> Path:
 def make_study():
     """make_study(folder, sae, model) -> the folder of a small study, made by hand."""
     return write_study
+
+
+@pytest.fixture(name="make_clamp")
+def _make_clamp():
+    """make_clamp(concept, arm, status) -> a ClampResult."""
+    return clamp
 
 
 @pytest.fixture

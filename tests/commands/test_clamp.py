@@ -95,6 +95,20 @@ def test_mistakes_in_a_spec_file(run, study, tmp_path, sites, said):
     assert len(err.strip().splitlines()) == 1
 
 
+def test_a_dose_beyond_the_safe_range_needs_to_be_asked_for(run, run_json, study, make_clamp):
+    from analysis.study import Study
+
+    Study.open(study).write("clamps", [make_clamp("afraid", "label", "validated", safe_low=-1.5, safe_high=3.0)])
+    for value in ("+4", "-2"):
+        code, out, err = run("clamp", study, *WRITE, "--clamp", f"afraid={value}")
+        assert code == 2
+        assert out == ""
+        assert "safe range of -1.5 to +3 dose units" in err
+        assert "--beyond-safe" in err
+    for words in (("afraid=+3",), ("3=99",), ("calm=+9",), ("afraid=+4", "--beyond-safe")):
+        assert run_json("clamp", study, *WRITE, "--clamp", *words)["texts"]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

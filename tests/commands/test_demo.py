@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from analysis import demo as journey
-from analysis.records import ClampResult, WorkshopArm
+from analysis.records import WorkshopArm
 from analysis.study import Study
 
 FIELDS = {
@@ -30,7 +30,7 @@ ARMS = ("none", "desperate_down", "desperate_up", "calm_down", "calm_up")
 
 
 @pytest.fixture
-def stubbed(monkeypatch, tmp_path, tiny_model, make_study):
+def stubbed(monkeypatch, tmp_path, tiny_model, make_study, make_clamp):
     """demo() with a real training stage on a tiny model and hand-made later stages; calls are noted in order."""
     calls = []
     corpus = tmp_path / "corpus.txt"
@@ -42,26 +42,7 @@ def stubbed(monkeypatch, tmp_path, tiny_model, make_study):
 
     def validate(study, *_, **__):
         calls.append("validate")
-        clamp = (
-            "afraid",
-            "label",
-            "afraid",
-            [3],
-            2.0,
-            0.1,
-            0.2,
-            0.1,
-            0.3,
-            0.1,
-            0.0,
-            0.2,
-            0.0,
-            0.0,
-            0.0,
-            8,
-            "validated",
-        )
-        study.write("clamps", [ClampResult(*clamp)])
+        study.write("clamps", [make_clamp("afraid", "label", "validated", latents=[3])])
         return study
 
     def workshop(study, *_, **__):

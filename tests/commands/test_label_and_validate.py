@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from analysis.records import ClampResult
 from commands import label, validate
 
 
@@ -67,15 +66,12 @@ def test_what_scripts_get_of_a_label(study):
     assert promised <= set(found)
 
 
-def test_rivals_and_ablations_are_no_controls():
-    def clamp(arm: str, status: str) -> ClampResult:
-        return ClampResult("calm", arm, arm, [], 2.0, 0.1, 0.2, 0.1, 0.3, 0.1, 0.0, 0.2, 0.0, 0.0, 0.0, 8, status)
-
+def test_rivals_and_ablations_are_no_controls(make_clamp):
     clamps = [
-        clamp("label", "validated"),
-        clamp("diff_means", "validated"),
-        clamp("random_latent", "validated"),
-        clamp("ablate", "no effect"),
+        make_clamp("calm", "label", "validated"),
+        make_clamp("calm", "diff_means", "validated"),
+        make_clamp("calm", "random_latent", "validated"),
+        make_clamp("calm", "ablate", "no effect"),
     ]
     assert validate.shown(clamps)["counts"] == {
         "tested": 1,

@@ -160,13 +160,29 @@ class HuggingFaceModel:
     @torch.no_grad()
     def log_probs(self, tokens: Tokens, hooks: Mapping[str, Hook] | None = None) -> Float[Tensor, "text token"]:
         tokens = tokens.to(self.device)
+        plain = not hooks and not self._edits and "past_key_values" in self._accepts
+        if plain and (shared := shared_prefix(tokens)):
+            return self._log_probs_after_shared(tokens, shared)
         logits = self.logits(tokens, hooks)[:, :-1]
-        read = [
-            -F.cross_entropy(row.float(), ids, reduction="none")
-            for row, ids in zip(logits, tokens.ids[:, 1:], strict=True)
-        ]
+        read = [_log_probs_of(row, ids) for row, ids in zip(logits, tokens.ids[:, 1:], strict=True)]
         after_first = torch.stack(read) if read else logits.new_zeros(0, 0)
         return F.pad(after_first, (1, 0)) * tokens.real
+
+    def _log_probs_after_shared(self, tokens: Tokens, length: int) -> Float[Tensor, "text token"]:
+        """The same where many texts begin alike: each different beginning of so many tokens is read once."""
+        beginnings, which = tokens.ids[:, :length].unique(dim=0, return_inverse=True)
+        with self._told(Call()):
+            first = self.model(input_ids=beginnings, use_cache=True)
+            first.past_key_values.reorder_cache(which)
+            rest = self.model(input_ids=tokens.ids[:, length:], past_key_values=first.past_key_values, use_cache=True)
+        begun = torch.stack(
+            [_log_probs_of(row, ids) for row, ids in zip(first.logits[:, :-1], beginnings[:, 1:], strict=True)]
+        )
+        read = torch.stack([
+            _log_probs_of(torch.cat([last, row]), ids)
+            for last, row, ids in zip(first.logits[which, -1:], rest.logits[:, :-1], tokens.ids[:, length:], strict=True)
+        ])  # fmt: skip
+        return F.pad(torch.cat([begun[which], read], dim=1), (1, 0)) * tokens.real
 
     @torch.no_grad()
     def next_token_log_probs(
@@ -195,6 +211,8 @@ class HuggingFaceModel:
             if edits:  # the model may also be called past us, by its own generate()
                 watch = self.model.register_forward_pre_hook(self._overhear, with_kwargs=True)
                 stack.callback(watch.remove)
+                self._edits += 1
+                stack.callback(self._unedited)
             for place, edit in edits.values():
                 stack.enter_context(_attached(place, edit))
             yield self
@@ -226,6 +244,11 @@ class HuggingFaceModel:
             self._call, self._own_call = before, False
 
     _own_call = False
+    _edits = 0
+    """How many `hooked` are under way."""
+
+    def _unedited(self) -> None:
+        self._edits -= 1
 
     def _overhear(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         """Work out from the arguments of somebody else's call what its hooks should know."""
@@ -574,6 +597,23 @@ def _attached(place: Place, edit: Callable[[Tensor], Tensor]) -> Iterator[None]:
 
 
 # ---- small questions
+
+
+def shared_prefix(tokens: Tokens, least: int = 8) -> int:
+    """How many first tokens are worth reading once for all texts that share them; 0 where that would save little.
+
+    At most a fourth as many different beginnings as texts; shorter than every text, so that none of it is padding.
+    """
+    rows = len(tokens.ids)
+    shortest = int(tokens.real.sum(dim=1).min()) if rows else 0
+    for length in range(min(shortest - 1, tokens.ids.shape[1] - 1), least - 1, -1):
+        if 4 * len(tokens.ids[:, :length].unique(dim=0)) <= rows:
+            return length
+    return 0
+
+
+def _log_probs_of(logits: Float[Tensor, "token vocab"], ids: Int64[Tensor, " token"]) -> Float[Tensor, " token"]:
+    return -F.cross_entropy(logits.float(), ids, reduction="none")
 
 
 def unknown_hook_name(hook_name: str, known: list[str], n_layers: int, model: str) -> str:

@@ -52,7 +52,8 @@ def resumed(
             lambda hidden_states, *args, here=here, **options: wrap(x if here else hidden_states)
         )
     try:
-        yield
+        with model.hooked({hook_name: lambda x: x}):  # an edit is under way: no pass may be put together from others
+            yield
     finally:
         for block in passed:
             del block.forward  # the class's own stands again

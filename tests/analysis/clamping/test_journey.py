@@ -4,12 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-import analysis.clamping.journey as journey
 from analysis.clamping.journey import validate
+from analysis.clamping.trial import TrialRoom
 from analysis.records import CONTROLS, clamp_counts
 
 DECOYS = {"moodg": 20, "moodh": 21}
 """Concepts whose label is a latent that raises no word."""
+N = 40
+"""Controls of each kind."""
+DOSES = (0.5, 1.0)
+"""At which the words of other concepts are still likely: where a clamp leaves one concept only, so does any direction."""
 
 
 @pytest.fixture
@@ -20,6 +24,8 @@ def world(concept_set, judge_texts, dictionary, word_model):
         "dictionary": dictionary,
         "judge_texts": judge_texts,
         "progress": False,
+        "controls": N,
+        "doses": DOSES,
     }
 
 
@@ -30,66 +36,135 @@ def labels(make_label):
 
 
 def test_planted_labels_are_validated_and_decoys_and_controls_are_not(world, labels, make_study):
-    study = validate(make_study(labels), controls=3, seed=3, **world)
+    study = validate(make_study(labels), seed=3, **world)
     status = {label.concept: label.status for label in study.labels()}
     assert status == {label.concept: "no effect" if label.concept in DECOYS else "validated" for label in labels}
     clamps = study.read("clamps")
     counts = clamp_counts(clamps)
-    assert counts["control_tested"] == len(labels) * 9
-    assert (
-        counts["control_validated"] <= 0.05 * len(labels) * 9
-    )  # a random direction of 160 coordinates does hold a little of a concept
-    assert all(clamp.judge < 0.15 for clamp in clamps if clamp.arm in CONTROLS)
+    assert counts["control_tested"] >= 50 * (len(labels) - len(DECOYS))
+    assert counts["control_validated"] <= 0.05 * counts["control_tested"]
+    of_label = {clamp.concept: clamp for clamp in clamps if clamp.arm == "label"}
+    for name in set(of_label) - set(DECOYS):
+        one = of_label[name]
+        assert one.judge > one.control_judge_max
+        assert one.judge > one.detectable > 0
+        assert one.own_rank == one.family_rank == 1
+        assert one.n_ranked == 8
+        assert one.down_judge < one.judge
+        assert one.safe_low <= 0 < one.safe_high
+        assert one.foreign_share == 0
     rivals = [clamp for clamp in clamps if clamp.arm == "diff_means" and clamp.concept not in DECOYS]
-    assert all(clamp.status == "validated" for clamp in rivals)
-    ablated = [clamp for clamp in clamps if clamp.arm == "ablate"]
-    assert {clamp.status for clamp in ablated} == {"no effect"}
+    assert all(clamp.fluency <= max(0, of_label[clamp.concept].fluency) + 1e-6 for clamp in rivals)
+    assert {clamp.status for clamp in clamps if clamp.arm == "ablate"} == {"no effect"}
+
+
+def test_controls_are_read_off_where_they_move_the_output_as_far(world, labels, make_study):
+    clamps = validate(make_study(labels[:4]), seed=1, **world).read("clamps")
+    label = {clamp.concept: clamp for clamp in clamps if clamp.arm == "label"}
+    controls = [clamp for clamp in clamps if clamp.arm in CONTROLS]
+    assert len({clamp.arm_id for clamp in controls if clamp.arm == "random_direction"}) >= 0.8 * N
+    for one in controls:
+        assert one.kl == pytest.approx(label[one.concept].kl, rel=0.3)
+
+
+def test_the_tables_hold_the_whole_tensor(world, labels, make_study):
+    study = validate(make_study(labels[:3]), seed=2, **{**world, "controls": 8})
     trials = study.read("trials")
     choosing = {trial.prompt_id for trial in trials if trial.phase == "dose"}
     reporting = {trial.prompt_id for trial in trials if trial.phase == "report"}
     assert not choosing & reporting
-    assert len(choosing) == 12
-    assert study.info.settings["validate"]["judge_accuracy"] > 0.9
+    assert (len(choosing), len(reporting)) == (8, 16)
+    doses = sorted({trial.dose for trial in trials if trial.arm == "label" and trial.phase == "report"})
+    assert doses == list(DOSES)
+    of_control = [trial for trial in trials if trial.arm in CONTROLS]
+    assert len(of_control) == 16 * 3 * 16
+    assert {(trial.concept, trial.judge, trial.readout) for trial in of_control} == {("", None, None)}
+    effects = study.read("effects")
+    matrix = {(one.arm_id, one.concept): one.judge for one in effects if one.arm == "label"}
+    assert len(matrix) == 3 * 8
+    for name in ("mooda", "moodb", "moodc"):
+        assert max(matrix[name, other] for other in ("mooda", "moodb", "moodc")) == matrix[name, name]
+    of_label = {clamp.concept: clamp for clamp in study.read("clamps") if clamp.arm == "label"}
+    assert matrix["mooda", "mooda"] == pytest.approx(of_label["mooda"].judge)
+    points = [point for point in study.read("curves") if point.concept == "mooda"]
+    chosen = of_label["mooda"].dose
+    assert [point.dose for point in points] == [-2 * chosen, -chosen, *DOSES]
 
 
 def test_a_latent_that_wakes_every_concept_is_unspecific(
     concept_set, judge_texts, dictionary, flooded_model, make_label, make_study
 ):
-    """Its rivals among the controls are other labels that flood as much."""
+    """The labels of other families flood as much."""
     labels = [make_label(f"mood{letter}", [40 + place]) for place, letter in enumerate("abcd")]
     world = {"model": flooded_model, "concept_set": concept_set, "dictionary": dictionary, "judge_texts": judge_texts}
-    study = validate(make_study(labels), controls=3, progress=False, **world)
+    study = validate(make_study(labels), doses=DOSES, controls=N, progress=False, **world)
     assert "validated" not in {label.status for label in study.labels()}
 
 
 def test_a_stopped_run_goes_on_and_loses_nothing(world, labels, make_study, monkeypatch):
-    whole = validate(make_study(labels[:3], "whole"), controls=2, **world)
+    world["controls"] = 6
+    whole = validate(make_study(labels[:3], "whole"), **world)
     study = make_study(labels[:3], "stopped")
-    judge_arms, seen = journey.judge_arms, []
+    batch, ran = TrialRoom._batch, []
 
-    def stopping(arms, *rest):
-        if len(seen) == 2:
+    def stopping(room, arms, prompts):
+        if len(ran) == 3:
             raise KeyboardInterrupt
-        seen.append(arms[0].concept)
-        return judge_arms(arms, *rest)
+        ran.append([arm.key for arm in arms])
+        return batch(room, arms, prompts)
 
-    monkeypatch.setattr(journey, "judge_arms", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        validate(study, controls=2, **world)
-    assert [label.status for label in study.labels()] == ["validated", "validated", "held"]
-    seen.clear()
-    validate(study, controls=2, **world)
-    assert seen == [labels[2].concept]
-    assert study.read("clamps") == whole.read("clamps")
-    assert study.read("trials") == whole.read("trials")
+    with monkeypatch.context() as patch:
+        patch.setattr(TrialRoom, "_batch", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            validate(study, **world)
+    assert {label.status for label in study.labels()} == {"held"}
+    stopped, again = [key for keys in ran for key in keys], []
+
+    def noting(room, arms, prompts):
+        again.extend(arm.key for arm in arms)
+        return batch(room, arms, prompts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrialRoom, "_batch", noting)
+        validate(study, **world)
+        # the doses of the first phase come back at the reporting prompts
+        assert len(again) + len(stopped) == len({(t.arm, t.arm_id, t.dose, t.phase) for t in study.read("trials")})
+        again.clear()
+        validate(study, **world)
+        assert again == []
+    for table in ("clamps", "trials", "curves", "effects", "necessity"):
+        assert study.read(table) == whole.read(table)
+    assert not (study.folder / "battery").exists()
 
 
 def test_other_settings_begin_anew(world, labels, make_study):
-    study = validate(make_study(labels[:2]), controls=2, **world)
-    validate(study, concepts=[labels[0].concept], controls=3, **world)
+    world["controls"] = 6
+    study = validate(make_study(labels[:2]), **world)
+    validate(study, concepts=[labels[0].concept], **{**world, "controls": 30})
     assert {clamp.concept for clamp in study.read("clamps")} == {labels[0].concept}
     assert [label.status for label in study.labels()] == ["validated", "held"]
-    assert sum(clamp.arm == CONTROLS[0] for clamp in study.read("clamps")) == 3
+
+
+def test_too_few_controls_validate_nothing(world, labels, make_study):
+    study = validate(make_study(labels[:2]), **{**world, "controls": 5})
+    assert {label.status for label in study.labels()} == {"unspecific"}
+    assert {clamp.detectable for clamp in study.read("clamps") if clamp.arm == "label"} == {float("inf")}
+
+
+def test_a_judge_that_can_tell_nothing_judges_nothing(world, labels, make_study, tmp_path):
+    import json
+
+    import numpy as np
+
+    lines = [json.loads(line) for line in world["judge_texts"].read_text().splitlines()]
+    shuffled = np.random.default_rng(0).permutation([line["concept"] for line in lines])
+    path = tmp_path / "shuffled.jsonl"
+    path.write_text(
+        "".join(json.dumps({**line, "concept": str(name)}) + "\n" for line, name in zip(lines, shuffled, strict=True))
+    )
+    study = validate(make_study(labels[:3]), **{**world, "judge_texts": path, "controls": 6})
+    assert {clamp.status for clamp in study.read("clamps")} == {"no judge"}
+    assert {label.status for label in study.labels()} == {"held"}
 
 
 def test_what_cannot_be_used_is_said(world, labels, make_study):
@@ -99,10 +174,14 @@ def test_what_cannot_be_used_is_said(world, labels, make_study):
     with pytest.raises(ValueError, match="no label for 'moodc'"):
         validate(study, concepts=["moodc"], **world)
     with pytest.raises(ValueError, match="at least 1 control"):
-        validate(study, controls=0, **world)
+        validate(study, **{**world, "controls": 0})
+    with pytest.raises(ValueError, match="too few for 200 controls"):
+        validate(study, **{**world, "controls": 200})
     with pytest.raises(ValueError, match="positive"):
-        validate(study, doses=[0.0, 2.0], **world)
+        validate(study, **{**world, "doses": [0.0, 2.0]})
+    with pytest.raises(ValueError, match="at least 3 prompts"):
+        validate(study, prompts=2, **world)
     with pytest.raises(ValueError, match="not the one that"):
         validate(study, **{**world, "concept_set": replace(world["concept_set"], hash="other")})
-    with pytest.raises(ValueError, match="no judge exists for mooda: storyworld"):
+    with pytest.raises(ValueError, match="no judge exists for mooda: moods has no judge texts"):
         validate(study, **{**world, "judge_texts": None})

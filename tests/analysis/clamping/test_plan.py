@@ -1,13 +1,12 @@
-"""All arms push as far as the label does, and controls are what they are called."""
+"""Arms push as far as they say, and controls are what they are called."""
 
 import numpy as np
 import pytest
 import torch
 
-from analysis.clamping.plan import dose_arms, label_arm, like_latents, report_arms, split_prompts
+from analysis.clamping.plan import DOWN, RIVAL, control_pool, label_arm, label_arms, like_latents, split_prompts
 from analysis.records import CONTROLS
 from saes.dictionary import Directions
-from saes.intervention import DirectionPush
 
 D_SAE = 60
 
@@ -27,70 +26,87 @@ def density():
 
 
 @pytest.fixture
-def arms(make_label, crooked, density):
-    label = make_label("mooda", [20, 30, 41], [0.5, 1.0, 2.0])
+def labels(make_label):
     others = [make_label(f"mood{letter}", [50 + place], [1.0 + place]) for place, letter in enumerate("bcdefgh")]
-    taken = [20, 30, 41, *range(50, 57)]
-    return report_arms(
-        label, 4.0, crooked, others=others, taken=taken, density=density, diff_means=np.ones(16), controls=6
-    )
+    return [make_label("mooda", [20, 30, 41], [0.5, 1.0, 2.0]), *others]
 
 
-def test_every_push_is_as_long_as_the_labels(arms, crooked):
-    lengths = {}
-    for arm in arms:
-        x = torch.zeros(1, 1, 16)
-        lengths[arm.id] = float((arm.intervention.hook(crooked)(x) - x).norm())
-    wanted = float((4.0 * torch.tensor([0.5, 1.0, 2.0]) @ crooked.directions[[20, 30, 41]]).norm())
-    assert lengths.pop("ablate") == 0.0
-    assert list(lengths.values()) == pytest.approx([wanted] * len(lengths), rel=1e-4)
-    assert all(arm.push == pytest.approx(wanted, rel=1e-5) for arm in arms if arm.kind != "ablate")
+TAKEN = [20, 30, 41, *range(50, 57)]
 
 
-def test_numbers_and_kinds(arms):
-    kinds = [arm.kind for arm in arms]
-    assert kinds[:3] == ["label", "ablate", "diff_means"]
-    assert [kinds.count(kind) for kind in CONTROLS] == [6, 6, 6]
-    assert len({(arm.kind, arm.id) for arm in arms}) == len(arms)
-    assert sum(isinstance(arm.intervention, DirectionPush) for arm in arms) == 7
+def shift(arm, dictionary):
+    x = torch.zeros(1, 1, 16)
+    return float((arm.intervention.hook(dictionary)(x) - x).norm())
 
 
-def test_random_latents_are_alive_unlabelled_and_of_like_density(arms, density):
-    drawn = [arm.latents for arm in arms if arm.kind == "random_latent"]
-    assert all(len(latents) == 3 for latents in drawn)
-    flat = [latent for latents in drawn for latent in latents]
-    assert len(set(flat)) == 18
-    assert not set(flat) & {20, 30, 41, *range(50, 57)}
+def test_every_arm_pushes_as_far_as_it_says(labels, crooked, density):
+    scales = np.linspace(0.5, 3.0, D_SAE)
+    pool = control_pool(labels, 6, crooked, taken=TAKEN, density=density, scales=scales)
+    arms = label_arms(labels[0], 2.0, (1.0, 2.0, 4.0), crooked, np.ones(16))
+    arms += [control.arm(push) for control in pool for push in (0.7, 3.0)]
+    assert [shift(arm, crooked) for arm in arms] == pytest.approx([arm.push for arm in arms], rel=1e-4)
+    own = float((torch.tensor([0.5, 1.0, 2.0]) @ crooked.directions[[20, 30, 41]]).norm())
+    kinds = {
+        kind: [arm for arm in arms if arm.kind == kind] for kind in ("label", "label_down", "ablate", "diff_means")
+    }
+    assert [arm.push for arm in kinds["label"]] == pytest.approx([own, 2 * own, 4 * own])
+    assert [arm.dose for arm in kinds["label_down"]] == [-2.0 * times for times in DOWN]
+    assert [arm.push for arm in kinds["diff_means"]] == pytest.approx([times * 2 * own for times in RIVAL])
+    assert len(kinds["ablate"]) == 1
+    assert len({arm.key for arm in arms}) == len(arms)
+
+
+def test_down_is_up_the_other_way(labels, crooked):
+    up, *_ = label_arms(labels[0], 2.0, (2.0,), crooked, None)
+    down = next(arm for arm in label_arms(labels[0], 2.0, (2.0,), crooked, None) if arm.kind == "label_down")
+    x = torch.zeros(1, 1, 16)
+    there, back = (arm.intervention.hook(crooked)(x) for arm in (up, down))
+    torch.testing.assert_close(there, -back)
+
+
+def test_the_pool_copies_the_labels_and_holds_none_of_them(labels, crooked, density):
+    pool = control_pool(labels, 8, crooked, taken=TAKEN, density=density, scales=np.ones(D_SAE))
+    assert [sum(one.kind == kind for one in pool) for kind in CONTROLS] == [8, 8]
+    groups = [one.latents for one in pool if one.kind == "random_latent"]
+    assert [len(group) for group in groups] == [len(label.latents) for label in labels]
+    flat = [latent for group in groups for latent in group]
+    assert len(set(flat)) == len(flat)
+    assert not set(flat) & set(TAKEN)
     assert (density[flat] > 0).all()
+    again = control_pool(labels, 8, crooked, taken=TAKEN, density=density, scales=np.ones(D_SAE))
+    assert [one.latents for one in again] == [one.latents for one in pool]
 
 
 def test_like_density_means_near_in_log_density(density):
     wide = np.geomspace(1e-5, 0.5, 1000)
     for latent in (100, 500, 900):
-        near = [one for group in like_latents([latent], wide, [], 4, np.random.default_rng(0)) for one in group]
-        assert max(abs(one - latent) for one in near) <= 20
-    with pytest.raises(ValueError, match="too few"):
-        like_latents([10], density, list(range(8, 60)), 6, np.random.default_rng(0))
+        (near,) = like_latents([[latent]], wide, [latent], np.random.default_rng(0))
+        assert abs(near[0] - latent) <= 20
+    with pytest.raises(ValueError, match="too few for 6 controls"):
+        like_latents([[10]] * 6, density, list(range(8, 60)), np.random.default_rng(0))
 
 
 def test_doses_are_label_units(make_label, crooked):
     label = make_label("mooda", [20, 30], [0.5, 2.0])
     x = 5 * torch.randn(1, 3, 16, generator=torch.Generator().manual_seed(1))
-    for arm in dose_arms(label, (1.0, 4.0), crooked):
-        edit = arm.intervention.edits[0]
+    for dose in (1.0, 4.0):
+        edit = label_arm(label, dose, crooked).intervention.edits[0]
         assert edit.applied(crooked.encode_latents(x, edit.latents))[0, 0].tolist() == pytest.approx(
-            [arm.dose * 0.5, arm.dose * 2.0]
+            [dose * 0.5, dose * 2.0]
         )
     with pytest.raises(ValueError, match="no dose unit"):
         label_arm(make_label("mooda", [20], [0.0]), 1.0, crooked)
 
 
-def test_prompts_are_split_once_for_all_and_seeds_do_not_depend_on_the_arm(concept_set):
-    first, second = (split_prompts(concept_set, concept, seed=1) for concept in ("mooda", "moodb"))
-    assert first[0] == second[0]
-    assert not {prompt.id for prompt in first[0]} & {prompt.id for prompt in first[1]}
-    assert [prompt.id for prompt in first[1] if prompt.id.startswith("mood")] == [
-        f"mooda/{number}" for number in range(4)
-    ]
-    assert len({prompt.seed for prompt in (*first[0], *first[1])}) == 28
-    assert split_prompts(concept_set, "mooda", seed=2)[0] != first[0]
+def test_prompts_are_neutral_and_split_once_for_all(concept_set):
+    choosing, reporting = split_prompts(concept_set, seed=1)
+    assert (len(choosing), len(reporting)) == (8, 16)
+    ids = [prompt.id for prompt in (*choosing, *reporting)]
+    assert len(set(ids)) == 24
+    assert all(one.startswith("neutral/") for one in ids)
+    assert len({prompt.seed for prompt in (*choosing, *reporting)}) == 24
+    assert split_prompts(concept_set, seed=2)[0] != choosing
+    assert [len(part) for part in split_prompts(concept_set, most=9)] == [3, 6]
+    concept_set.neutral["prompt"] = concept_set.neutral["prompt"][:2]
+    with pytest.raises(ValueError, match="at least 3"):
+        split_prompts(concept_set)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.clamping.readouts import n_tokens, readout_ids, sum_log_prob, text_cost, word_log_probs
+from analysis.clamping.readouts import n_tokens, next_tokens, readout_ids, readout_words, sum_log_prob, text_cost
 from saes.dictionary import Directions
 from saes.intervention import Edit, Intervention
 
@@ -19,24 +19,33 @@ def next_log_probs(model, text):
     return model.logits(model.tokenise([text]))[0].log_softmax(-1)
 
 
-def test_word_log_probs_by_hand(word_model):
-    ids = readout_ids(word_model, ["mooda0", "mooda1"])
-    assert ids == [0, 1]
-    found = word_log_probs(word_model, PROMPTS, FIXED, ids, most_tokens=2)
-    first = next_log_probs(word_model, "thing1 thing2 thing4 thing5 thing6")[1:4, :2].logsumexp(-1).mean()
-    second = next_log_probs(word_model, "thing3")[0, :2].logsumexp(-1)
-    np.testing.assert_allclose(found, [first, second], rtol=1e-5)
+def test_words_of_all_concepts_by_hand(word_model):
+    words = readout_words(word_model, [["mooda0", "mooda1"], ["moodb0", "mooda1"]])
+    found = next_tokens(word_model, PROMPTS, FIXED, most_tokens=2).of_words(words)
+    first = next_log_probs(word_model, "thing1 thing2 thing4 thing5 thing6")[1:4]
+    second = next_log_probs(word_model, "thing3")[:1]
+    by_hand = [[row[:, ids].logsumexp(-1).mean() for ids in ([0, 1], [1, 6])] for row in (first, second)]
+    np.testing.assert_allclose(found, by_hand, rtol=1e-5)
+
+
+def test_kl_by_hand(word_model):
+    dictionary = Directions(torch.eye(word_model.d_model))
+    hooks = {HOOK: Intervention((Edit((0,), 3.0),)).hook(dictionary)}
+    before = next_tokens(word_model, PROMPTS, FIXED, 2)
+    after = next_tokens(word_model, PROMPTS, FIXED, 2, hooks)
+    p = word_model.logits(word_model.tokenise(["thing3"]), hooks)[0].log_softmax(-1)
+    by_hand = float((p.exp() * (p - next_log_probs(word_model, "thing3"))).sum())
+    assert float(after.kl(before.log_probs)[1]) == pytest.approx(by_hand, rel=1e-4)
+    np.testing.assert_allclose(before.kl(before.log_probs), 0, atol=1e-6)
+    assert [len(one) for one in before.of_each()] == [3, 1]
 
 
 def test_a_clamp_shows_in_its_own_words_and_not_in_others(word_model):
     dictionary = Directions(torch.eye(word_model.d_model))
+    words = readout_words(word_model, [["mooda0", "mooda1"], ["moodb0", "moodb1"]])
     hooks = {HOOK: Intervention((Edit((0,), 3.0),)).hook(dictionary)}
-    for words, sign in ((["mooda0", "mooda1"], 1), (["moodb0", "moodb1"], -1)):
-        ids = readout_ids(word_model, words)
-        change = word_log_probs(word_model, PROMPTS, FIXED, ids, 16, hooks) - word_log_probs(
-            word_model, PROMPTS, FIXED, ids, 16
-        )
-        assert (sign * change > 0).all()
+    clamped, plain = (next_tokens(word_model, PROMPTS, FIXED, 16, one).of_words(words) for one in (hooks, None))
+    assert (clamped - plain).sign().tolist() == [[1, -1]] * 2
 
 
 def test_text_cost_by_hand_and_nan_for_nothing(word_model):

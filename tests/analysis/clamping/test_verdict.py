@@ -1,113 +1,94 @@
-"""The rule on trials whose truth is planted."""
+"""The rule on evidence whose truth is planted."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from analysis.clamping.plan import Arm
-from analysis.clamping.verdict import VerdictRule, bootstrap_mean, choose_dose, judge_arms, verdict
-from analysis.records import CONTROLS, Trial, clamp_counts
-from saes.intervention import Intervention
+from analysis.clamping.verdict import (
+    Evidence,
+    VerdictRule,
+    bootstrap_means,
+    choose_dose,
+    detectable,
+    largest_p,
+    rank_p,
+    verdict,
+)
 
 RULE = VerdictRule()
-
-
-def arm(kind, name):
-    return Arm("afraid", kind, name, 2.0, (), 3.0, Intervention())
-
-
-def trials(one, rng, judge=0.0, readout=0.0, fluency=0.2, n=22, phase="report", noise=0.08):
-    return [
-        Trial("afraid", one.kind, one.id, one.dose, f"prompt{number}", "", rng.normal(judge, noise),
-              rng.normal(readout, 0.4), rng.normal(fluency, 0.1), "", "", phase)
-        for number in range(n)
-    ]  # fmt: skip
-
-
-def battery(seed, label=None, **of_control):
-    """Results of a label and 18 controls that do nothing but for `of_control`: {arm id: planted effects}."""
-    rng = np.random.default_rng(seed)
-    arms = [arm("label", "afraid"), arm("diff_means", "diff_means")]
-    arms += [arm(kind, f"{kind}{number}") for kind in CONTROLS for number in range(6)]
-    planted = {"afraid": label or {}, "diff_means": {"judge": 0.6, "readout": 1.0}, **of_control}
-    return judge_arms(
-        arms, [trial for one in arms for trial in trials(one, rng, **planted.get(one.id, {}))], RULE, seed=seed
-    )
-
-
-STRONG = {"judge": 0.3, "readout": 1.0}
-
-
-@pytest.mark.parametrize("seed", range(24))
-def test_planted_effects_are_validated_and_decoys_are_not(seed):
-    assert battery(seed, STRONG)[0].status == "validated"
-    decoy = battery(seed)
-    assert decoy[0].status == "no effect"
-    counts = clamp_counts(decoy)
-    assert (counts["control_validated"], counts["control_tested"]) == (0, 18)
+STRONG = Evidence(
+    0.9, judge=0.3, judge_low=0.1, readout_low=0.2, fluency=0.3, p=0.012, threshold=0.02, foreign_share=0.1
+)
 
 
 @pytest.mark.parametrize(
-    ("label", "others", "status"),
+    ("changes", "status"),
     [
-        (STRONG, {"other_family2": {"judge": 0.5}}, "unspecific"),
-        (STRONG, {"random_latent0": {"judge": 0.5}}, "unspecific"),
-        ({**STRONG, "fluency": 1.5}, {}, "breaks fluency"),
-        ({**STRONG, "fluency": float("nan")}, {}, "breaks fluency"),
-        ({"judge": 0.3}, {}, "no effect"),  # the judge alone
-        ({"readout": 1.0}, {}, "no effect"),  # the model's words alone
-        ({"judge": 0.03, "readout": 1.0, "noise": 0.001}, {}, "no effect"),  # sure, but too small
-        ({"judge": -0.3, "readout": -1.0}, {}, "no effect"),
+        ({}, "validated"),
+        ({"judge_auroc_low": 0.6}, "no judge"),
+        ({"judge": 0.04}, "no effect"),
+        ({"judge_low": 0.0}, "no effect"),
+        ({"readout_low": -0.1}, "no effect"),
+        ({"judge": float("nan")}, "no effect"),
+        ({"fluency": 0.71}, "breaks fluency"),
+        ({"fluency": float("nan")}, "breaks fluency"),
+        ({"p": 0.03}, "unspecific"),
+        ({"foreign_share": 0.6}, "unspecific"),
+        ({"foreign_share": 0.5, "p": 0.02}, "validated"),
+        ({"fluency": 2.0, "judge": 0.0}, "no effect"),
     ],
 )
-def test_each_way_to_fail(label, others, status):
-    assert battery(0, label, **others)[0].status == status
+def test_each_way_to_fail(changes, status):
+    assert verdict(RULE, replace(STRONG, **changes)) == status
 
 
-def test_the_rival_sets_no_bar_and_is_judged_too():
-    results = {one.arm_id: one for one in battery(0, STRONG)}
-    assert results["diff_means"].judge > results["afraid"].judge
-    assert results["afraid"].status == results["diff_means"].status == "validated"
+def test_a_tie_with_a_control_counts_against_a_claim():
+    assert rank_p(0.3, np.array([0.1, 0.3, 0.2])) == 2 / 4
+    assert rank_p(0.3, np.zeros(79)) == 1 / 80
 
 
-def test_a_control_is_judged_by_the_same_rule_with_itself_left_out():
-    results = {one.arm_id: one for one in battery(0, {}, other_family1=STRONG)}
-    assert results["other_family1"].status == "validated"
-    assert results["afraid"].control_judge_max == results["other_family1"].judge
-    others = [one.judge for one in results.values() if one.arm in CONTROLS and one.arm_id != "other_family1"]
-    assert results["other_family1"].control_judge_max == max(others)
-    counts = clamp_counts(list(results.values()))
-    assert (counts["control_validated"], counts["concepts_with_a_control"]) == (1, 1)
-    both = {one.arm_id: one for one in battery(0, {}, other_family1=STRONG, random_latent1={**STRONG, "judge": 0.4})}
-    assert both["other_family1"].status == "unspecific"
-    assert both["random_latent1"].status == "validated"
+def test_the_largest_p_is_benjamini_hochbergs():
+    p = [0.01, 0.02, 0.03, 0.2, 0.9]
+    assert largest_p(p, 0.05) == pytest.approx(0.05 * 3 / 5)
+    assert largest_p([0.9, 0.8], 0.05) == pytest.approx(0.05 / 2)
+
+
+def test_labels_that_do_nothing_are_rarely_found():
+    """False discoveries when every label is one more draw from the controls."""
+    rng, found = np.random.default_rng(0), 0
+    for _ in range(100):
+        controls = rng.normal(size=80)
+        p = [rank_p(own, controls) for own in rng.normal(size=20)]
+        found += any(np.array(p) <= largest_p(p, RULE.most_q))
+    assert found <= 8
+
+
+@pytest.mark.parametrize("spread", [0.05, 0.2])
+def test_power_is_what_it_says(spread):
+    """A true effect as large as the detectable one passes about four times in five."""
+    rng, controls, passed = np.random.default_rng(0), np.random.default_rng(1).normal(0, 0.05, 80), 0
+    values = rng.normal(0, spread, 27)
+    values = (values - values.mean()) / values.std(ddof=1) * spread
+    size = detectable(RULE, values, controls, 0.02)
+    for seed in range(200):
+        drawn = rng.normal(size, spread, (27, 1))
+        mean, low, _ = bootstrap_means(drawn, RULE, seed)
+        p = rank_p(float(mean[0]), controls)
+        passed += mean[0] >= RULE.least_effect and low[0] > 0 and p <= 0.02
+    assert 0.7 <= passed / 200 <= 0.9
+    assert detectable(RULE, values, controls[:20], 0.02) == float("inf")
 
 
 def test_the_dose_is_the_strongest_that_keeps_fluency():
-    rng = np.random.default_rng(0)
-    tried = []
-    for dose, judge, fluency in ((1.0, 0.1, 0.1), (2.0, 0.3, 0.4), (4.0, 0.6, 1.5)):
-        tried += trials(replace(arm("label", "afraid"), dose=dose), rng, judge, fluency=fluency, phase="dose")
-    assert choose_dose(RULE, tried) == 2.0
-    assert choose_dose(replace(RULE, most_fluency_cost=2.0), tried) == 4.0
-    assert choose_dose(replace(RULE, most_fluency_cost=-1.0), tried) == 1.0
-
-
-def test_choosing_prompts_never_report():
-    with pytest.raises(AssertionError, match="choosing prompts"):
-        choose_dose(RULE, trials(arm("label", "afraid"), np.random.default_rng(0)))
+    doses, judge, fluency = (1.0, 2.0, 4.0), np.array([0.1, 0.3, 0.6]), np.array([0.1, 0.4, 1.5])
+    assert choose_dose(RULE, doses, judge, fluency) == 1
+    assert choose_dose(replace(RULE, most_fluency_cost=2.0), doses, judge, fluency) == 2
+    assert choose_dose(replace(RULE, most_fluency_cost=-1.0), doses, judge, fluency) == 0
+    assert choose_dose(RULE, doses, judge, np.array([0.1, float("nan"), 0.2])) == 2
 
 
 def test_the_interval_covers_the_truth():
-    rng = np.random.default_rng(0)
-    covered = 0
-    for seed in range(200):
-        _, low, high = bootstrap_mean(rng.normal(0.1, 0.2, 22), replace(RULE, draws=500), seed)
-        covered += low <= 0.1 <= high
-    assert 178 <= covered <= 198  # 95 %, a little less with 22 prompts
-
-
-def test_a_tie_with_a_control_is_no_win():
-    assert verdict(RULE, 0.2, 0.1, 0.1, 0.0, 0.2) == "unspecific"
-    assert verdict(RULE, 0.2, 0.1, 0.1, 0.7, 0.19) == "validated"
+    values = np.random.default_rng(0).normal(0.1, 0.2, (22, 400))
+    _, low, high = bootstrap_means(values, RULE)
+    assert 0.90 <= np.mean((low <= 0.1) & (high >= 0.1)) <= 0.97  # 95 %, a little less with 22 prompts

@@ -74,5 +74,5 @@ def test_sums_give_the_correlation_that_texts_give(pooled, table, concept_set):
 
 
 def test_too_few_rated_concepts_say_nothing(pooled, table, concept_set):
-    few = ConceptSet("few", {name: one for name, one in list(concept_set.concepts.items())[:5]}, {}, "")
+    few = ConceptSet("few", dict(list(concept_set.concepts.items())[:5]), {}, "")
     assert affect(pooled, "mean", np.ones(D_SAE), table, few, [BROAD]) == []

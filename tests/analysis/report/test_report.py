@@ -1,6 +1,6 @@
 """The report shows every status, escapes what it is given, and says so where a table is empty."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from html.parser import HTMLParser
 
 import pytest
@@ -9,15 +9,20 @@ from analysis.records import (
     STATUSES,
     Baseline,
     ClampResult,
+    ConceptEffect,
+    DosePoint,
     Excerpt,
+    Explanation,
     FeatureCard,
     Label,
+    Necessity,
     StudyInfo,
     Trial,
     WorkshopArm,
 )
-from analysis.report.content import content, dose_curve, headline
+from analysis.report.content import content, headline
 from analysis.report.report import render, write_report
+from analysis.report.svg import dose_plot, heat_map
 from analysis.study import SCHEMA, Study
 
 HOSTILE = "<script>alert('x')</script>\"&'"
@@ -81,21 +86,26 @@ def label(concept: str, status: str, latents: list[int], chosen: bool = True) ->
     )
 
 
-def trial(concept: str, arm: str, arm_id: str, dose: float, prompt: int, judge: float, phase: str) -> Trial:
+def trial(concept: str, dose: float, prompt: int, judge: float, phase: str) -> Trial:
     return Trial(
-        concept,
-        arm,
-        arm_id,
-        dose,
-        f"p{prompt}",
-        f"Mia opened {HOSTILE} and",
-        judge,
-        judge * 2,
-        0.2,
-        f" ran {concept} {HOSTILE}",
-        " looked at the <b>tree</b>.",
-        phase,
-    )
+        concept, "label", concept, dose, f"p{prompt}", f"Mia opened {HOSTILE} and", judge, judge * 2, 0.3, 0.2,
+        f" ran {concept} {HOSTILE}", " looked at the <b>tree</b>.", phase,
+    )  # fmt: skip
+
+
+def clamp(concept: str, arm: str, arm_id: str, judge: float, status: str, **changes) -> ClampResult:
+    fields = {
+        "concept": concept, "arm": arm, "arm_id": arm_id, "latents": [], "dose": 4.0, "push": 0.3, "judge": judge,
+        "judge_low": judge - 0.1, "judge_high": judge + 0.1, "readout": 0.8, "readout_low": 0.6, "readout_high": 1.0,
+        "fluency": 0.2, "kl": 0.3, "p": 0.0125, "q": None, "n_controls": 79, "control_judge_max": 0.05,
+        "control_readout_max": 0.1, "foreign_share": 0.25, "n_foreign": 4, "n_prompts": 6, "status": status,
+        "judge_auroc": 0.91, "judge_auroc_low": 0.85,
+    }  # fmt: skip
+    return ClampResult(**{**fields, **changes})
+
+
+def point(concept: str, dose: float, band: tuple[float | None, float | None] = (-0.05, 0.08)) -> DosePoint:
+    return DosePoint(concept, dose, 0.1 * dose, 0.1 * dose - 0.05, 0.1 * dose + 0.05, 0.2, 0.3, 0.1, *band, 79, 6)
 
 
 def filled(folder) -> Study:
@@ -141,59 +151,32 @@ def filled(folder) -> Study:
             for name in CONCEPTS
         ],
     )
-    trials, clamps = [], []
+    trials, clamps, curves, effects, needed = [], [], [], [], []
     for name, status in CONCEPTS.items():
-        if status in ("validated", "unspecific", "no effect", "breaks fluency"):
-            for prompt in range(6):
-                for dose in (1.0, 2.0, 4.0):
-                    trials.append(trial(name, "label", "label", dose, prompt, 0.1 * dose + 0.01 * prompt, "dose"))
-                    trials.append(trial(name, "diff_means", "diff_means", dose, prompt, 0.08 * dose, "dose"))
-                    trials += [trial(name, "random_latent", f"r{i}", dose, prompt, 0.02 * i, "dose") for i in range(3)]
-                trials.append(trial(name, "label", "label", 4.0, prompt, 0.4, "report"))
-            clamps.append(
-                ClampResult(
-                    name,
-                    "label",
-                    "label",
-                    latents[name],
-                    4.0,
-                    0.3,
-                    0.4,
-                    0.3,
-                    0.5,
-                    0.8,
-                    0.6,
-                    1.0,
-                    0.2,
-                    0.05,
-                    0.1,
-                    6,
-                    status,
-                )
-            )
-            clamps.append(
-                ClampResult(
-                    name,
-                    "random_direction",
-                    "d0",
-                    [],
-                    4.0,
-                    0.3,
-                    0.02,
-                    -0.1,
-                    0.1,
-                    0.0,
-                    -0.1,
-                    0.1,
-                    0.1,
-                    0.05,
-                    0.1,
-                    6,
-                    "no effect",
-                )
-            )
+        if status not in ("validated", "unspecific", "no effect", "breaks fluency"):
+            continue
+        for prompt in range(6):
+            trials += [trial(name, dose, prompt, 0.1 * dose, "dose") for dose in (1.0, 2.0, 4.0)]
+            trials.append(trial(name, 4.0, prompt, 0.4, "report"))
+        about = {"q": 0.02, "own_rank": 2, "n_ranked": 5, "family_rank": 1, "down_judge": -0.2, "down_judge_low": -0.3,
+                 "down_judge_high": -0.1, "safe_low": -4.0, "safe_high": 3.3, "detectable": 0.17}  # fmt: skip
+        clamps.append(clamp(name, "label", name, 0.4, status, latents=latents[name], **about))
+        clamps.append(clamp(name, "diff_means", name, 0.35, "no effect"))
+        clamps += [clamp(name, "random_direction", f"direction {n}", 0.01 * n, "no effect") for n in range(3)]
+        curves += [point(name, dose) for dose in (-4.0, 1.0, 2.0)]
+        curves.append(point(name, 4.0, (None, None)))
+        effects += [
+            ConceptEffect("label", name, 4.0, other, 0.4 if name == other else -0.1, 0.0, 0.5, 0.3, 0.1, 0.5, 6)
+            for other in CONCEPTS
+        ]
+        needed.append(
+            Necessity(name, latents[name], ["ran", HOSTILE], 0.2, 0.01, 0.19, 0.1, 0.3, 0.0, 0.02, 0.05, 20, 9, 31)
+        )
     study.write("trials", trials)
     study.write("clamps", clamps)
+    study.write("curves", curves)
+    study.write("effects", effects)
+    study.write("necessity", needed)
     rates = {"none": 0.5, "desperate_down": 0.2, "desperate_up": 0.7, "calm_down": 0.6, "calm_up": 0.3}
     study.write(
         "workshop",
@@ -274,7 +257,7 @@ def test_an_empty_study_renders(tmp_path):
 
 
 def test_a_study_without_clamps_renders(study):
-    for table in ("trials", "clamps", "workshop"):
+    for table in ("trials", "clamps", "curves", "effects", "necessity", "workshop"):
         (study.folder / f"{table}.parquet").unlink()
     text = render(study)
     assert "Nothing was clamped" in text
@@ -286,13 +269,48 @@ def test_missing_numbers_become_dashes(study):
     assert "nan" not in render(study).lower().replace("finance", "")
 
 
-def test_the_dose_curve_is_of_the_choosing_phase_and_its_band_of_controls(study):
-    curve = dose_curve("calm", study.read("trials"), study.read("clamps"))
-    assert [point.dose for point in curve.points] == [1.0, 2.0, 4.0]
-    assert curve.points[0].n == 6
-    assert curve.points[0].low <= curve.points[0].mean <= curve.points[0].high
-    assert curve.controls[0] == (1.0, 0.0, pytest.approx(0.04))
-    assert curve.n_controls == 3
+def test_the_dose_curve_has_its_controls_and_its_rival(study):
+    curve = next(one for one in content(study).curves if one.concept == "calm")
+    assert [point.dose for point in curve.points] == [-4.0, 1.0, 2.0, 4.0]
+    assert curve.chosen.judge == 0.4
+    assert curve.rival.judge == 0.35
+    drawn = dose_plot(curve)
+    assert drawn.count("<polygon") == 2, "a band on either side of no dose"
+    assert drawn.count("own-dot") == 4
+
+
+def test_controls_are_summed_up(study):
+    one = next(one for one in content(study).controls if one.concept == "calm")
+    assert (one.n, one.middle, one.strongest.arm_id, one.validated) == (3, 0.01, "direction 2", [])
+
+
+def test_the_matrix_is_drawn_with_every_label_on_every_concept(study):
+    found = content(study).matrix
+    assert len(found.labels) == 5
+    assert set(found.concepts) == set(CONCEPTS)
+    assert found.effects[found.labels.index("calm")][found.concepts.index("calm")] == 0.4
+    assert heat_map(found).count("<rect") == 5 * len(CONCEPTS)
+    assert heat_map(found).count("own-cell") == 5
+
+
+def test_the_page_says_the_rule_the_power_and_what_the_judge_could_not_tell(study):
+    rule = {
+        "least_judge_auroc": 0.6,
+        "least_effect": 0.05,
+        "most_fluency_cost": 0.7,
+        "most_q": 0.05,
+        "most_foreign": 0.5,
+    }
+    study.update_info(settings={"validate": {"rule": rule}})
+    labels = study.read("labels")
+    study.write("labels", [replace(one, status="held") if one.concept == "calm" else one for one in labels])
+    clamps = study.read("clamps")
+    study.write("clamps", [replace(one, status="no judge") if one.concept == "calm" else one for one in clamps])
+    words = " ".join(" ".join(Page(render(study)).words).split())
+    assert "must reach 0.05 of the way" in words
+    assert "0.17 to 0.17 of the way with 80 % power" in words
+    assert "the judge of calm is hardly better than chance" in words
+    assert "\u22124.0 to +3.3" in words
 
 
 def test_the_headline_counts_failures_and_never_a_rival_as_a_control(study):
@@ -302,10 +320,10 @@ def test_the_headline_counts_failures_and_never_a_rival_as_a_control(study):
     assert found["clamps"] == {
         "tested": 5,
         "validated": 2,
-        "control_tested": 5,
+        "control_tested": 15,
         "control_validated": 0,
         "concepts_with_a_control": 0,
-        "diff_means_tested": 0,
+        "diff_means_tested": 5,
         "diff_means_validated": 0,
     }
 
@@ -337,6 +355,23 @@ def test_extra_facts_are_shown(study):
     text = render(study, {"quality": quality, "seconds": {"train": 120.0}})
     assert "0.876" in text
     assert "2,000,000" in text
+
+
+def test_an_explanation_stands_on_its_card_with_its_scores(study):
+    numbers = {"float": 0.25, "float | None": 0.75, "int": 13, "int | None": 5}
+    row = {
+        field.name: numbers.get(str(getattr(field.type, "__name__", field.type)), HOSTILE)
+        for field in fields(Explanation)
+    }
+    study.write(
+        "explanations",
+        [Explanation(**{**row, "latent": study.read("cards")[0].latent, "detection": 0.875, "fuzzing": None})],
+    )
+    page = Page(render(study))
+    assert "script" not in page.tags
+    words = "".join(page.words)
+    assert f"{HOSTILE} ({HOSTILE}; detection 0.88 [0.75, 0.75]" in words
+    assert "fuzzing \u2013" in words, "what was not scored is no number"
 
 
 def test_lines_differ_by_more_than_colour(study):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from training.language_models.hugging_face import shared_prefix
 from training.language_models.language_model import LanguageModel, Tokens
 
 FAMILIES = ("llama", "gpt2", "gpt_neox", "gemma2", "qwen2")
@@ -129,6 +130,27 @@ def test_padding_changes_nothing(model):
         torch.testing.assert_close(log_probs[row, :length], model.log_probs(alone)[0])
         assert not log_probs[row, length:].any()
         assert log_probs[row, 0] == 0
+
+
+def test_texts_that_begin_alike_cost_the_same_read_once(model):
+    beginnings = ["The cat sat on the mat and looked at", "Where did you go said the cat and"]
+    texts = [
+        f"{one} {rest}"
+        for one in beginnings
+        for rest in ("the rain", "Tom, and he laughed at her", "a", "barn", "it all")
+    ]
+    tokens = model.tokenise(texts)
+    shared = shared_prefix(tokens)
+    assert 8 <= shared < int(tokens.lengths.min())
+    log_softmax = model.logits(tokens).log_softmax(-1)
+    by_hand = log_softmax[:, :-1].gather(-1, tokens.ids[:, 1:, None])[..., 0] * tokens.real[:, 1:]
+    torch.testing.assert_close(model.log_probs(tokens)[:, 1:], by_hand)
+    assert shared_prefix(model.tokenise(texts[:1])) == 0
+    assert shared_prefix(tokens.take([0, 5])) == 0, "nothing is shared by two texts"
+    shift = {"blocks.1.hook_resid_post": lambda x: x + 1.0}
+    with model.hooked(shift):
+        inside = model.log_probs(tokens)
+    torch.testing.assert_close(inside, model.log_probs(tokens, shift))
 
 
 def test_log_probs_are_those_of_the_logits(model):
