@@ -23,7 +23,7 @@ from analysis.intervals import auroc_interval, pearson_interval, spearman_interv
 from analysis.labelling.choose import Pools
 from analysis.labelling.journey import untrained
 from analysis.observe import read
-from analysis.opening import open_subject
+from analysis.opening import as_labelled, open_subject
 from analysis.records import Baseline, Label, Transfer, TransferRating
 from analysis.study import Study
 from saes.autoencoder import SparseAutoencoder
@@ -107,7 +107,7 @@ class Scorer:
     """What the study froze, as numbers of any text."""
 
     def __init__(self, study: Study, labels: list[Label], model: LanguageModel, dictionary: Dictionary, hook_name: str):
-        self.labels, self.model, self.hook_name = labels, model, hook_name
+        self.labels, self.model, self.hook_name = labels, as_labelled(model, study), hook_name
         self.dictionaries: dict[str, Dictionary] = {"sae": dictionary}
         means, concepts = study.diff_means(), [one.concept for one in labels]
         self.directions = unit(np.array([means[concept] for concept in concepts])) if means else None

@@ -1,7 +1,8 @@
 """Writes a text with latents clamped, beside what the model writes when it is left alone.
 
 A clamp is NAME=VALUE or LATENT=VALUE. A concept's name stands for the latents of its label, and its value is in dose
-units: multiples of each latent's own active scale. A bare latent number takes the latent's raw activation. With
+units: multiples of each latent's own active scale. A bare latent number takes the latent's raw activation, and so does
+the name of a direction in an npz of named directions: there it is a distance from the centre along the direction. With
 --temperature above 0 both texts draw the same random numbers. A file (--spec) can say more: other edits, units, positions,
 conditions and several sites; --save-spec writes one, and docs/interventions.md describes it. Where `saes validate` has
 measured at which doses a label's text stays fluent, a value beyond them is refused unless --beyond-safe is given.
@@ -19,7 +20,7 @@ from analysis.records import ClampResult
 from analysis.study import Study
 from commands.answer import Answer
 from commands.places import DEFAULT, find_folder, is_checkpoint, is_study
-from saes.latent_statistics import LatentStatistics
+from saes.latent_statistics import LabelUnits, LatentStatistics
 from saes.schema import check
 from saes.written_intervention import (
     NAMED_POSITIONS,
@@ -53,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--positions", choices=NAMED_POSITIONS, help="which tokens (default all)")
     group.add_argument("--beyond-safe", action="store_true", help="allow doses beyond the safe range of a label")
     group.add_argument("--model", metavar="NAME_OR_DIR", help="default: the one that the SAE was trained on")
+    group.add_argument("--hook-name", metavar="NAME", help="the place it was trained at, where it does not say")
     group.add_argument(
         "--spec", metavar="FILE", help="YAML or JSON: an intervention's sites, prompts, any of these flags"
     )
@@ -106,6 +108,8 @@ class OpenedSite:
     site: Any
     study: Study | None
     statistics: LatentStatistics | None
+    written_at: str | None = None
+    """Where a transcoder writes."""
 
     def clamps(self) -> list[Clamp]:
         return [clamp_of(edit, self.study, self.statistics) for edit in self.written.edits]
@@ -113,7 +117,7 @@ class OpenedSite:
 
 def run(arguments: argparse.Namespace) -> Answer:
     asked = _asked(arguments)
-    opened = [_opened_site(written, arguments.where) for written in asked["sites"]]
+    opened = [_opened_site(written, arguments) for written in asked["sites"]]
     clamps = [clamp for one in opened for clamp in one.clamps()]
     for one in opened:
         if one.study and not arguments.beyond_safe:
@@ -138,8 +142,8 @@ def run(arguments: argparse.Namespace) -> Answer:
             lambda text: model.tokenise([text], add_bos=False).ids[0].tolist(),
             lambda: assistant_turns(model.tokenizer),
         )
-        hook = intervention.hook(one.dictionary.to(model.device))
-        hooks.setdefault(one.site.hook_name, []).append(hook)
+        for hook_name, hook in _hooks(intervention, one, model.device).items():
+            hooks.setdefault(hook_name, []).append(hook)
     options = {"temperature": asked["temperature"], "top_p": asked["top_p"], "seed": arguments.seed or 0}
     baseline = model.generate(asked["prompts"], asked["tokens"], **options)
     acting = {hook_name: in_turn(some) for hook_name, some in hooks.items()}
@@ -271,25 +275,58 @@ def _read(path: str) -> dict[str, Any]:
     return spec
 
 
-def _opened_site(written: WrittenSite, where: str) -> OpenedSite:
+def _opened_site(written: WrittenSite, arguments: argparse.Namespace) -> OpenedSite:
     """The dictionary, the site and the statistics that a part of the intervention is about."""
     from analysis.latent_units import statistics_at, statistics_of
-    from analysis.opening import at_one_site, dictionary_of
-    from saes.opening import open_dictionary
+    from analysis.opening import dictionary_of, reads_one_site, writes_elsewhere
+    from saes.opening import known_site, open_dictionary
     from saes.site import Site
 
-    folder, study = _opened(written.dictionary or where)
+    folder, study = _opened(written.dictionary or arguments.where)
     if study:
-        dictionary, site = dictionary_of(study), Site.parse(study.info.site)
+        opened, site, about = dictionary_of(study), Site.parse(study.info.site), study.info.settings
+        if written.hook_name not in (None, site.hook_name):
+            raise ValueError(f"{folder} is about {site.hook_name}, not {written.hook_name}")
     else:
-        sae, site, _ = open_dictionary(folder)
-        dictionary = at_one_site(sae)
-    if written.hook_name:
-        site = replace(site, hook_name=written.hook_name)
+        place = written.hook_name or arguments.hook_name
+        opened, site, about = open_dictionary(folder, model=arguments.model, hook_name=place)
+        site = known_site(site, folder)
+    dictionary, written_at = reads_one_site(opened), about.get("hook_name_out")
+    if not writes_elsewhere(dictionary):
+        written_at = None
+    elif not written_at:
+        raise ValueError("this transcoder does not say which place it writes (hook_name_out), so it cannot be clamped")
+    names = getattr(dictionary, "names", ())
     statistics = statistics_of(study) if study else None
     if written.statistics:
         statistics = statistics_at(_place(written.statistics))
-    return OpenedSite(written, dictionary, site, study, statistics)
+    elif names and not study:
+        written = replace(written, edits=tuple(_by_direction(edit, names) for edit in written.edits))
+        units = {name: LabelUnits((number,), (1.0,)) for number, name in enumerate(names)}
+        statistics = LatentStatistics(str(folder), {}, units)
+    return OpenedSite(written, dictionary, site, study, statistics, written_at)
+
+
+def _by_direction(edit: WrittenEdit, names: Sequence[str]) -> WrittenEdit:
+    """The same, with a named direction's value as the distance that it is."""
+    if not edit.label:
+        return edit
+    if edit.label not in names:
+        raise ValueError(f"there is no direction {edit.label!r}; there are: {', '.join(names)}")
+    if edit.value is None or edit.value.unit != "dose":
+        return edit
+    return replace(edit, value=Amount(edit.value.number, "raw"))
+
+
+def _hooks(intervention: Any, one: OpenedSite, device: Any) -> dict[str, Any]:
+    """What carries it out, by hook name; a transcoder reads at one place and writes at another."""
+    from analysis.opening import on_device
+    from saes.intervention import hooks_across
+
+    dictionary = on_device(one.dictionary, device)
+    if one.written_at:
+        return hooks_across(intervention, dictionary, one.site.hook_name, one.written_at)
+    return {one.site.hook_name: intervention.hook(dictionary)}
 
 
 def _said(one: OpenedSite, where: str) -> WrittenSite:

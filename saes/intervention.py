@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from saes.dictionary import Dictionary, fitting, latent_ids
+from saes.dictionary import Dictionary, Reader, fitting, latent_ids
 from saes.written_intervention import MODES
 
 
@@ -115,6 +115,10 @@ class Edit:
     def values(self) -> tuple[float, ...]:
         """The value of each latent, its weight counted in."""
         return tuple(self.value * weight for weight in self.weights or (1.0,) * len(self.latents))
+
+    def applied(self, read: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
+        """What the readings of ``latents``, in that order, become."""
+        return _applied(self.mode, self.where_active, read.new_tensor(self.values))(read)
 
 
 @dataclass(frozen=True)
@@ -223,6 +227,43 @@ def in_turn(hooks: Sequence[Hook]) -> Hook:
         return x
 
     return act
+
+
+def hooks_across(
+    intervention: "Intervention | DirectionPush | RowInterventions",
+    transcoder: Dictionary,
+    read_at: str,
+    written_at: str,
+) -> dict[str, Hook]:
+    """The hooks that carry out an intervention on a transcoder's latents, by hook name.
+
+    y' = y + (edited - read) @ W_dec[ids]: the latents are read of x, which passes ``read_at``, and what they write changes
+    at ``written_at``, which has to come later in the model.
+    """
+    elsewhere = _ReadElsewhere(transcoder)
+    return {read_at: elsewhere.note, written_at: intervention.hook(elsewhere)}  # type: ignore[arg-type]
+
+
+class _ReadElsewhere:
+    """A transcoder as `_hook` needs it: its latents' values are those of what was last noted."""
+
+    def __init__(self, transcoder: Dictionary):
+        self.transcoder, self.d_sae, self.directions = transcoder, transcoder.d_sae, transcoder.directions
+        self.noted: Tensor | None = None
+
+    def note(self, x: Tensor, *, keep: Tensor | None = None, offset: Offset = 0, seen: Seen | None = None) -> Tensor:
+        self.noted = x
+        return x
+
+    def latent_reader(self, ids: Sequence[int] | Tensor, device: torch.device | None = None) -> Reader:
+        reader = self.transcoder.latent_reader(ids, device)
+
+        def read(y: Tensor) -> Tensor:
+            if self.noted is None or self.noted.shape[:-1] != y.shape[:-1]:
+                raise ValueError("the place that a transcoder reads has to come before the one that it writes")
+            return reader(self.noted)
+
+        return read
 
 
 # ---- how they are carried out

@@ -6,6 +6,9 @@ import pytest
 import yaml
 
 from commands.clamp import parse, side_by_side
+from saes.autoencoder import SAEConfig, SparseAutoencoder
+from saes.checkpoint import save_sae
+from saes.site import Site
 
 WRITE = ("--prompt", "Nora was", "--tokens", "6", "--temperature", "0")
 
@@ -57,13 +60,15 @@ def test_what_flags_meant_is_saved_and_does_the_same(run_json, study, tmp_path):
     assert json.loads((tmp_path / "again.json").read_text()) == spec
 
 
-def test_a_spec_file_may_edit_several_sites_in_any_unit(run_json, study, sae, tmp_path):
+def test_a_spec_file_may_edit_several_sites_in_any_unit(run_json, study, tiny_model, tmp_path):
+    lower = SparseAutoencoder(SAEConfig(32, 64, "relu"), seed=1)
+    save_sae(lower, tmp_path / "lower", Site(str(tiny_model), "blocks.0.hook_resid_post"))
     spec = {
         "version": 1, "prompts": ["Nora was"], "tokens": 6, "temperature": 0,
         "sites": [
             {"edits": [{"mode": "set", "label": "afraid", "value": {"max": 2.0}},
                        {"mode": "add", "latents": [3], "value": {"percentile": 50}}]},
-            {"dictionary": str(sae), "hook_name": "blocks.0.hook_resid_post", "positions": {"tokens": [1, 2]},
+            {"dictionary": str(tmp_path / "lower"), "hook_name": "blocks.0.hook_resid_post", "positions": {"tokens": [1, 2]},
              "edits": [{"mode": "ablate", "latents": [9]}]},
         ],
     }  # fmt: skip
@@ -83,7 +88,10 @@ def test_a_spec_file_may_edit_several_sites_in_any_unit(run_json, study, sae, tm
         ([{"edits": [{"mode": "ablate", "label": "afrid"}]}], "it has: afraid, calm"),
         ([{"edits": [{"mode": "ablate", "latents": [99]}]}], "this SAE has 0 to 63"),
         ([{"positions": "assistant", "edits": [{"mode": "ablate", "latents": [9]}]}], "no chat template"),
-        ([{"hook_name": "blocks.9.hook_resid_post", "edits": [{"mode": "ablate", "latents": [9]}]}], "has no place"),
+        (
+            [{"hook_name": "blocks.9.hook_resid_post", "edits": [{"mode": "ablate", "latents": [9]}]}],
+            "is about blocks.1.hook_resid_post, not",
+        ),
         ([{"dictionary": "gone", "edits": [{"mode": "ablate", "latents": [9]}]}], "there is no checkpoint"),
     ],
 )
