@@ -12,7 +12,7 @@ from analysis.ablation.heat_map import heat_map
 from analysis.ablation.measures import Changes, Loss, Measure, Readouts, Workshop
 from analysis.concepts.concept import ConceptSet
 from analysis.observe import observe
-from analysis.opening import concept_set_of, open_subject
+from analysis.opening import as_labelled, concept_set_of, open_subject
 from analysis.records import Ablation, Label
 from analysis.study import Study, write_whole
 from saes.dictionary import Dictionary
@@ -72,7 +72,7 @@ def ablate(
     left = [group for group in wanted if (metric, group.kind, group.name) not in {_key(row) for row in done}]
     if left:
         measure = _measure(metric, model, dictionary, hook_name, concept_set, episodes, seed)
-        density = _density(model, dictionary, hook_name, concept_set, seed)
+        density = _density(as_labelled(model, study), dictionary, hook_name, concept_set, seed)
         taken = sorted({latent for label in study.labels(chosen=False) for latent in label.latents})
         unit = f"{measure.unit}s of a group"
         with tqdm(total=len(left) * (1 + controls), desc=f"ablate: {unit}", unit="group", disable=not progress) as bar:
