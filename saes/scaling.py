@@ -9,18 +9,23 @@ from jaxtyping import Float
 from torch import Tensor
 
 from saes.autoencoder import SparseAutoencoder
+from saes.losses import Sum, alone
 
 Scale = float | Float[Tensor, " d_in"]
 """One factor for every column of the activations, or one for each."""
 
 
-def measure_scale(batches: Iterable[Float[Tensor, "_ d_in"]]) -> float:
-    """The factor that makes the mean length of an activation sqrt(d_in), so that learning rates carry over."""
+def measure_scale(batches: Iterable[Float[Tensor, "_ d_in"]], everywhere: Sum = alone) -> float:
+    """The factor that makes the mean length of an activation sqrt(d_in), so that learning rates carry over.
+
+    ``everywhere`` adds up what several ranks see of them.
+    """
     total, rows, d_in = 0.0, 0, 0
     for batch in batches:
         total += float(batch.double().norm(dim=1).sum())
         rows += len(batch)
         d_in = batch.shape[1]
+    total, rows = everywhere(torch.tensor([total, rows], dtype=torch.float64)).tolist()
     if not rows:
         raise ValueError("no activations to measure the scale of: is the corpus empty?")
     if not (math.isfinite(total) and total > 0):

@@ -246,7 +246,8 @@ def repeated(open_documents: Callable[[], Iterator[str]]) -> Iterator[str]:
             yield text
         if not documents:
             raise ValueError(
-                "every document of the corpus is held out, so none is left to train on: it needs at least two, with a "
+                "no document of the corpus is left to train on: the first of every twenty is held out, and every process "
+                "that reads a share of its own needs one. It needs at least two, and one for each further process, with a "
                 f"line {DOCUMENT_END} between them in .txt files"
             )
         log.warning("the corpus has been read to its end (%d documents): starting again", documents)
