@@ -448,6 +448,35 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class Ablation:
+    """What ablating some latents together changes in one target, beside random groups of as many that fire as often."""
+
+    metric: str
+    """"loss" (nats a token), "readouts" (log-probability) or a case (shares of tasks)."""
+    kind: str
+    """"each", "family", "all", or "only" (all but one label's)."""
+    name: str
+    """The concept (for "only" the one that is kept), the family, or "all"."""
+    latents: list[int]
+    target: str
+    """A concept, "own" (the group's concepts together), "emotional", "neutral", or an outcome of the case."""
+    effect: float
+    """Ablated minus unablated, mean over units."""
+    low: float
+    high: float
+    """95 % bootstrap interval over units."""
+    control_mean: float
+    control_low: float
+    control_high: float
+    """Mean, 5th and 95th percentile of the same for the random groups."""
+    p: float
+    """Two-sided rank among the random groups, of the distance from their median; one test, not corrected for others."""
+    n_controls: int
+    n: int
+    """Texts, prompts or tasks."""
+
+
+@dataclass(frozen=True)
 class Explanation:
     """A sentence that a language model wrote about a latent from finding texts, and how well it fits checking texts.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from analysis.records import (
+    Ablation,
     Affect,
     Agreement,
     Baseline,
@@ -52,6 +53,7 @@ TABLES: dict[str, type] = {
     "geometry": GeometryPoint,
     "geometry_tests": GeometryTest,
     "agreements": Agreement,
+    "ablations": Ablation,
     "explanations": Explanation,
     "transfer": Transfer,
     "transfer_ratings": TransferRating,

@@ -28,6 +28,7 @@ VERBS = {
     "look at what was found": {
         "evaluate": "how good checkpoints are on held-out text, and their frontier",
         "clamp": "write with latents clamped, beside the baseline",
+        "ablate": "what the model loses without labelled latents, against matched random groups",
         "show": "what a checkpoint, a study or a feature is",
         "explain": "what a language model says of latents, scored on excerpts it was not shown",
         "geometry": "how labelled directions lie, against human valence and arousal",

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from saes.dictionary import fitting, latent_ids
+from saes.dictionary import Reader, fitting, latent_ids
 from saes.sparsity import SparseCode
 
 
@@ -49,8 +49,12 @@ class Projections:
         return SparseCode.from_dense(self.encode(x))
 
     def encode_latents(self, x: Float[Tensor, "*batch d_in"], ids: Sequence[int] | Tensor) -> Float[Tensor, "*batch n"]:
+        return self.latent_reader(ids)(x)
+
+    def latent_reader(self, ids: Sequence[int] | Tensor, device: torch.device | None = None) -> Reader:
         ids = latent_ids(ids, self.d_sae, self.directions.device)
-        return (fitting(x, self.d_in, self.directions.dtype) - self.centre) @ self.directions[ids].T
+        rows, centre = self.directions[ids].to(device), self.centre.to(device)
+        return lambda x: (fitting(x, self.d_in, rows.dtype) - centre) @ rows.T
 
     def decode(self, z: Float[Tensor, "*batch d_sae"]) -> Float[Tensor, "*batch d_in"]:
         return self.centre + z @ self.directions

@@ -10,7 +10,8 @@ from torch import Tensor
 
 Hook = Callable[..., Tensor]
 """``x [text, token, d] -> x'``. Where it accepts them it is also given ``keep`` [text, token] (None: everywhere) and
-``offset``, the position of the first token, one number or one a text. Whatever it does where ``keep`` is False (padding
+``offset``, the position of the first token, one number or one a text, and ``seen``, a function that gives the tokens of
+each text so far [text, token], the last being those of ``x``. Whatever it does where ``keep`` is False (padding
 and special tokens) is undone, so plain functions of ``x`` are safe too."""
 
 
