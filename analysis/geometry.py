@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from analysis.concepts.concept import ConceptSet, load_concepts
-from analysis.opening import dictionary_of
+from analysis.concepts.concept import ConceptSet
+from analysis.opening import concept_set_of, dictionary_of
 from analysis.records import GeometryPoint, GeometryTest, Label
 from analysis.study import Study
 
@@ -29,7 +29,7 @@ def geometry_of(study: Study | str | Path, *, all_labels: bool = False, seed: in
     """
     study = study if isinstance(study, Study) else Study.open(study)
     labels = [one for one in study.labels() if all_labels or one.is_held]
-    concepts = load_concepts(study.info.settings.get("concepts", study.info.concept_set))
+    concepts = concept_set_of(study, None)
     decoder = dictionary_of(study).directions.detach().float().cpu().numpy()
     found = [(label_directions(labels, decoder), decoder)] if labels else []
     means = study.diff_means()
@@ -109,7 +109,15 @@ def geometry(
         tests.append(_test(directions.source, "family", togetherness(directions.matrix, family), shuffled, n))
     points = [
         GeometryPoint(
-            directions.source, one.name, one.family, one.valence, one.arousal, *(float(score) for score in row), group
+            directions.source,
+            one.name,
+            one.family,
+            one.valence,
+            one.arousal,
+            float(row[0]),
+            float(row[1]),
+            float(row[2]),
+            group,
         )
         for one, row, group in zip(known, scores, groups(directions.matrix, len(set(family)), seed), strict=True)
     ]

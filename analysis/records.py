@@ -45,7 +45,8 @@ class Label:
     """The other concept whose checking texts wake the label most."""
     auroc_runner_up: float
     """Own checking texts against those of the runner-up."""
-    auroc_implicit: float
+    auroc_implicit: float | None
+    """None, as everywhere, for a concept without implicit texts."""
     auroc_contrast: float | None
     """Own checking texts against contrast texts, in which only the word stands."""
     lexical_share: float
@@ -88,7 +89,7 @@ class Baseline:
     "residual_basis"."""
     auroc_checking: float
     auroc_all: float
-    auroc_implicit: float
+    auroc_implicit: float | None
     unit: str = ""
     """Which unit, of what sign, by which pooling: chosen on finding texts; "" for a direction."""
     auroc_checking_low: float | None = None
@@ -126,9 +127,9 @@ class Probe:
     auroc_checking_low: float
     auroc_checking_high: float
     auroc_all: float
-    auroc_implicit: float
-    auroc_implicit_low: float
-    auroc_implicit_high: float
+    auroc_implicit: float | None
+    auroc_implicit_low: float | None
+    auroc_implicit_high: float | None
 
 
 @dataclass(frozen=True)
@@ -442,6 +443,105 @@ class Agreement:
     r_high: float
     r_null: float
     """The 95th percentile of that correlation over labels of different families."""
+    n: int
+    """Texts."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A sentence that a language model wrote about a latent from finding texts, and how well it fits checking texts.
+
+    A score is an AUROC over ratings of excerpts, with a 95 % bootstrap interval; None where too few were rated.
+    """
+
+    latent: int
+    text: str | None
+    """None where no answer of the language model could be read."""
+    model: str
+    scorer: str
+    """The language model that rated."""
+    prompts: str
+    """The version of what was asked."""
+    n_shown: int
+    """Excerpts that the explanation was written from."""
+    detection: float | None
+    """Excerpts with a firing against excerpts of texts in which the latent is silent, by a rater who has only the text."""
+    detection_low: float | None
+    detection_high: float | None
+    detection_accuracy: float | None
+    """Balanced accuracy of the same ratings, cut in the middle."""
+    detection_hard: float | None
+    """Against those silent excerpts alone in which a latent fires whose direction is near."""
+    detection_shuffled: float | None
+    """The score of another latent's explanation on the same excerpts: what a generic sentence gets."""
+    detection_gain_low: float | None
+    detection_gain_high: float | None
+    """95 % interval of what the own explanation scores above the other's, excerpts drawn anew for both at once."""
+    n_firing: int
+    n_silent: int
+    """Excerpts that were rated for detection."""
+    fuzzing: float | None
+    """Excerpts whose firing tokens are marked against the same excerpts with as many silent tokens marked."""
+    fuzzing_low: float | None
+    fuzzing_high: float | None
+    fuzzing_accuracy: float | None
+    fuzzing_shuffled: float | None
+    fuzzing_gain_low: float | None
+    fuzzing_gain_high: float | None
+    n_right: int
+    n_wrong: int
+    """Excerpts that were rated with right marks, and with wrong ones."""
+    shuffled_latent: int | None
+    """Whose explanation the shuffled one is; None where only one latent was explained."""
+    n_asked: int
+    """Answers that all this took."""
+    n_malformed: int
+    """Of them, those that could not be read."""
+    n_missing: int
+    """Excerpts without a rating in the end."""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A concept's frozen label on the texts of a labelled data set that bear a label of the same meaning."""
+
+    data: str
+    """The data set."""
+    label: str
+    """Its own name for the concept."""
+    concept: str
+    method: str
+    """"sae" (the chosen label), "diff_means", "random_sae", or "length" (the text's tokens)."""
+    held: bool
+    """Whether the study held the label, whatever is found here."""
+    auroc: float
+    """Texts with the label against texts of other families and neutral ones."""
+    low: float
+    high: float
+    """95 % bootstrap interval over texts."""
+    n_positive: int
+    n_negative: int
+
+
+@dataclass(frozen=True)
+class TransferRating:
+    """Human ratings of texts against the held labels' values, weighted by their concepts' own ratings."""
+
+    data: str
+    rating: str
+    """"valence" or "arousal"."""
+    method: str
+    """As in `Transfer`, without "random_sae"."""
+    spearman: float
+    spearman_low: float
+    spearman_high: float
+    pearson: float
+    pearson_low: float
+    pearson_high: float
+    """95 % bootstrap intervals over texts."""
+    pearson_null: float | None
+    """The 95th percentile of Pearson's r where the concepts' ratings are shuffled among them; None for length."""
+    n_concepts: int
     n: int
     """Texts."""
 

@@ -1,5 +1,6 @@
 """The folder that holds everything found about one SAE: study.json and Parquet tables. Opening one loads no torch."""
 
+import io
 import json
 import os
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ from analysis.records import (
     Confound,
     DosePoint,
     Excerpt,
+    Explanation,
     FeatureCard,
     GeometryPoint,
     GeometryTest,
@@ -23,6 +25,8 @@ from analysis.records import (
     Necessity,
     Probe,
     StudyInfo,
+    Transfer,
+    TransferRating,
     Trial,
     WorkshopArm,
 )
@@ -48,6 +52,9 @@ TABLES: dict[str, type] = {
     "geometry": GeometryPoint,
     "geometry_tests": GeometryTest,
     "agreements": Agreement,
+    "explanations": Explanation,
+    "transfer": Transfer,
+    "transfer_ratings": TransferRating,
 }
 Row = TypeVar("Row")
 
@@ -133,9 +140,24 @@ class Study:
 
     def diff_means(self) -> dict[str, "np.ndarray"]:
         """Each concept's difference of means `[d_in]`; empty where the study has none."""
+        return self._arrays("diff_means")
+
+    def untrained_centre(self) -> "np.ndarray | None":
+        """[d_in] where the untrained SAE beside the labelled one is centred; None where there was none."""
+        return self._arrays("untrained").get("centre")
+
+    def write_arrays(self, name: str, arrays: "dict[str, np.ndarray]") -> None:
+        """Replaces NAME.npz as a whole."""
         import numpy as np
 
-        path = self.folder / "diff_means.npz"
+        content = io.BytesIO()
+        np.savez(content, **arrays)  # type: ignore[arg-type]  # the stubs take any further name for an option
+        write_whole(self.folder / f"{name}.npz", content.getvalue())
+
+    def _arrays(self, name: str) -> dict[str, "np.ndarray"]:
+        import numpy as np
+
+        path = self.folder / f"{name}.npz"
         if not path.exists():
             return {}
         with np.load(path) as arrays:

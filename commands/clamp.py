@@ -1,7 +1,8 @@
 """Writes a text with latents clamped, beside what the model writes when it is left alone.
 
 A clamp is NAME=VALUE or LATENT=VALUE. A concept's name stands for the latents of its label, and its value is in dose
-units: multiples of each latent's own active scale. A bare latent number takes the latent's raw activation. With
+units: multiples of each latent's own active scale. A bare latent number takes the latent's raw activation, and so does
+the name of a direction in an npz of named directions: there it is a distance from the centre along the direction. With
 --temperature above 0 both texts draw the same random numbers. Where `saes validate` has measured at which doses a label's
 text stays fluent, a value beyond them is refused unless --beyond-safe is given.
 """
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--positions", choices=("all", "prompt", "generated"), help="which tokens (default all)")
     group.add_argument("--beyond-safe", action="store_true", help="allow doses beyond the safe range of a label")
     group.add_argument("--model", metavar="NAME_OR_DIR", help="default: the one that the SAE was trained on")
+    group.add_argument("--hook-name", metavar="NAME", help="the place it was trained at, where it does not say")
     group.add_argument("--spec", metavar="FILE", help="YAML with prompts, clamps {name: value} and any of these flags")
     group = parser.add_argument_group("what to write")
     group.add_argument("--prompt", action="append", metavar="TEXT", help="may be repeated")
@@ -63,20 +65,23 @@ class Clamp:
 def run(arguments: argparse.Namespace) -> Answer:
     asked = _asked(arguments)
     checkpoint, study = _opened(arguments.where)
-    clamps = [resolve(name, value, study) for name, value in asked["clamps"]]
-    if study and not arguments.beyond_safe:
-        refuse_unsafe(clamps, study)
-    from analysis.opening import at_one_site, dictionary_of
-    from saes.intervention import Edit, Intervention
-    from saes.opening import open_dictionary
+    from analysis.opening import dictionary_of, reads_one_site, writes_elsewhere
+    from saes.intervention import Edit, Intervention, hooks_across
+    from saes.opening import known_site, open_dictionary
     from saes.site import Site
     from training.language_models.opening import open_model
 
     if study:
-        dictionary, site = dictionary_of(study), Site.parse(study.info.site)
+        opened, site, about = dictionary_of(study), Site.parse(study.info.site), study.info.settings
     else:
-        sae, site, _ = open_dictionary(checkpoint)
-        dictionary = at_one_site(sae)
+        opened, site, about = open_dictionary(checkpoint, model=arguments.model, hook_name=arguments.hook_name)
+        site = known_site(site, checkpoint)
+    dictionary, written = reads_one_site(opened), about.get("hook_name_out")
+    if writes_elsewhere(dictionary) and not written:
+        raise ValueError("this transcoder does not say which place it writes (hook_name_out), so it cannot be clamped")
+    clamps = [resolve(name, value, study, getattr(dictionary, "names", ())) for name, value in asked["clamps"]]
+    if study and not arguments.beyond_safe:
+        refuse_unsafe(clamps, study)
     for clamp in clamps:
         for latent in clamp.latents:
             if not 0 <= latent < dictionary.d_sae:
@@ -89,10 +94,14 @@ def run(arguments: argparse.Namespace) -> Answer:
         )
     dictionary = dictionary.to(model.device)
     edits = tuple(Edit(tuple(one.latents), 1.0, "set", tuple(one.values)) for one in clamps)
-    hook = Intervention(edits, asked["positions"]).hook(dictionary)
+    clamping = Intervention(edits, asked["positions"])
+    if writes_elsewhere(dictionary):
+        hooks = hooks_across(clamping, dictionary, site.hook_name, str(written))
+    else:
+        hooks = {site.hook_name: clamping.hook(dictionary)}
     options = {"temperature": asked["temperature"], "top_p": asked["top_p"], "seed": arguments.seed or 0}
     baseline = model.generate(asked["prompts"], asked["tokens"], **options)
-    clamped = model.generate(asked["prompts"], asked["tokens"], hooks={site.hook_name: hook}, **options)
+    clamped = model.generate(asked["prompts"], asked["tokens"], hooks=hooks, **options)
 
     texts = [
         {"prompt": prompt, "baseline": before, "clamped": after}
@@ -118,10 +127,14 @@ def parse(text: str) -> tuple[str, float]:
         raise ValueError(f"{text!r} is not a clamp: NAME_OR_LATENT=VALUE, for example afraid=+8 or 1234=0") from None
 
 
-def resolve(name: str, value: float, study: Study | None) -> Clamp:
-    """A concept's name through the study's chosen labels, or a latent's number."""
+def resolve(name: str, value: float, study: Study | None, directions: Sequence[str] = ()) -> Clamp:
+    """A concept's name through the study's chosen labels, a latent's number, or the name of one of the directions."""
     if name.isdecimal():
         return Clamp(name, [int(name)], [value], "activation", value)
+    if study is None and name in directions:
+        return Clamp(name, [directions.index(name)], [value], "activation", value)
+    if study is None and directions:
+        raise ValueError(f"there is no direction {name!r}; there are: {', '.join(directions)}")
     if study is None:
         raise ValueError(f"{name!r} is a name, but no study says what it means: give a latent's number, or a study")
     label = study.label(name)

@@ -9,10 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from analysis.records import ClampResult, Excerpt, FeatureCard
+from analysis.records import ClampResult, Excerpt, Explanation, FeatureCard
 from analysis.study import Study
 from commands.answer import Answer
-from commands.places import DEFAULT, find_folder, find_study, is_checkpoint, is_study
+from commands.places import DEFAULT, find_folder, find_study, is_study
+from saes.formats.layout import Layout, layout_at, layout_of
 
 EXAMPLE = "saes show storyteller-sae:afraid"
 
@@ -31,11 +32,36 @@ def run(arguments: argparse.Namespace) -> Answer:
     folder = find_folder(arguments.path)
     if is_study(folder):
         return _study(Study.open(folder))
-    if is_checkpoint(folder):
-        return _checkpoint(folder)
-    if (folder / "config.json").exists():
+    if layout_at(folder) is None and (folder / "config.json").exists():
         raise ValueError(f"{folder} is a language model; `saes train --model {folder}` trains an SAE on it")
-    raise ValueError(f"{folder} is neither a checkpoint (it has no cfg.json) nor a study (no study.json)")
+    layout = layout_of(folder)
+    return _checkpoint(folder) if layout.format == "sae_lens" else _foreign(layout)
+
+
+def _foreign(layout: Layout) -> Answer:
+    """A dictionary in another library's format."""
+    from saes.opening import open_dictionary
+    from saes.projections import Projections
+
+    dictionary, site, metadata = open_dictionary(layout.path)
+    of = f"d_in {dictionary.d_in}, d_sae {dictionary.d_sae}"
+    if isinstance(dictionary, Projections):
+        kind, more = "named directions", [f"  names    {', '.join(dictionary.names)}"]
+    else:
+        kind = f"a sparse autoencoder of {layout.format} ({dictionary.config.sparsity})"
+        more = [f"  writes   {metadata['hook_name_out']}"] if "hook_name_out" in metadata else []
+    lines = [f"{layout.path}: {kind}, {of}", f"  reads    {site.model} at {site.hook_name}", *more]
+    inside = layout.path / "study"
+    if is_study(inside):
+        lines.append(f"  its study is {inside}: saes show {inside}")
+    data: dict[str, Any] = {
+        "kind": "checkpoint",
+        "format": layout.format,
+        "folder": str(layout.path),
+        "site": str(site),
+    }
+    data |= {"d_in": dictionary.d_in, "d_sae": dictionary.d_sae, "metadata": metadata}
+    return Answer("\n".join(lines), {**data, "study": str(inside) if is_study(inside) else None})
 
 
 def _checkpoint(folder: Path) -> Answer:
@@ -64,6 +90,7 @@ def _checkpoint(folder: Path) -> Answer:
 
 
 def _study(study: Study) -> Answer:
+    from commands import transfer
     from commands.label import shown, table
 
     info, labels, clamps = study.info, study.labels(), study.read("clamps", ClampResult)
@@ -83,31 +110,50 @@ def _study(study: Study) -> Answer:
 
         lines += ["", validate.table(clamps)]
         data |= validate.shown(clamps)
+    carried = transfer.found_in(study)
+    if any(carried):
+        lines += ["", transfer.table(*carried)]
+        data |= transfer.shown(*carried)
     return Answer("\n".join(lines), data)
 
 
 def _feature(study: Study, feature: str) -> Answer:
+    from commands.explain import told
+
     cards = {card.latent: card for card in study.read("cards", FeatureCard)}
+    explanations = {one.latent: one for one in study.read("explanations", Explanation)}
     latents = [int(feature)] if feature.isdecimal() else study.label(feature).latents
+    if (alone := explanations.get(latents[0])) and latents[0] not in cards:
+        said = "\n".join((f"latent {alone.latent}: {told(alone)[0]}", *told(alone)[1:]))
+        found = [{"latent": alone.latent, "explanation": asdict(alone)}]
+        return Answer(said, {"kind": "feature", "study": str(study.folder), "latents": found})
     for latent in latents:
         if latent not in cards:
             raise ValueError(
                 f"{study.folder} has no card for latent {latent}; it has: {', '.join(map(str, sorted(cards)))}"
             )
     excerpts = study.read("excerpts", Excerpt)
-    lines, found = [], []
+    lines, shown = [], []
     for latent in latents:
         card, own = cards[latent], sorted((one for one in excerpts if one.latent == latent), key=lambda one: -one.peak)
-        found.append({**asdict(card), "excerpts": [asdict(one) for one in own]})
+        explanation = explanations.get(latent)
+        shown.append(
+            {
+                **asdict(card),
+                "explanation": explanation and asdict(explanation),
+                "excerpts": [asdict(one) for one in own],
+            }
+        )
         lines += [
             f"latent {latent}: {', '.join(card.concepts) or 'in no chosen label'}",
+            *(f"  {line}" for line in (told(explanation) if explanation else ())),
             f"  fires at {card.density:.2%} of tokens, mean {card.mean_active:.3g}, peak {card.peak:.3g}",
             f"  promotes   {_quoted(card.promoted)}",
             f"  suppresses {_quoted(card.suppressed)}",
             f"  nearest    {', '.join(f'{near} ({cosine:.2f})' for near, cosine in zip(card.nearest, card.nearest_cosine, strict=False))}",
             *(f"  {one.peak:8.3g}  {_marked(one)}  ({one.concept})" for one in own[:6]),
         ]
-    return Answer("\n".join(lines), {"kind": "feature", "study": str(study.folder), "latents": found})
+    return Answer("\n".join(lines), {"kind": "feature", "study": str(study.folder), "latents": shown})
 
 
 def _quoted(tokens: list[str]) -> str:

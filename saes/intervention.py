@@ -199,6 +199,38 @@ class RowInterventions:
         return _hook({**rows_of}, len(self.interventions), dictionary, keep, prompt_tokens)
 
 
+def hooks_across(
+    intervention: "Intervention | DirectionPush | RowInterventions",
+    transcoder: Dictionary,
+    read_at: str,
+    written_at: str,
+) -> dict[str, Hook]:
+    """The hooks that carry out an intervention on a transcoder's latents, by hook name.
+
+    y' = y + (edited - read) @ W_dec[ids]: the latents are read of x, which passes ``read_at``, and what they write changes
+    at ``written_at``, which has to come later in the model.
+    """
+    elsewhere = _ReadElsewhere(transcoder)
+    return {read_at: elsewhere.note, written_at: intervention.hook(elsewhere)}  # type: ignore[arg-type]
+
+
+class _ReadElsewhere:
+    """A transcoder as `_hook` needs it: its latents' values are those of what was last noted."""
+
+    def __init__(self, transcoder: Dictionary):
+        self.transcoder, self.d_sae, self.directions = transcoder, transcoder.d_sae, transcoder.directions
+        self.noted: Tensor | None = None
+
+    def note(self, x: Tensor, *, keep: Tensor | None = None, offset: Offset = 0) -> Tensor:
+        self.noted = x
+        return x
+
+    def encode_latents(self, y: Tensor, ids: Sequence[int] | Tensor) -> Tensor:
+        if self.noted is None or self.noted.shape[:-1] != y.shape[:-1]:
+            raise ValueError("the place that a transcoder reads has to come before the one that it writes")
+        return self.transcoder.encode_latents(self.noted, ids)
+
+
 def _hook(
     rows_of: dict[Intervention | DirectionPush, list[int] | None],
     n_rows: int | None,

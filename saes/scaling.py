@@ -1,4 +1,4 @@
-"""The scale of activations: measured once before training, folded into the weights at the end."""
+"""The scale of activations: measured once before training, folded into the weights at the end; and their centring."""
 
 import copy
 import math
@@ -66,4 +66,22 @@ def fold_scale(sae: SparseAutoencoder, scale: Scale, target_scale: Scale | None 
     names = {name for name, _ in (*folded.named_parameters(), *folded.named_buffers())}
     for name in names - {"W_enc", "W_dec", "W_skip", "b_dec", "r_mag"}:  # r_mag is a ratio, the exponent of one
         getattr(folded, name).div_(unit)
+    return folded
+
+
+@torch.no_grad()
+def fold_centring(sae: SparseAutoencoder) -> SparseAutoencoder:
+    """An SAE whose code of raw activations ``x`` is that of ``sae`` for ``x`` less the mean over its coordinates.
+
+    It reconstructs the activation less that mean.
+    """
+    folded = copy.deepcopy(sae)
+    sums = sae.W_enc.sum(0)
+    folded.W_enc.sub_(sae.W_enc.mean(0))
+    shift = -sae.b_dec.mean() * sums if sae.config.apply_b_dec_to_input else torch.zeros_like(sums)
+    if sae.config.sparsity == "gated":
+        folded.b_gate.add_(shift)
+        folded.b_mag.add_(shift * sae.r_mag.exp())
+    else:
+        folded.b_enc.add_(shift)
     return folded

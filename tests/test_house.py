@@ -138,9 +138,11 @@ def test_importing_a_floor_loads_nothing(floor):
 
 def test_the_journeys_are_functions_of_their_packages():
     import analysis.clamping
+    import analysis.explaining
     import analysis.labelling
 
-    for package, name in ((analysis.labelling, "label"), (analysis.clamping, "validate")):
+    journeys = ((analysis.labelling, "label"), (analysis.clamping, "validate"), (analysis.explaining, "explain"))
+    for package, name in journeys:
         assert callable(getattr(package, name))
         with pytest.raises(AttributeError, match="no attribute 'lable'"):
             package.lable  # noqa: B018

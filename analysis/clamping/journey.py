@@ -27,10 +27,10 @@ from analysis.clamping.plan import (
 )
 from analysis.clamping.trial import NEW_TOKENS, TrialRoom
 from analysis.clamping.verdict import VerdictRule, choose_dose
-from analysis.concepts.concept import ConceptSet, load_concepts
+from analysis.concepts.concept import ConceptSet
 from analysis.labelling.split import text_table
 from analysis.observe import observe
-from analysis.opening import open_subject
+from analysis.opening import as_labelled, concept_set_of, open_subject
 from analysis.records import Label
 from analysis.study import Study
 from saes.dictionary import Dictionary
@@ -79,7 +79,7 @@ def validate(
     if min(doses) <= 0:
         raise ValueError(f"doses are positive numbers of label units, got {', '.join(map(str, doses))}")
     labels = _wanted(study, concepts)
-    concept_set = _concept_set(study, concept_set)
+    concept_set = concept_set_of(study, concept_set)
     model, dictionary, hook_name = open_subject(study, model, dictionary, device)
     settings = {
         "doses": list(doses),
@@ -97,7 +97,7 @@ def validate(
     if study.info.settings.get("validate", {}).get("finished") == digest and study.read("clamps"):
         return study
 
-    density, scales = _firing(model, dictionary, hook_name, concept_set, seed)
+    density, scales = _firing(as_labelled(model, study), dictionary, hook_name, concept_set, seed)
     taken = sorted({latent for label in study.labels(chosen=False) for latent in label.latents})
     pool = control_pool(labels, controls, dictionary, taken=taken, density=density, scales=scales, seed=seed)
     choosing, reporting = split_prompts(concept_set, seed, prompts)
@@ -107,7 +107,7 @@ def validate(
     finished = Finished(study.folder / "battery", digest)
     words = [concept_set.concepts[name].readout_words for name in judge.concepts]
     room = TrialRoom(model, dictionary, hook_name, judge, words, new_tokens)
-    diff_means = _diff_means(study)
+    diff_means = study.diff_means()
 
     with tqdm(
         total=_rows(labels, diff_means, len(doses), len(pool), len(choosing), len(reporting)),
@@ -185,16 +185,6 @@ def _wanted(study: Study, concepts: Sequence[str] | None) -> list[Label]:
     return [held[name] for name in dict.fromkeys(concepts or held)]
 
 
-def _concept_set(study: Study, given: ConceptSet | str | Path | None) -> ConceptSet:
-    source = given or study.info.settings.get("concepts", study.info.concept_set)
-    found = source if isinstance(source, ConceptSet) else load_concepts(source)
-    if found.hash != study.info.concept_hash:
-        raise ValueError(
-            f"the concept set {found.name} is not the one that {study.folder} was labelled with: label it again"
-        )
-    return found
-
-
 def _take_back(study: Study) -> None:
     """Verdicts and tables of an earlier run: nothing of a run with other settings may pass for this one's."""
     for table in ("clamps", "trials", "curves", "effects", "necessity"):
@@ -213,14 +203,6 @@ def _firing(
     sample = np.random.default_rng(seed).permutation(finding)[:DENSITY_TEXTS]
     firings = observe(model, dictionary, hook_name, [table.texts[text] for text in sample]).firings
     return firings.density(), firings.scales()
-
-
-def _diff_means(study: Study) -> dict[str, np.ndarray]:
-    path = study.folder / "diff_means.npz"
-    if not path.exists():
-        return {}
-    with np.load(path) as arrays:
-        return {name: arrays[name] for name in arrays.files}
 
 
 def _about(judge: Judge) -> dict[str, float | int]:

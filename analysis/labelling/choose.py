@@ -12,7 +12,7 @@ import numpy as np
 
 from analysis.firings import Firings
 from analysis.labelling.ranking import Ranked, Sorting
-from analysis.labelling.scores import aurocs, average_precision, benjamini_hochberg, compare, permutation_p
+from analysis.labelling.scores import UNKNOWN, aurocs, average_precision, benjamini_hochberg, compare, permutation_p
 from analysis.labelling.split import TextTable, topic_folds
 from analysis.records import Label
 
@@ -128,7 +128,7 @@ class Finding:
         self.rules = rules
         texts = np.flatnonzero(table.split == "finding")
         self.topic = table.topic[texts]
-        self.sorting = Sorting.of(table.concept[texts], table.family[texts], concepts)
+        self.sorting = Sorting.of(table.concept[texts], table.family[texts], concepts, table.style[texts])
         self.scales = pools.firings.of_texts(texts).scales()
         """[latent] a dose unit."""
         self.pooled = {pooling: matrix.tocsr()[texts].tocsc() for pooling, matrix in pools.by_pooling.items()}
@@ -223,10 +223,11 @@ class Finding:
     def compared(
         self, concept: int, counted: np.ndarray | None = None, sorting: Sorting | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The concept's texts, and those outside its family."""
+        """The concept's texts, and those of their style outside its family."""
         sorting = sorting or self.sorting
         own = sorting.concept == concept
-        others = sorting.family != sorting.family[own.argmax()]
+        first = own.argmax()
+        others = (sorting.style == sorting.style[first]) & (sorting.family != sorting.family[first])
         if counted is not None:
             own, others = own & counted, others & counted
         return np.flatnonzero(own), np.flatnonzero(others)
@@ -279,8 +280,7 @@ def check(
     own, others = table.positives(concept, "checking"), table.negatives(concept, "checking")
     checked = compare(values[own], values[others])
     implicit, apart = table.positives(concept, "implicit"), table.negatives(concept, "implicit")
-    assert len(implicit), f"{concept} has implicit texts"
-    implied = compare(values[implicit], values[apart])
+    implied = compare(values[implicit], values[apart]) if len(implicit) else UNKNOWN
     runner_up = max(
         table.others_of(concept, "checking"), key=lambda name: values[table.positives(name, "checking")].mean()
     )

@@ -21,12 +21,26 @@ def top_excerpts(
         if text in seen:
             continue
         seen.add(text)
-        start, stop = max(0, token - BEFORE), min(len(strings[text]), token + AFTER)
-        values = np.zeros(len(strings[text]))
         here = mine[firings.text[mine] == text]
-        values[firings.token[here]] = firings.value[here]
-        excerpts.append(Excerpt(latent, text, str(table.concept[text]), str(table.split[text]), strings[text][start:stop],
-                                [round(float(value), 4) for value in values[start:stop]], float(firings.value[firing])))  # fmt: skip
+        excerpts.append(
+            excerpt_around(latent, text, token, firings.token[here], firings.value[here], strings[text], table)
+        )
         if len(excerpts) == count:
             break
     return excerpts
+
+
+def excerpt_around(
+    latent: int, text: int, token: int, fires_at: np.ndarray, values: np.ndarray, tokens: list[str], table: TextTable
+) -> Excerpt:
+    """The stretch of one text around `token`, with the latent's values in it.
+
+    `fires_at` and `values` [firing] are the latent's firings in that text (none where it is silent), `tokens` all of
+    the text's tokens.
+    """
+    start, stop = max(0, token - BEFORE), min(len(tokens), token + AFTER)
+    everywhere = np.zeros(len(tokens))
+    everywhere[fires_at] = values
+    shown = everywhere[start:stop]
+    return Excerpt(latent, text, str(table.concept[text]), str(table.split[text]), tokens[start:stop],
+                   [round(float(value), 4) for value in shown], float(shown.max()))  # fmt: skip

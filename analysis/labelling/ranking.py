@@ -1,7 +1,8 @@
 """Every latent x every concept at once: exact AUROC and average precision, from sparse pooled values.
 
-A concept's texts are compared with all texts outside its family. Families part the texts, so a text's wins over those are
-its wins over all texts less its wins over its own family's: two ranks of each nonzero, whatever the number of concepts.
+A concept's texts are compared with all texts of their style outside its family. Families part the texts of a style, so a
+text's wins over those are its wins over all of its style less its wins over its own family's: two ranks of each nonzero,
+whatever the number of concepts.
 Average precision needs a third rank, among the concept's own texts. Sums over a concept's texts do the rest.
 """
 
@@ -18,29 +19,39 @@ AT_ONCE = 2**21
 
 @dataclass(frozen=True)
 class Sorting:
-    """What each text is, as numbers: the concept and the family it belongs to."""
+    """What each text is, as numbers: the concept, the family and the style it belongs to."""
 
     concept: np.ndarray
     """[text] number of the concept; -1 for texts that carry none and are nothing but negatives."""
     family: np.ndarray
-    """[text] number of the family; texts without a concept have one as well."""
+    """[text] number of the family, of one style; texts without a concept have one as well."""
+    style: np.ndarray
+    """[text] number of the style; a concept's texts are all of one."""
     names: tuple[str, ...]
     """[concept]"""
 
     @classmethod
-    def of(cls, concept: np.ndarray, family: np.ndarray, names: tuple[str, ...]) -> "Sorting":
+    def of(
+        cls, concept: np.ndarray, family: np.ndarray, names: tuple[str, ...], style: np.ndarray | None = None
+    ) -> "Sorting":
         """From names; a text whose concept is not among `names` carries none, but its family still counts."""
         number = {name: place for place, name in enumerate(names)}
-        families = {name: place for place, name in enumerate(np.unique(family))}
+        styles = np.zeros(len(concept), dtype=np.int32) if style is None else _numbered(style)
+        families = _numbered(family)
         return cls(
             np.array([number.get(name, -1) for name in concept], dtype=np.int32),
-            np.array([families[name] for name in family], dtype=np.int32),
+            _numbered(families * (int(styles.max(initial=0)) + 1) + styles),
+            styles,
             names,
         )
 
     def where(self, texts: np.ndarray) -> "Sorting":
         """The same of some texts: their numbers in order, or in another order."""
-        return Sorting(self.concept[texts], self.family[texts], self.names)
+        return Sorting(self.concept[texts], self.family[texts], self.style[texts], self.names)
+
+
+def _numbered(names: np.ndarray) -> np.ndarray:
+    return np.unique(names, return_inverse=True)[1].astype(np.int32)
 
 
 class Scores(NamedTuple):
@@ -78,14 +89,17 @@ class Ranked:
             self.tied[begins[begins < self.indptr[stop]]] = False
 
     def scores(self, sorting: Sorting, counted: np.ndarray | None = None, precision: bool = False) -> Scores:
-        """Each concept's texts against all outside its family, by every latent; `counted` [text] bool leaves some out."""
+        """Each concept's texts against all of their style outside its family, by every latent; `counted` [text] bool leaves
+        some out."""
         counted = np.ones(self.n_texts, dtype=bool) if counted is None else counted
-        concepts, families = len(sorting.names), int(sorting.family.max()) + 1
+        concepts, families, styles = len(sorting.names), int(sorting.family.max()) + 1, int(sorting.style.max()) + 1
         own = counted & (sorting.concept >= 0)
         n_concept = np.bincount(sorting.concept[own], minlength=concepts)
-        family_of = np.zeros(concepts, dtype=np.int64)
+        family_of, style_of = np.zeros(concepts, dtype=np.int64), np.zeros(concepts, dtype=np.int64)
         family_of[sorting.concept[own]] = sorting.family[own]
-        n_negative = int(counted.sum()) - np.bincount(sorting.family[counted], minlength=families)[family_of]
+        style_of[sorting.concept[own]] = sorting.style[own]
+        n_negative = np.bincount(sorting.style[counted], minlength=styles)[style_of]
+        n_negative -= np.bincount(sorting.family[counted], minlength=families)[family_of]
         has_concepts = np.zeros(families, dtype=bool)
         has_concepts[family_of] = True
         pairs = np.where(n_concept * n_negative > 0, n_concept * n_negative, np.nan)
@@ -93,9 +107,9 @@ class Ranked:
         average = np.empty((concepts, self.d_sae), dtype=np.float32) if precision else None
         for first, stop in self._blocks(widest=max(1, 2 * AT_ONCE // concepts)):
             block = self._entries(first, stop, counted)
-            concept, family = sorting.concept[block.text], sorting.family[block.text]
+            concept, family, style = (what[block.text] for what in (sorting.concept, sorting.family, sorting.style))
             relative = np.flatnonzero(has_concepts[family])
-            fires = block.among(np.zeros_like(family), 1)
+            fires = block.among(style, styles)
             within = block.where(relative).among(family[relative], families)
             below_kin, equal_kin = np.zeros(len(family)), np.zeros(len(family))
             below_kin[relative], equal_kin[relative] = within.below, within.equal
@@ -103,7 +117,7 @@ class Ranked:
             positive = np.flatnonzero(concept >= 0)
             cell = concept[positive].astype(np.int64) * (stop - first) + block.latent[positive]
             shape = (concepts, stop - first)
-            silent = n_negative[:, None] - (fires.total.T - within.total.T[family_of])  # [concept, latent]
+            silent = n_negative[:, None] - (fires.total.T[style_of] - within.total.T[family_of])  # [concept, latent]
             wins = (fires.below - below_kin + 0.5 * (fires.equal - equal_kin))[positive]
             firing = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
             won = np.bincount(cell, wins, shape[0] * shape[1]).reshape(shape)
@@ -113,7 +127,7 @@ class Ranked:
                 among = block.where(positive).among(concept[positive], concepts)
                 latent = block.latent[positive]
                 above = among.total[latent, concept[positive]] - among.below
-                others = (fires.total[latent, 0] - fires.below[positive]) - (
+                others = (fires.total[latent, style[positive]] - fires.below[positive]) - (
                     within.total[latent, family[positive]] - below_kin[positive]
                 )
                 summed = np.bincount(cell, above / (above + others), shape[0] * shape[1]).reshape(shape)

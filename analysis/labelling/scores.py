@@ -47,6 +47,17 @@ class Compared(NamedTuple):
     high: float
 
 
+class Unknown(NamedTuple):
+    """What stands in for a comparison where there are no texts to compare."""
+
+    auroc: None = None
+    low: None = None
+    high: None = None
+
+
+UNKNOWN = Unknown()
+
+
 def compare(
     own: np.ndarray, others: np.ndarray, matched: np.ndarray | None = None, draws: int = DRAWS, level: float = 0.95
 ) -> Compared:
@@ -57,7 +68,7 @@ def compare(
     """
     if not len(own) or not len(others) or not (matched is None or matched.any()):
         raise ValueError(f"AUROC needs texts of both kinds to compare, got {len(own)} and {len(others)}")
-    wins = ((own[:, None] > others).astype(np.float32) + (own[:, None] >= others)) / 2
+    wins = _wins(own, others)
     mine, theirs = _resampled(len(own), draws, 0), _resampled(len(others), draws, 1)
     pairs = np.full(draws, float(wins.size))
     if matched is not None:
@@ -67,6 +78,21 @@ def compare(
     low, high = np.quantile(won[pairs > 0] / pairs[pairs > 0], [(1 - level) / 2, (1 + level) / 2])
     count = wins.size if matched is None else matched.sum()
     return Compared(float(wins.sum(dtype=float) / count), float(low), float(high))
+
+
+def advantage(
+    own: np.ndarray, others: np.ndarray, rival_own: np.ndarray, rival_others: np.ndarray, level: float = 0.95
+) -> Compared:
+    """How much higher the AUROC of one set of values is than a rival's on the same texts, drawn anew for both at once."""
+    pairs = _wins(own, others) - _wins(rival_own, rival_others)
+    gained = np.einsum("dm,dm->d", _resampled(len(own), DRAWS, 0) @ pairs, _resampled(len(others), DRAWS, 1))
+    low, high = np.quantile(gained / pairs.size, [(1 - level) / 2, (1 + level) / 2])
+    return Compared(float(pairs.mean(dtype=float)), float(low), float(high))
+
+
+def _wins(own: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """`[own, other]` 1 where the own text scores higher, 1/2 where they tie: the mean is the AUROC (Mann-Whitney)."""
+    return ((own[:, None] > others).astype(np.float32) + (own[:, None] >= others)) / 2
 
 
 @lru_cache(maxsize=64)

@@ -25,10 +25,11 @@ class TextTable:
     person: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=str))
     setting: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=str))
     kind: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=str))
-    """[text] these three are "" where nothing is known."""
+    style: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=str))
+    """[text] these four are "" where nothing is known."""
 
     def __post_init__(self):
-        for name in ("person", "setting", "kind"):
+        for name in ("person", "setting", "kind", "style"):
             if not len(getattr(self, name)):
                 object.__setattr__(self, name, np.full(len(self.texts), ""))
 
@@ -56,13 +57,15 @@ class TextTable:
     def negatives(self, concept: str, split: str, siblings: bool = False) -> np.ndarray:
         """Neutral texts and texts of other families; with `siblings` those of the own family's other concepts too.
 
-        Neutral texts have no implicit or contrast split: their checking texts stand in for it.
+        Neutral texts have no implicit or contrast split: their checking texts stand in for it. Only texts of a style that
+        the concept's own have count, so that no hand's way of writing gives its concepts away.
         """
         family = self.family_of[concept]
         neutral = (self.concept == NEUTRAL) & (self.split == (split if split in ("finding", "sealed") else "checking"))
         others = (self.concept != NEUTRAL) & (self.split == split)
         others &= (self.concept != concept) if siblings else (self.family != family)
-        return np.flatnonzero(neutral | others)
+        own_style = np.isin(self.style, self.style[self.positives(concept, split)])
+        return np.flatnonzero((neutral | others) & own_style)
 
     def siblings(self, concept: str, split: str) -> np.ndarray:
         family = self.family_of[concept]
@@ -72,13 +75,13 @@ class TextTable:
 def text_table(concept_set: ConceptSet, splits: Sequence[str] = READ) -> TextTable:
     """The set's texts of these splits."""
     rows = [
-        (text.text, name, concept.family, split, text.topic, text.person, text.setting, text.kind)
+        (text.text, name, concept.family, split, text.topic, text.person, text.setting, text.kind, text.style)
         for name, concept in concept_set.concepts.items()
         for split in splits
         for text in concept.of(split)
     ]
     rows += [
-        (text.text, NEUTRAL, NEUTRAL, split, text.topic, text.person, text.setting, text.kind)
+        (text.text, NEUTRAL, NEUTRAL, split, text.topic, text.person, text.setting, text.kind, text.style)
         for split in splits
         for text in concept_set.neutral.get(split, ())
     ]

@@ -15,6 +15,7 @@ from analysis.records import (
     ConceptEffect,
     DosePoint,
     Excerpt,
+    Explanation,
     FeatureCard,
     Label,
     Necessity,
@@ -127,6 +128,8 @@ class Content:
     workshop: list[WorkshopArm]
     cards: list[FeatureCard]
     excerpts: dict[int, list[Excerpt]]
+    explanations: dict[int, Explanation]
+    """By latent; empty where none was asked for."""
     facts: dict[str, Any]
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -184,6 +187,7 @@ def content(
         excerpts={
             latent: sorted(found, key=lambda one: -one.peak)[:excerpts_per_card] for latent, found in excerpts.items()
         },
+        explanations={one.latent: one for one in study.read("explanations", Explanation)},
         facts=headline(labels, baselines, clamps),
         extra=extra,
     )
@@ -216,9 +220,9 @@ def headline(labels: Sequence[Label], baselines: Sequence[Baseline], clamps: Seq
     def held(kind: str) -> set[str]:
         return {label.concept for label in labels if label.kind == kind and label.is_held}
 
-    def middle(values: Iterable[float]) -> float | None:
-        values = list(values)
-        return median(values) if values else None
+    def middle(values: Iterable[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return median(known) if known else None
 
     return {
         "labels": {
@@ -230,7 +234,7 @@ def headline(labels: Sequence[Label], baselines: Sequence[Baseline], clamps: Seq
             "auroc_checking_median": middle(label.auroc_checking for label in chosen),
             "implicit_auroc_median": middle(label.auroc_implicit for label in chosen),
             "auroc_all_median": middle(label.auroc_all for label in chosen),
-            "sealed_auroc_median": middle(label.auroc_sealed for label in chosen if label.auroc_sealed is not None),
+            "sealed_auroc_median": middle(label.auroc_sealed for label in chosen),
             "single_auroc_median": middle(label.auroc_checking for label in labels if label.kind == "single"),
             **{
                 f"{method}_{name}_median": middle(getattr(one, score) for one in baselines if one.method == method)

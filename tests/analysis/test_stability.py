@@ -53,7 +53,7 @@ def test_shared_labels_agree(tmp_path, monkeypatch):
     for place, concept in enumerate(CONCEPTS):
         model.embedding[[NUMBER[word] for word in WORDS[concept]], place] = 1.5
     monkeypatch.setattr(room, "open_model", lambda *_: model)
-    monkeypatch.setattr(room, "load_concepts", lambda *_: concepts)
+    monkeypatch.setattr(room, "concept_set_of", lambda *_: concepts)
     monkeypatch.setattr("analysis.stability.open_subject", lambda study, *_: (model, room_dictionary(study), HOOK))
     studies = []
     for seed, places in ((0, [0, 1, 2, 3]), (1, [3, 2, 1, 0])):

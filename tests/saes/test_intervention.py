@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from saes.autoencoder import SAEConfig, SparseAutoencoder
 from saes.dictionary import Directions
-from saes.intervention import Condition, DirectionPush, Edit, Intervention, RowInterventions
+from saes.intervention import Condition, DirectionPush, Edit, Intervention, RowInterventions, hooks_across
 
 D_IN, D_SAE, TEXTS, TOKENS = 6, 30, 4, 7
 
@@ -183,3 +183,20 @@ def test_interventions_are_values():
 def test_mistakes_speak(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_transcoder_is_read_in_one_place_and_writes_in_another():
+    torch.manual_seed(0)
+    transcoder = SparseAutoencoder(SAEConfig(6, 20, "relu", d_out=4, apply_b_dec_to_input=False))
+    x, y = torch.randn(2, 5, 6), torch.randn(2, 5, 4)
+    keep = torch.ones(2, 5, dtype=torch.bool)
+    keep[1, 3:] = False
+    edit = Intervention((Edit((3, 7), 2.0),))
+    hooks = hooks_across(edit, transcoder, "here", "there")
+    assert list(hooks) == ["here", "there"]
+    assert hooks["here"](x, keep=keep) is x
+    changed = hooks["there"](y, keep=keep) - y
+    expected = (2.0 - transcoder.encode(x)[..., [3, 7]]) @ transcoder.W_dec[[3, 7]]
+    torch.testing.assert_close(changed, expected * keep[..., None], rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="has to come before the one that it writes"):
+        hooks_across(edit, transcoder, "here", "there")["there"](y)

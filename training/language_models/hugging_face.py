@@ -3,6 +3,7 @@
 The model stays as it is (fused attention included). Its places are found by looking at how its blocks are built.
 """
 
+import copy
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from saes.nearest import did_you_mean
-from training.language_models import generation, tokenising
+from training.language_models import chat, generation, tokenising
 from training.language_models.language_model import Hook, Tokens
 
 
@@ -98,7 +99,17 @@ class HuggingFaceModel:
 
     def tokenise(self, texts: Sequence[str], max_tokens: int | None = None, add_bos: bool | None = None) -> Tokens:
         limit = self.context if max_tokens is None else min(max_tokens, self.context)
+        if self._read != "all":
+            return chat.tokenise_turns(self._tokenizer(), texts, self._read, limit)
         return tokenising.tokenise(self._tokenizer(), texts, limit, add_bos)
+
+    _read = "all"
+
+    def reading(self, read: str) -> "HuggingFaceModel":
+        chat.check_read(self._tokenizer(), read, self.name)
+        view = copy.copy(self)
+        view._read = read
+        return view
 
     def strings(self, ids: Tensor | Sequence[int]) -> list[str]:
         return tokenising.strings(self._tokenizer(), ids)
@@ -471,6 +482,7 @@ def places_in_block(block: nn.Module, model: Any) -> dict[str, Place]:
     if attention is not None:
         places["attn.hook_out"] = Place(attention, "out")
     if mlp is not None:
+        places["mlp.hook_in"] = Place(mlp, "in")
         if (writer := _writer(mlp)) is not None:
             places["mlp.hook_post"] = Place(writer, "in")
         places["mlp.hook_out"] = Place(mlp, "out")

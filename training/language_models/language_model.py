@@ -94,6 +94,13 @@ class LanguageModel(Protocol):
         """
         ...
 
+    def reading(self, read: str) -> "LanguageModel":
+        """The same model, whose ``tokenise`` puts each text into a chat and keeps the tokens of one role (see `chat`).
+
+        ValueError where it has no chat template.
+        """
+        ...
+
     def strings(self, ids: Int64[Tensor, " token"] | Sequence[int]) -> list[str]:
         """Each token as text to show, leading space included."""
         ...

@@ -30,14 +30,16 @@ def concept(rng):
     return rng.permutation(np.array([*NAMES, "neutral"])[np.arange(N_TEXTS) % 5])
 
 
-def sorting(concept):
-    return Sorting.of(concept, np.array([FAMILY[name] for name in concept]), NAMES)
+def sorting(concept, style=None):
+    return Sorting.of(concept, np.array([FAMILY[name] for name in concept]), NAMES, style)
 
 
-def by_hand(score, values, concept, name, counted):
+def by_hand(score, values, concept, name, counted, style=None):
     """[latent] of one concept, by scikit-learn."""
     family = np.array([FAMILY[one] for one in concept])
     compared = counted & ((concept == name) | (family != FAMILY[name]))
+    if style is not None:
+        compared &= style == style[(concept == name).argmax()]
     return [score(concept[compared] == name, values[compared, latent]) for latent in range(D_SAE)]
 
 
@@ -81,3 +83,13 @@ def test_nothing_fires(concept):
 def test_values_below_zero_are_refused(concept):
     with pytest.raises(ValueError, match="below zero"):
         Ranked(sparse.csc_array(-np.ones((N_TEXTS, 1))))
+
+
+def test_texts_are_compared_within_their_style(values, concept, rng):
+    style = np.where(np.isin(concept, ("a", "c")), "plain", "rich")
+    style[concept == "neutral"] = rng.choice(["plain", "rich"], (concept == "neutral").sum())
+    everywhere = np.ones(N_TEXTS, dtype=bool)
+    found = Ranked(sparse.csc_array(values)).scores(sorting(concept, style), precision=True)
+    for row, name in enumerate(NAMES):
+        for score, scores in ((roc_auc_score, found.auroc), (average_precision_score, found.average_precision)):
+            np.testing.assert_allclose(scores[row], by_hand(score, values, concept, name, everywhere, style), atol=1e-6)

@@ -1,6 +1,6 @@
 """The report shows every status, escapes what it is given, and says so where a table is empty."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from html.parser import HTMLParser
 
 import pytest
@@ -12,6 +12,7 @@ from analysis.records import (
     ConceptEffect,
     DosePoint,
     Excerpt,
+    Explanation,
     FeatureCard,
     Label,
     Necessity,
@@ -354,6 +355,23 @@ def test_extra_facts_are_shown(study):
     text = render(study, {"quality": quality, "seconds": {"train": 120.0}})
     assert "0.876" in text
     assert "2,000,000" in text
+
+
+def test_an_explanation_stands_on_its_card_with_its_scores(study):
+    numbers = {"float": 0.25, "float | None": 0.75, "int": 13, "int | None": 5}
+    row = {
+        field.name: numbers.get(str(getattr(field.type, "__name__", field.type)), HOSTILE)
+        for field in fields(Explanation)
+    }
+    study.write(
+        "explanations",
+        [Explanation(**{**row, "latent": study.read("cards")[0].latent, "detection": 0.875, "fuzzing": None})],
+    )
+    page = Page(render(study))
+    assert "script" not in page.tags
+    words = "".join(page.words)
+    assert f"{HOSTILE} ({HOSTILE}; detection 0.88 [0.75, 0.75]" in words
+    assert "fuzzing \u2013" in words, "what was not scored is no number"
 
 
 def test_lines_differ_by_more_than_colour(study):
