@@ -36,14 +36,10 @@ def run(arguments: argparse.Namespace) -> Answer:
 
 def _quality(study: Study) -> dict[str, Any] | None:
     """quality.json of the study's own SAE, where it is at hand."""
-    from analysis.opening import sae_folder
-    from saes.checkpoint import sae_hash
+    from analysis.opening import sae_path
 
     try:
-        folder = sae_folder(study)
-    except (FileNotFoundError, ValueError):
+        path = sae_path(study) / "quality.json"
+    except (FileNotFoundError, ValueError):  # gone, or another SAE now
         return None
-    path = folder / "quality.json"
-    if not path.exists() or (study.info.sae_hash and sae_hash(folder) != study.info.sae_hash):
-        return None
-    return json.loads(path.read_text())
+    return json.loads(path.read_text()) if path.exists() else None

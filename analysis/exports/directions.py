@@ -46,19 +46,24 @@ def directions(study: Study, latents: Sequence[int], model: str | None = None, d
         unembedding = language_model.unembedding().detach().float().cpu()  # [vocab, d_in]
         logits = rows @ (unembedding - unembedding.mean(dim=0)).T
         high, low = logits.topk(ROWS), logits.topk(ROWS, largest=False)
+
+    def named(values: torch.Tensor, ids: torch.Tensor) -> list[tuple[str, float]]:
+        return list(zip(language_model.strings(ids), values.tolist(), strict=True))
+
     found = {}
     for place, latent in enumerate(latents):
         counts, edges = np.histogram(logits[place].numpy(), bins=BINS)
         row = rows[place]
         top = row.topk(min(3, len(row)))
         found[latent] = Written(
-            row.tolist(),
-            *(
-                list(zip(language_model.strings(ids[place]), values[place].tolist(), strict=True))
-                for values, ids in (high, low)
-            ),
-            edges.tolist(),
-            counts.tolist(),
-            [(int(at), float(value), float(value / row.abs().sum())) for value, at in zip(*top, strict=True)],
+            direction=row.tolist(),
+            raised=named(high.values[place], high.indices[place]),
+            lowered=named(low.values[place], low.indices[place]),
+            logit_edges=edges.tolist(),
+            logit_counts=counts.tolist(),
+            coordinates=[
+                (int(at), float(value), float(value / row.abs().sum()))
+                for value, at in zip(top.values, top.indices, strict=True)
+            ],
         )
     return Dictionary(len(dictionary.directions), found)

@@ -264,7 +264,7 @@ def headline(labels: Sequence[Label], baselines: Sequence[Baseline], clamps: Seq
             "auroc_checking_median": middle(label.auroc_checking for label in chosen),
             "implicit_auroc_median": middle(label.auroc_implicit for label in chosen),
             "auroc_all_median": middle(label.auroc_all for label in chosen),
-            "sealed_auroc_median": middle(label.auroc_sealed for label in chosen if label.auroc_sealed is not None),
+            "sealed_auroc_median": middle(label.auroc_sealed for label in chosen),
             "single_auroc_median": middle(label.auroc_checking for label in labels if label.kind == "single"),
             **{
                 f"{method}_{name}_median": middle(getattr(one, score) for one in baselines if one.method == method)

@@ -12,8 +12,9 @@ from analysis.report.reasons import STATUS_ABOUT
 from analysis.report.table import Cell, Chance, Estimate, Latents, Share, Status, number, percent, plain
 from analysis.study import Study
 
-LONG = 60
-"""Letters of a cell."""
+LONG = 90
+SHORT = 22
+"""Letters of a cell: shorter ones are not broken, longer ones than LONG are set small."""
 WRITERS = {".html": "page", ".htm": "page", ".md": "Markdown", ".markdown": "Markdown"}
 
 
@@ -98,7 +99,8 @@ def kind(value: Cell) -> str:
             return "latents"
         case int() | Estimate() | Share() | Chance():
             return "n"
-    return "why" if len(plain(value)) > LONG else "word"
+    letters = len(plain(value))
+    return "why" if letters > LONG else "short" if letters <= SHORT else "word"
 
 
 def prose(text: str):

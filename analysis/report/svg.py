@@ -133,7 +133,7 @@ def dose_plot(curve: DoseCurve) -> str:
         kind = "zero" if value == 0 else "grid"
         parts += [
             _line(left, y, width - right, y, kind),
-            _text(left - 6, y + 4, f"{value:+.1f}" if value else "0", "tick", "end"),
+            _text(left - 6, y + 4, f"{value:+.3g}" if value else "0", "tick", "end"),
         ]
     shown: list[float] = []
     for dose in sorted({0.0, *doses}, key=abs, reverse=True):  # the outermost first; no two on top of each other

@@ -184,7 +184,7 @@ def rivals(chosen: Sequence[Label], baselines: Sequence[Baseline], probes: Seque
         "label minus it [95 %]",
         "concepts",
     )
-    title, counts = "Beside the same texts", {row[-1] for row in rows}
+    title, counts = "The labels and their rivals on the same texts", {row[-1] for row in rows}
     if len(counts) == 1:
         title = f"{title} (n = {counts.pop()} concepts)"
         columns, rows = columns[:-1], [row[:-1] for row in rows]

@@ -48,10 +48,18 @@ def choose_step(sae: SparseAutoencoder, settings: StepSettings | None = None, ke
         )
     candidates = torch.bfloat16 if multiplies_bfloat16() else torch.float32
     if isinstance(sae, LatentSlice):
+        alone = sae.axes.latent.size == 1 and sae.whole.sparsity == "topk"
+        library = compiled() if alone and suits["native"] and kernels in ("auto", "native") else None
+        if library is not None:
+            log.info(
+                "training step: compiled cpu kernels, gradients averaged (%s, candidates in %s)", sparsity, candidates
+            )
+            return NativeStep(sae, settings, library, candidates, sae.axes)
         if kernels in ("native", "gpu"):
-            raise ValueError(f"the {kernels} kernel trains in one process; among several, leave kernels out")
-        if settings.resample_every is not None:
-            raise ValueError("resample_every is for one process; among several auxk_coefficient brings latents back")
+            trains = (
+                "topk SAEs, where latent_ranks is 1 and a C++ compiler is" if kernels == "native" else "nothing so far"
+            )
+            raise ValueError(f"among several processes the {kernels} kernel trains {trains}: leave kernels out")
         sparse = suits["cpu"] and kernels != "reference"
         log.info("training step: parallel, %s (%s on %s)", "sparse" if sparse else "dense", sparsity, device)
         return ParallelStep(sae, settings, candidates if sparse else None)
@@ -101,15 +109,21 @@ def settled(
 
 
 def suits_sparse(kernels: str, sae: SparseAutoencoder, settings: StepSettings) -> bool:
-    """Whether these kernels compute what the reference would: all that they do not know is listed here."""
-    config, penalty = sae.config, settings.penalty_of(sae.config.sparsity)
-    if config.sparsity not in SUITS[kernels] or sae.W_dec.dtype != torch.float32:
+    """Whether these kernels compute what the reference would, and do so where the SAE is."""
+    if sae.W_dec.dtype != torch.float32 or sae.W_dec.device.type != ("cuda" if kernels == "gpu" else "cpu"):
         return False
-    if sae.W_dec.device.type != ("cuda" if kernels == "gpu" else "cpu"):
+    prefixes = isinstance(sae, LatentSlice) and bool(sae.whole.prefixes)  # which its own config has cut
+    return knows(kernels, sae.config, settings) and (kernels == "native" or not prefixes)
+
+
+def knows(kernels: str, config: SAEConfig, settings: StepSettings) -> bool:
+    """Whether these kernels compute the step of such an SAE: all that they do not know is listed here."""
+    penalty = settings.penalty_of(config.sparsity)
+    if config.sparsity not in SUITS[kernels]:
         return False
     if settings.resample_every is not None or penalty == "p_anneal" or (config.sites and penalty in ("l1", "tanh")):
         return False
-    return kernels == "native" or not (sae.prefixes or config.d_out is not None)
+    return kernels == "native" or not (config.prefixes or config.d_out is not None)
 
 
 def lacking_for_gpu(device: torch.device) -> str | None:

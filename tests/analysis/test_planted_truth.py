@@ -13,7 +13,7 @@ from analysis.records import clamp_counts
 from saes.autoencoder import SAEConfig, SparseAutoencoder
 from saes.checkpoint import save_sae
 from saes.site import Site
-from tests.analysis.word_model import D_IN, FILLER, HOOK, NUMBER, VOCABULARY, WORDS, WordModel
+from tests.analysis.word_model import D_IN, FILLER, HOOK, NUMBER, UNKNOWN, VOCABULARY, WORDS, WordModel
 
 PLANTED = ("mooda", "moodb", "moodc", "moodd")
 """Their coordinate stands in their words, and raises them."""
@@ -38,7 +38,8 @@ class PlantedModel(WordModel):
         rng = np.random.default_rng(seed)
         self.raised[len(PLANTED) : len(CONCEPTS)] = 0.0
         self.embedding = torch.from_numpy(rng.normal(0, 0.05, (len(VOCABULARY), D_IN))).float()
-        for row in self.embedding:
+        silent = {UNKNOWN, *(NUMBER[word] for word in WORDS[TOPICAL])}  # or chance would give them latents of their own
+        for row in (row for number, row in enumerate(self.embedding) if number not in silent):
             row[8 + torch.from_numpy(rng.choice(D_IN - 8, 6, replace=False))] += 1.0
         for place, concept in enumerate(CONCEPTS):
             words = {TOPICAL: TOPIC_WORDS, LEXICAL: WORDS[concept][:1]}.get(concept, WORDS[concept])
@@ -100,7 +101,6 @@ def test_all_planted_concepts_are_validated_and_no_decoy_is(seed, tmp_path):
     assert found[TOPICAL].status == "rejected", "the held-out texts are not"
     assert found[LEXICAL].auroc_checking > 0.85, "by its score on checking texts it would be held"
     assert found[LEXICAL].lexical
-    assert found[LEXICAL].auroc_masked < 0.65
     assert found[LEXICAL].status == "rejected"
     assert not any(found[name].lexical for name in (*PLANTED, IDLE))
 
