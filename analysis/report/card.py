@@ -268,37 +268,10 @@ def latent_card(study: Study, latent: int, cards: Sequence[FeatureCard]) -> Late
     if card is None and rating is None and said is None:
         known = ", ".join(str(one.latent) for one in sorted(cards, key=lambda one: one.latent))
         raise ValueError(f"{study.folder} has no card for latent {latent}; it has: {known}")
-    pairs: list[tuple[str, Cell]] = []
-    if card:
-        near = zip(card.nearest, card.nearest_cosine, strict=False)
-        pairs += [
-            ("in the labels of", ", ".join(card.concepts) or "no chosen label"),
-            ("fires at", f"{card.density:.2%} of tokens, mean {card.mean_active:.3g}, peak {card.peak:.3g}"),
-            ("promotes", _quoted(card.promoted)),
-            ("suppresses", _quoted(card.suppressed)),
-            ("nearest", ", ".join(f"{other} ({cosine:.2f})" for other, cosine in near)),
-        ]
-    if rating:
-        n = f"n = {rating.n_texts} texts of {rating.n_concepts} concepts"
-        for name in ("valence", "arousal"):
-            r = estimate_of(rating, f"{name}_r", name, sign=True)
-            slope = Estimate(getattr(rating, f"{name}_slope"), sign=True)
-            pairs.append((f"{name}, r", f"{r}, slope {slope} points a dose unit; {n}"))
-    if said:
-        detection = Estimate(said.detection, said.detection_low, said.detection_high)
-        fuzzing = Estimate(said.fuzzing, said.fuzzing_low, said.fuzzing_high)
-        pairs += [
-            ("explained", f"{said.text or 'no answer could be read'} ({said.model})"),
-            ("detection", f"{detection}, hard {Estimate(said.detection_hard)}, another latent's sentence "
-                          f"{Estimate(said.detection_shuffled)}, n = {said.n_firing} + {said.n_silent}"),
-            ("fuzzing", f"{fuzzing}, another latent's {Estimate(said.fuzzing_shuffled)}, n = {said.n_right} + {said.n_wrong}"),
-        ]  # fmt: skip
     excerpts = [one for one in study.read("excerpts", Excerpt) if one.latent == latent]
-    return LatentCard(latent, facts(f"Latent {latent}", pairs), said, sorted(excerpts, key=lambda one: -one.peak))
-
-
-def _quoted(tokens: Sequence[str]) -> str:
-    return " ".join(repr(token).replace(" ", "\u2423") for token in tokens)
+    return LatentCard(
+        latent, tables.latent(latent, card, rating, said), said, sorted(excerpts, key=lambda one: -one.peak)
+    )
 
 
 def _without_concept(table: Table) -> Table:

@@ -114,8 +114,8 @@ class Content:
     workshop: list[WorkshopArm]
     cards: list[FeatureCard]
     excerpts: dict[int, list[Excerpt]]
-    explanations: dict[int, Explanation]
-    """By latent; empty where none was asked for."""
+    latents: dict[int, Table]
+    """What is known of each latent that has a card."""
     facts: dict[str, Any]
     tables: dict[str, Table]
     """Every table that has rows, by name."""
@@ -149,6 +149,8 @@ def content(
         for row in chosen
         if row.label.concept in points
     ]
+    ratings = {one.latent: one for one in study.read("affect", Affect)}
+    said = {one.latent: one for one in study.read("explanations", Explanation)}
     claims = sorted(
         (one for one in clamps if one.arm not in CONTROLS), key=lambda one: (one.concept, list(ARMS).index(one.arm))
     )
@@ -171,7 +173,10 @@ def content(
         excerpts={
             latent: sorted(found, key=lambda one: -one.peak)[:excerpts_per_card] for latent, found in excerpts.items()
         },
-        explanations={one.latent: one for one in study.read("explanations", Explanation)},
+        latents={
+            card.latent: tables.latent(card.latent, card, ratings.get(card.latent), said.get(card.latent))
+            for card in cards
+        },
         facts=headline(labels, baselines, clamps),
         method=method(study.info, clamps),
         power=power(clamps),

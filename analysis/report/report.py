@@ -9,7 +9,7 @@ from analysis.report import svg
 from analysis.report.content import content
 from analysis.report.markdown import markdown
 from analysis.report.reasons import STATUS_ABOUT
-from analysis.report.table import Cell, Chance, Estimate, Latents, Share, Status, number, percent, plain
+from analysis.report.table import Cell, Chance, Estimate, Latents, Share, Status, Tokens, number, percent, plain
 from analysis.study import Study
 
 LONG = 90
@@ -82,13 +82,15 @@ def cell(value: Cell):
 
     match value:
         case Estimate():
-            interval = Markup(' <span class="ci">{}</span>').format(value.interval) if value.interval else ""
-            return Markup("{}{}").format(value.number, interval)
+            beside = Markup(' <span class="ci">{}</span>').format(value.beside) if value.beside else ""
+            return Markup("{}{}").format(value.number, beside)
         case Status():
             mark = Markup(svg.legend_mark(value.name))
             return Markup('<span class="status {}">{} {}</span>').format(css(value.name), mark, value.name)
         case Latents():
             return Markup(", ").join(Markup('<a href="#latent-{0}">{0}</a>').format(one) for one in value.ids)
+        case Tokens():
+            return Markup("").join(Markup("<code>{}</code>").format(token) for token in value.strings)
     return Markup("{}").format(plain(value))
 
 

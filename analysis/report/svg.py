@@ -5,17 +5,24 @@ Every text goes through `escape`; colours are the page's CSS variables. Shapes c
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 
 from analysis.records import FeatureCard, WorkshopArm
 from analysis.report.content import DoseCurve, Mark, Matrix
 from analysis.report.tables import WORKSHOP_ARMS
 
+CROWD = 60
+"""Among more marks than these, rejected ones have no name, and none has a line."""
+
 
 def circumplex(marks: Sequence[Mark]) -> str:
     """Valence against arousal by human ratings, from 1 to 9; a mark per concept."""
     if not marks:
         return ""
+    crowded = len(marks) > CROWD
+    if crowded:
+        marks = [replace(mark, found=None) for mark in marks]
     width, height, left, right, top, bottom = 720, 560, 46, 14, 14, 44
     xs = [value for mark in marks for value in (mark.valence, mark.found[0] if mark.found else mark.valence)]
     ys = [value for mark in marks for value in (mark.arousal, mark.found[1] if mark.found else mark.arousal)]
@@ -48,13 +55,14 @@ def circumplex(marks: Sequence[Mark]) -> str:
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" class="found"/>')
     for mark in marks:
         x, y = at(mark.valence, mark.arousal)
-        radius = 4 + 14 * max(0.0, mark.size - 0.5)
+        radius = (2 if crowded else 4) + (8 if crowded else 14) * max(0.0, mark.size - 0.5)
         taken.append((x - radius, y - radius, x + radius, y + radius))
         about = f"{mark.concept}: {mark.status}, AUROC on checking texts {mark.size:.2f}"
         parts.append(f"<g><title>{escape(about)}</title>{shape(x, y, radius, mark.status)}</g>")
-    for mark in sorted(marks, key=lambda one: -one.size):
+    named = [mark for mark in marks if not crowded or mark.status not in ("rejected", "candidate")]
+    for mark in sorted(named, key=lambda one: -one.size):
         x, y = at(mark.valence, mark.arousal)
-        radius = 4 + 14 * max(0.0, mark.size - 0.5)
+        radius = (2 if crowded else 4) + (8 if crowded else 14) * max(0.0, mark.size - 0.5)
         long = 6.6 * len(mark.concept)
         places = [
             (x + radius + 3, y + 4, "start"),
@@ -250,9 +258,9 @@ def histogram(card: FeatureCard) -> str:
         )
     if card.histogram_edges:
         parts += [
-            _text(0, height - 3, f"{card.histogram_edges[0]:.2g}", "tick", "start"),
-            _text(width / 2, height - 3, "firing (counts on a log scale)", "tick", "middle"),
-            _text(width, height - 3, f"{card.histogram_edges[-1]:.2g}", "tick", "end"),
+            _text(0, height - 3, f"{card.histogram_edges[0]:.3g}", "tick", "start"),
+            _text(width / 2, height - 3, "firing (log counts)", "tick", "middle"),
+            _text(width, height - 3, f"{card.histogram_edges[-1]:.3g}", "tick", "end"),
         ]
     return "".join([*parts, "</svg>"])
 

@@ -14,9 +14,15 @@ class Estimate(NamedTuple):
     high: float | None = None
     digits: int = 2
     sign: bool = False
+    n: str = ""
+    """What it is of, where that stands in no column."""
 
     def __str__(self) -> str:
-        return f"{self.number} {self.interval}".rstrip()
+        return f"{self.number} {self.beside}".rstrip()
+
+    @property
+    def beside(self) -> str:
+        return " ".join(part for part in (self.interval, f"({self.n})" if self.n else "") if part)
 
     @property
     def number(self) -> str:
@@ -70,7 +76,16 @@ class Latents(NamedTuple):
         return ", ".join(map(str, self.ids))
 
 
-Cell = str | int | None | Estimate | Share | Chance | Status | Latents
+class Tokens(NamedTuple):
+    """Tokens, which a page draws each by itself."""
+
+    strings: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return " ".join(repr(token).replace(" ", "\u2423") for token in self.strings)
+
+
+Cell = str | int | None | Estimate | Share | Chance | Status | Latents | Tokens
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from analysis.records import (
     Confound,
     DosePoint,
     Explanation,
+    FeatureCard,
     Label,
     Necessity,
     Probe,
@@ -22,7 +23,7 @@ from analysis.records import (
     WorkshopArm,
 )
 from analysis.report.reasons import STATUS_ABOUT, rejections
-from analysis.report.table import Cell, Chance, Estimate, Latents, Share, Status, Table, estimate_of, facts
+from analysis.report.table import Cell, Chance, Estimate, Latents, Share, Status, Table, Tokens, estimate_of, facts
 
 METHODS = {
     "sae": "best single latent",
@@ -249,7 +250,8 @@ def confounds_by_concept(found: Sequence[Confound], chosen: Sequence[Label]) -> 
         shown: list[Cell] = []
         for check in checks:
             one = by_pair.get((concept, check))
-            shown.append(f"{Estimate(one.auroc, one.low, one.high)} ({one.n_positive}/{one.n_negative})" if one else "")
+            n = f"{one.n_positive}/{one.n_negative}" if one else ""
+            shown.append(Estimate(one.auroc, one.low, one.high, n=n) if one else None)
         return shown
 
     rows = [(one.concept, Status(one.status), *cells(one.concept)) for one in chosen]
@@ -443,6 +445,36 @@ def explanations(found: Sequence[Explanation]) -> Table:
         ],
         "AUROC of ratings by the sentence alone: which held-out excerpts hold a firing, and which marked tokens are right.",
     )  # fmt: skip
+
+
+def latent(number: int, card: FeatureCard | None, rating: Affect | None, said: Explanation | None) -> Table:
+    """What is known of one latent."""
+    pairs: list[tuple[str, Cell]] = []
+    if card:
+        near = zip(card.nearest, card.nearest_cosine, strict=False)
+        pairs += [
+            ("in the labels of", ", ".join(card.concepts) or "no chosen label"),
+            ("fires at", f"{card.density:.2%} of tokens, mean {card.mean_active:.3g}, peak {card.peak:.3g}"),
+            ("promotes", Tokens(tuple(card.promoted))),
+            ("suppresses", Tokens(tuple(card.suppressed))),
+            ("nearest", ", ".join(f"{other} ({cosine:.2f})" for other, cosine in near)),
+        ]
+    if rating:
+        n = f"n = {rating.n_texts} texts of {rating.n_concepts} concepts"
+        for name in ("valence", "arousal"):
+            r = estimate_of(rating, f"{name}_r", name, sign=True)
+            slope = Estimate(getattr(rating, f"{name}_slope"), sign=True)
+            pairs.append((f"{name}, r", f"{r}, slope {slope} points a dose unit; {n}"))
+    if said:
+        detection = Estimate(said.detection, said.detection_low, said.detection_high)
+        fuzzing = Estimate(said.fuzzing, said.fuzzing_low, said.fuzzing_high)
+        pairs += [
+            ("explained", f"{said.text or 'no answer could be read'} ({said.model})"),
+            ("detection", f"{detection}, hard {Estimate(said.detection_hard)}, another latent's sentence "
+                          f"{Estimate(said.detection_shuffled)}, n = {said.n_firing} + {said.n_silent}"),
+            ("fuzzing", f"{fuzzing}, another latent's {Estimate(said.fuzzing_shuffled)}, n = {said.n_right} + {said.n_wrong}"),
+        ]  # fmt: skip
+    return facts(f"Latent {number}", pairs)
 
 
 def of_records(title: str, records: Sequence[Any], columns: Mapping[str, str], note: str = "") -> Table:

@@ -1,7 +1,9 @@
 """A study with something in every table, hostile strings among them."""
 
 from analysis.records import (
+    Ablation,
     Affect,
+    Agreement,
     Baseline,
     ClampResult,
     ConceptEffect,
@@ -9,10 +11,13 @@ from analysis.records import (
     DosePoint,
     Excerpt,
     FeatureCard,
+    GeometryTest,
     Label,
     Necessity,
     Probe,
     StudyInfo,
+    Transfer,
+    TransferRating,
     Trial,
     WorkshopArm,
 )
@@ -179,6 +184,19 @@ def filled(folder) -> Study:
         "affect",
         [Affect(number, "mean", 0.31, 0.2, 0.4, 1.5, 0.33, 0.12, 0.0, 0.2, 0.5, 0.15, 90, 8) for number in (1, 11, 99)],
     )
+    study.write("transfer", [Transfer("goemotions", "fear", "afraid", "sae", False, 0.77, 0.71, 0.82, 40, 900)])
+    study.write(
+        "transfer_ratings",
+        [TransferRating("emobank", "valence", "sae", 0.31, 0.2, 0.4, 0.33, 0.22, 0.43, 0.09, 8, 500)],
+    )
+    study.write(
+        "ablations",
+        [Ablation("loss", "each", "calm", [21], "own", 0.021, 0.01, 0.03, 0.002, -0.01, 0.013, 0.019, 52, 60)],
+    )
+    study.write(
+        "agreements", [Agreement("calm", "a", HOSTILE, True, True, 0.62, 0.3, 0.66, 0.4, 0.71, 0.6, 0.8, 0.25, 300)]
+    )
+    study.write("geometry_tests", [GeometryTest("labels", "valence", 0.81, 0.4, 0.2, 0.66, 0.001, 20)])
     study.write("trials", trials)
     study.write("clamps", clamps)
     study.write("curves", curves)

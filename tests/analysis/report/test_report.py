@@ -200,8 +200,9 @@ def test_an_explanation_stands_on_its_card_with_its_scores(study):
     page = Page(render(study))
     assert "script" not in page.tags
     words = "".join(page.words)
-    assert f"{HOSTILE} ({HOSTILE}; detection 0.88 [0.75, 0.75]" in words
-    assert "fuzzing \u2013" in words, "what was not scored is no number"
+    assert f"{HOSTILE} ({HOSTILE})" in words
+    assert "0.88 [0.75, 0.75], hard 0.75, another latent's sentence 0.75, n = 13 + 13" in words
+    assert "\u2013, another latent's 0.75" in words, "what was not scored is no number"
 
 
 def test_lines_differ_by_more_than_colour(study):
