@@ -121,7 +121,14 @@ def test_no_room_is_called_utils_or_common():
 
 @pytest.mark.parametrize(
     "module",
-    ["analysis.records", "analysis.study", "analysis.report.report", "analysis.concepts.concept", "analysis.figures"],
+    [
+        "analysis.records",
+        "analysis.study",
+        "analysis.report.report",
+        "analysis.report.card",
+        "analysis.concepts.concept",
+        "analysis.figures",
+    ],
 )
 def test_readers_load_no_torch(module):
     code = f"import sys, {module}; print('torch' in sys.modules)"

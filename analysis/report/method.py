@@ -66,8 +66,9 @@ def _checking(info: StudyInfo) -> list[str]:
         f"Held: an AUROC of at least {number(rules.get('least_auroc', 0.8))} on checking texts, which no choice ever saw, against "
         "neutral texts and texts of other families; and q, the permutation p on checking texts after Benjamini-Hochberg over "
         f"the concepts, of at most {number(rules.get('most_q', 0.05))}. Texts are compared with texts of the same style only.",
-        f"Not a detector of the concept's name. {_sentence(is_lexical)}",
-        f"Implicit texts (the situation without the word), contrast texts (the word without the concept) and the confound panel "
+        "A label is rejected as a detector of its concept's name where "
+        + " ".join((is_lexical.__doc__ or "").split()).removeprefix("The rule: "),
+        "Implicit texts (the situation without the word), contrast texts (the word without the concept) and the confound panel "
         f"are reported and decide nothing. The sealed texts {opened}.",
     ]
 
@@ -111,8 +112,3 @@ def power(clamps: Sequence[ClampResult]) -> str:
         "labels); smaller effects may have gone unseen."
         + (f" For {never} labels no effect, however large, would have passed." if never else "")
     )
-
-
-def _sentence(function) -> str:
-    """A function's docstring as a paragraph."""
-    return " ".join((function.__doc__ or "").split())
