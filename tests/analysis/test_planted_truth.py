@@ -9,11 +9,11 @@ import torch
 from analysis.clamping.journey import validate
 from analysis.concepts.concept import Concept, ConceptSet, Text
 from analysis.labelling.journey import label
+from analysis.planted.word_model import D_IN, FILLER, HOOK, NUMBER, VOCABULARY, WORDS, WordModel
 from analysis.records import clamp_counts
 from saes.autoencoder import SAEConfig, SparseAutoencoder
 from saes.checkpoint import save_sae
 from saes.site import Site
-from tests.analysis.word_model import D_IN, FILLER, HOOK, NUMBER, VOCABULARY, WORDS, WordModel
 
 PLANTED = ("mooda", "moodb", "moodc", "moodd")
 """Their coordinate stands in their words, and raises them."""
