@@ -7,6 +7,7 @@ of them follow a topic. Concepts come in families of three and are of these kind
 - `carried`: a latent whose AUROC is a given number, counted by its largest value in a text.
 - `null`: nothing.
 - `topical`: a latent that fires at a topic which the concept's finding texts have and no other split has.
+- `leaky`: the same, but a third of the texts of other splits have the topic, too.
 - `lexical`: a latent that fires at the concept's name and nowhere else. A third of the texts name their concept.
 - `wordy`: the same, but nine tenths of the concept's texts name it, so that the score alone would not give it away.
 - `split`: two latents, each of which fires at half of the texts.
@@ -25,7 +26,7 @@ from analysis.labelling.choose import Pools
 from analysis.labelling.lexical import Masked
 from analysis.labelling.split import TextTable
 
-KINDS = ("carried", "null", "topical", "lexical", "wordy", "split", "absorbed", "kin")
+KINDS = ("carried", "null", "topical", "leaky", "lexical", "wordy", "split", "absorbed", "kin")
 STRENGTH = 0.95
 """AUROC of what is planted for all kinds but `carried`, where nothing else is said of them."""
 BACKGROUND = 0.05
@@ -36,6 +37,7 @@ NAMED = {"wordy": 0.9}
 NAMED_ELSE = 1 / 3
 """Share of a concept's texts that name it, as in the bundled set."""
 ABSORBED = 0.25
+LEAKED = 1 / 3
 TOPICS = 30
 FAMILY = 3
 
@@ -55,7 +57,9 @@ class Design:
     """Mean and spread of the decimal logarithm of a distracting latent's share of tokens."""
     carried: tuple[float, ...] = (0.95,) * 6 + (0.9,) * 3 + (0.8,) * 3
     """The AUROC of each concept that a latent carries."""
-    kinds: tuple[str, ...] = (*("null",) * 7, *("topical",) * 2, *("lexical",) * 2, *("wordy",) * 2, "split", "absorbed")
+    kinds: tuple[str, ...] = (
+        *("null",) * 5, *("topical",) * 2, *("leaky",) * 2, *("lexical",) * 2, *("wordy",) * 2, "split", "absorbed",
+    )  # fmt: skip
     """Of each further concept; a family of `kin` comes on top."""
 
 
@@ -216,8 +220,9 @@ def _firing(planted: Planted, carries: np.ndarray, split: np.ndarray, draw: _Dra
         return []
     if planted.kind in ("lexical", "wordy"):
         return [draw.at_names(planted.latents[0], own)]
-    if planted.kind == "topical":
-        own = np.flatnonzero(carries & (split == "finding"))
+    if planted.kind in ("topical", "leaky"):
+        leaked = draw.rng.random(len(split)) < (LEAKED if planted.kind == "leaky" else 0.0)
+        own = np.flatnonzero(carries & ((split == "finding") | leaked))
         elsewhere = np.setdiff1d(np.arange(len(carries)), own)
     fired = draw.some(own, hit_rate(planted.strength))
     parts = [fired]
