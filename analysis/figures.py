@@ -88,10 +88,10 @@ def calibration(
                 shift = 0.05 * (number - (len(curves) - 1) / 2)  # intervals side by side
                 rate, low, high = zip(*points, strict=True)
                 at = [place + shift for place in places]
-                panel.plot(at, rate, "o-", color=colours[number], label=name, markersize=4, linewidth=1.4)
+                panel.plot(at, rate, "o-", color=colours[number], label=name, markersize=4, clip_on=False)
                 panel.vlines(at, low, high, color=colours[number], linewidth=1.2)
             panel.axhline(bars[title], color="#666c75", linewidth=0.9, linestyle="--")
-            panel.annotate("bar", (len(sizes) - 1, bars[title]), (6, 3), textcoords="offset points", fontsize=8, color="#666c75")
+            panel.text(1.01, bars[title], "bar", color="#666c75", va="center", transform=panel.get_yaxis_transform())
             panel.set_xticks(places, [str(size) for size in sizes])
             panel.set(xlabel="finding texts a concept", ylabel="share (95 % Clopper-Pearson interval)", ylim=(0, None))
             panel.set_title(title, fontsize=10, loc="left")

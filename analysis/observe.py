@@ -61,6 +61,14 @@ def observe(
     return Observation(found.firings[""], found.means, found.strings, found.mean_length)
 
 
+def check_width(model: LanguageModel, dictionary: Dictionary, hook_name: str) -> None:
+    """A ValueError where the dictionary reads another width than the model has at `hook_name`."""
+    if model.width(hook_name) != dictionary.d_in:
+        raise ValueError(
+            f"expected d_in {dictionary.d_in}, but {model.name} has {model.width(hook_name)} at {hook_name}"
+        )
+
+
 @torch.no_grad()
 def read(
     model: LanguageModel,
@@ -75,10 +83,7 @@ def read(
     Raises ValueError as `observe` does.
     """
     for dictionary in dictionaries.values():
-        if model.width(hook_name) != dictionary.d_in:
-            raise ValueError(
-                f"expected d_in {dictionary.d_in}, but {model.name} has {model.width(hook_name)} at {hook_name}"
-            )
+        check_width(model, dictionary, hook_name)
     parts: dict[str, list[tuple[np.ndarray, ...]]] = {name: [] for name in dictionaries}
     pooled: dict[str, list[list[np.ndarray]]] = {place: [[], [], []] for place in places}
     means, n_tokens, strings, length, rows = [], [], [], 0.0, 0

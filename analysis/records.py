@@ -45,7 +45,8 @@ class Label:
     """The other concept whose checking texts wake the label most."""
     auroc_runner_up: float
     """Own checking texts against those of the runner-up."""
-    auroc_implicit: float
+    auroc_implicit: float | None
+    """None, as everywhere, for a concept without implicit texts."""
     auroc_contrast: float | None
     """Own checking texts against contrast texts, in which only the word stands."""
     lexical_share: float
@@ -88,7 +89,7 @@ class Baseline:
     "residual_basis"."""
     auroc_checking: float
     auroc_all: float
-    auroc_implicit: float
+    auroc_implicit: float | None
     unit: str = ""
     """Which unit, of what sign, by which pooling: chosen on finding texts; "" for a direction."""
     auroc_checking_low: float | None = None
@@ -126,9 +127,9 @@ class Probe:
     auroc_checking_low: float
     auroc_checking_high: float
     auroc_all: float
-    auroc_implicit: float
-    auroc_implicit_low: float
-    auroc_implicit_high: float
+    auroc_implicit: float | None
+    auroc_implicit_low: float | None
+    auroc_implicit_high: float | None
 
 
 @dataclass(frozen=True)
@@ -447,6 +448,35 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class Ablation:
+    """What ablating some latents together changes in one target, beside random groups of as many that fire as often."""
+
+    metric: str
+    """"loss" (nats a token), "readouts" (log-probability) or a case (shares of tasks)."""
+    kind: str
+    """"each", "family", "all", or "only" (all but one label's)."""
+    name: str
+    """The concept (for "only" the one that is kept), the family, or "all"."""
+    latents: list[int]
+    target: str
+    """A concept, "own" (the group's concepts together), "emotional", "neutral", or an outcome of the case."""
+    effect: float
+    """Ablated minus unablated, mean over units."""
+    low: float
+    high: float
+    """95 % bootstrap interval over units."""
+    control_mean: float
+    control_low: float
+    control_high: float
+    """Mean, 5th and 95th percentile of the same for the random groups."""
+    p: float
+    """Two-sided rank among the random groups, of the distance from their median; one test, not corrected for others."""
+    n_controls: int
+    n: int
+    """Texts, prompts or tasks."""
+
+
+@dataclass(frozen=True)
 class Explanation:
     """A sentence that a language model wrote about a latent from finding texts, and how well it fits checking texts.
 
@@ -498,6 +528,51 @@ class Explanation:
     """Of them, those that could not be read."""
     n_missing: int
     """Excerpts without a rating in the end."""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A concept's frozen label on the texts of a labelled data set that bear a label of the same meaning."""
+
+    data: str
+    """The data set."""
+    label: str
+    """Its own name for the concept."""
+    concept: str
+    method: str
+    """"sae" (the chosen label), "diff_means", "random_sae", or "length" (the text's tokens)."""
+    held: bool
+    """Whether the study held the label, whatever is found here."""
+    auroc: float
+    """Texts with the label against texts of other families and neutral ones."""
+    low: float
+    high: float
+    """95 % bootstrap interval over texts."""
+    n_positive: int
+    n_negative: int
+
+
+@dataclass(frozen=True)
+class TransferRating:
+    """Human ratings of texts against the held labels' values, weighted by their concepts' own ratings."""
+
+    data: str
+    rating: str
+    """"valence" or "arousal"."""
+    method: str
+    """As in `Transfer`, without "random_sae"."""
+    spearman: float
+    spearman_low: float
+    spearman_high: float
+    pearson: float
+    pearson_low: float
+    pearson_high: float
+    """95 % bootstrap intervals over texts."""
+    pearson_null: float | None
+    """The 95th percentile of Pearson's r where the concepts' ratings are shuffled among them; None for length."""
+    n_concepts: int
+    n: int
+    """Texts."""
 
 
 @dataclass(frozen=True)

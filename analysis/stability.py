@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 from analysis.geometry import label_directions, unit
 from analysis.labelling.split import text_table
 from analysis.observe import observe
-from analysis.opening import concept_set_of, open_subject
+from analysis.opening import as_labelled, concept_set_of, open_subject
 from analysis.records import Agreement, Label
 from analysis.study import Study
 from training.language_models.language_model import LanguageModel
@@ -35,7 +35,7 @@ class Reading:
         self.labels = {one.concept: one for one in study.labels()}
         self.decoder = dictionary.directions.detach().float().cpu().numpy()
         self.directions = label_directions(list(self.labels.values()), self.decoder).matrix
-        firings = observe(model, dictionary, self.hook_name, texts).firings
+        firings = observe(as_labelled(model, study), dictionary, self.hook_name, texts).firings
         pooled = {pooling: firings.pooled(pooling) for pooling in {one.pooling for one in self.labels.values()}}
         self.ranks = np.array([rankdata(_value(one, pooled[one.pooling])) for one in self.labels.values()])
         """[label, text]"""

@@ -1,5 +1,6 @@
 """The folder that holds everything found about one SAE: study.json and Parquet tables. Opening one loads no torch."""
 
+import io
 import json
 import os
 from collections.abc import Iterable
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from analysis.records import (
+    Ablation,
     Affect,
     Agreement,
     Baseline,
@@ -24,6 +26,8 @@ from analysis.records import (
     Necessity,
     Probe,
     StudyInfo,
+    Transfer,
+    TransferRating,
     Trial,
     WorkshopArm,
 )
@@ -49,7 +53,10 @@ TABLES: dict[str, type] = {
     "geometry": GeometryPoint,
     "geometry_tests": GeometryTest,
     "agreements": Agreement,
+    "ablations": Ablation,
     "explanations": Explanation,
+    "transfer": Transfer,
+    "transfer_ratings": TransferRating,
 }
 Row = TypeVar("Row")
 
@@ -135,9 +142,24 @@ class Study:
 
     def diff_means(self) -> dict[str, "np.ndarray"]:
         """Each concept's difference of means `[d_in]`; empty where the study has none."""
+        return self._arrays("diff_means")
+
+    def untrained_centre(self) -> "np.ndarray | None":
+        """[d_in] where the untrained SAE beside the labelled one is centred; None where there was none."""
+        return self._arrays("untrained").get("centre")
+
+    def write_arrays(self, name: str, arrays: "dict[str, np.ndarray]") -> None:
+        """Replaces NAME.npz as a whole."""
         import numpy as np
 
-        path = self.folder / "diff_means.npz"
+        content = io.BytesIO()
+        np.savez(content, **arrays)  # type: ignore[arg-type]  # the stubs take any further name for an option
+        write_whole(self.folder / f"{name}.npz", content.getvalue())
+
+    def _arrays(self, name: str) -> dict[str, "np.ndarray"]:
+        import numpy as np
+
+        path = self.folder / f"{name}.npz"
         if not path.exists():
             return {}
         with np.load(path) as arrays:

@@ -148,7 +148,7 @@ def draw(path: str, found: dict[int, dict]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--worlds", type=int, default=70, help="of firings, at each number of finding texts")
+    parser.add_argument("--worlds", type=int, default=50, help="of firings, at each number of finding texts")
     parser.add_argument("--finding", default="4,8,16,32", help="finding texts a concept")
     parser.add_argument("--causal", type=int, default=20, help="worlds of words")
     parser.add_argument("--shuffled", type=int, default=0, help="runs with shuffled concepts on a real SAE")

@@ -77,7 +77,8 @@ def main() -> None:
     stories = list(islice(texts("storyworld:1"), arguments.texts))
     names = tuple(f"concept {number}" for number in range(arguments.concepts))
     drawn = np.random.default_rng(0).integers(-1, arguments.concepts, arguments.texts)
-    sorting = Sorting(drawn.astype(np.int32), np.where(drawn < 0, FAMILIES, drawn % FAMILIES).astype(np.int32), names)
+    family = np.where(drawn < 0, FAMILIES, drawn % FAMILIES).astype(np.int32)
+    sorting = Sorting(drawn.astype(np.int32), family, np.zeros_like(family), names)
 
     bare: dict[str, list[float]] = {"forward": [], "float32": [], "bfloat16": []}
 

@@ -99,7 +99,12 @@ def main() -> None:
     sizes = [(int(d_in), int(d_sae)) for d_in, d_sae in (size.split("x") for size in arguments.sizes.split(","))]
     spec = recipe("storyteller")
     here = measured(spec, config_of(spec.model))
-    constants = {"step": vars(here.sparse), "model_flop": here.model_flop[spec.dtype], "token": here.token}
+    constants = {
+        "step": vars(here.sparse),
+        "model_flop": here.model_flop[spec.dtype],
+        "text": here.told,
+        "token": here.token,
+    }
     result = {"steps": of_steps(sizes, here), "run": of_a_run(arguments.tokens, here), "fitted": constants}
     if arguments.record:
         record("plan", result)

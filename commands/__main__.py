@@ -28,10 +28,12 @@ VERBS = {
     "look at what was found": {
         "evaluate": "how good checkpoints are on held-out text, and their frontier",
         "clamp": "write with latents clamped, beside the baseline",
+        "ablate": "what the model loses without labelled latents, against matched random groups",
         "show": "what a checkpoint, a study or a feature is",
         "explain": "what a language model says of latents, scored on excerpts it was not shown",
         "geometry": "how labelled directions lie, against human valence and arousal",
         "stability": "whether labels are found again in SAEs of other seeds, widths, layers",
+        "transfer": "how labels do on a labelled data set that nobody here wrote",
         "concepts": "what a concept set holds, and how far words alone give it away",
     },
 }

@@ -1,16 +1,18 @@
 """Writes a text with latents clamped, beside what the model writes when it is left alone.
 
 A clamp is NAME=VALUE or LATENT=VALUE. A concept's name stands for the latents of its label, and its value is in dose
-units: multiples of each latent's own active scale. A bare latent number takes the latent's raw activation. With
---temperature above 0 both texts draw the same random numbers. Where `saes validate` has measured at which doses a label's
-text stays fluent, a value beyond them is refused unless --beyond-safe is given.
+units: multiples of each latent's own active scale. A bare latent number takes the latent's raw activation, and so does
+the name of a direction in an npz of named directions: there it is a distance from the centre along the direction. With
+--temperature above 0 both texts draw the same random numbers. A file (--spec) can say more: other edits, units, positions,
+conditions and several sites; --save-spec writes one, and docs/interventions.md describes it. Where `saes validate` has
+measured at which doses a label's text stays fluent, a value beyond them is refused unless --beyond-safe is given.
 """
 
 import argparse
 import shutil
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +20,45 @@ from analysis.records import ClampResult
 from analysis.study import Study
 from commands.answer import Answer
 from commands.places import DEFAULT, find_folder, is_checkpoint, is_study
+from saes.latent_statistics import LabelUnits, LatentStatistics
+from saes.schema import check
+from saes.written_intervention import (
+    NAMED_POSITIONS,
+    SCHEMA,
+    Amount,
+    WrittenEdit,
+    WrittenIntervention,
+    WrittenSite,
+    intervention_from_data,
+    read_plain,
+    write_plain,
+)
 
 EXAMPLE = 'saes clamp --prompt "The door opened and" --clamp afraid=+4 --tokens 40'
 DEFAULTS = {"tokens": 60, "temperature": 0.7, "top_p": 0.95, "positions": "all"}
+SPEC: dict[str, Any] = {
+    "prompt": {"type": "string"},
+    "prompts": {"type": "array", "minItems": 1, "items": {"type": "string"}},
+    "tokens": {"type": "integer", "minimum": 1},
+    "temperature": {"type": "number", "minimum": 0},
+    "top_p": {"type": "number", "minimum": 0, "maximum": 1},
+    "positions": {"enum": list(NAMED_POSITIONS)},
+}
+"""What a spec may hold beside an intervention and `clamps`, whose positions these are."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what to clamp")
     group.add_argument("where", nargs="?", default=DEFAULT, metavar="CHECKPOINT_OR_STUDY", help=f"(default {DEFAULT})")
     group.add_argument("--clamp", action="append", default=[], metavar="NAME_OR_LATENT=VALUE", help="may be repeated")
-    group.add_argument("--positions", choices=("all", "prompt", "generated"), help="which tokens (default all)")
+    group.add_argument("--positions", choices=NAMED_POSITIONS, help="which tokens (default all)")
     group.add_argument("--beyond-safe", action="store_true", help="allow doses beyond the safe range of a label")
     group.add_argument("--model", metavar="NAME_OR_DIR", help="default: the one that the SAE was trained on")
-    group.add_argument("--spec", metavar="FILE", help="YAML with prompts, clamps {name: value} and any of these flags")
+    group.add_argument("--hook-name", metavar="NAME", help="the place it was trained at, where it does not say")
+    group.add_argument(
+        "--spec", metavar="FILE", help="YAML or JSON: an intervention's sites, prompts, any of these flags"
+    )
+    group.add_argument("--save-spec", metavar="FILE", help="write what all this means as such a file")
     group = parser.add_argument_group("what to write")
     group.add_argument("--prompt", action="append", metavar="TEXT", help="may be repeated")
     group.add_argument("--tokens", type=int, metavar="N", help="new tokens (default 60)")
@@ -40,19 +68,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class Clamp:
-    """What one --clamp came to."""
+    """What one edit came to."""
 
     name: str
     latents: list[int]
     values: list[float]
-    """In activation units, one a latent."""
+    """In activation units, one a latent; what a scale multiplies by."""
     unit: str
     asked: float
+    mode: str = "set"
     evidence: str = ""
     """What the label's status is, and on how much."""
+    dose: float | None = None
+    """The strongest that a latent of a label is pushed, in dose units, whatever the unit it was asked in."""
 
     def __str__(self) -> str:
-        parts = ", ".join(f"{latent} to {value:.4g}" for latent, value in zip(self.latents, self.values, strict=True))
+        if self.mode == "set":
+            parts = ", ".join(
+                f"{latent} to {value:.4g}" for latent, value in zip(self.latents, self.values, strict=True)
+            )
+        elif self.mode == "ablate":
+            parts = f"{', '.join(map(str, self.latents))} ablated"
+        else:
+            pairs = zip(self.latents, self.values, strict=True)
+            parts = f"{self.mode} " + ", ".join(f"{latent} by {value:.4g}" for latent, value in pairs)
         if self.unit == "dose":
             return (
                 f"{self.name} = {self.asked:+g} dose units (latent {parts} in activation units); label {self.evidence}"
@@ -60,39 +99,55 @@ class Clamp:
         return f"latent {parts} in activation units"
 
 
+@dataclass(frozen=True)
+class OpenedSite:
+    """One site of an intervention with what it is about."""
+
+    written: WrittenSite
+    dictionary: Any
+    site: Any
+    study: Study | None
+    statistics: LatentStatistics | None
+    written_at: str | None = None
+    """Where a transcoder writes."""
+
+    def clamps(self) -> list[Clamp]:
+        return [clamp_of(edit, self.study, self.statistics) for edit in self.written.edits]
+
+
 def run(arguments: argparse.Namespace) -> Answer:
     asked = _asked(arguments)
-    checkpoint, study = _opened(arguments.where)
-    clamps = [resolve(name, value, study) for name, value in asked["clamps"]]
-    if study and not arguments.beyond_safe:
-        refuse_unsafe(clamps, study)
-    from analysis.opening import at_one_site, dictionary_of
-    from saes.intervention import Edit, Intervention
-    from saes.opening import open_dictionary
-    from saes.site import Site
+    opened = [_opened_site(written, arguments) for written in asked["sites"]]
+    clamps = [clamp for one in opened for clamp in one.clamps()]
+    for one in opened:
+        if one.study and not arguments.beyond_safe:
+            refuse_unsafe(one.clamps(), one.study)
+    if arguments.save_spec:
+        whole = {name: value for name, value in asked.items() if name not in ("sites", "positions")}
+        sites = tuple(_said(one, arguments.where) for one in opened)
+        write_plain(arguments.save_spec, {**WrittenIntervention(sites).as_data(), **whole})
+    from saes.intervention import in_turn
     from training.language_models.opening import open_model
+    from training.language_models.turns import assistant_turns
 
-    if study:
-        dictionary, site = dictionary_of(study), Site.parse(study.info.site)
-    else:
-        sae, site, _ = open_dictionary(checkpoint)
-        dictionary = at_one_site(sae)
-    for clamp in clamps:
-        for latent in clamp.latents:
-            if not 0 <= latent < dictionary.d_sae:
-                raise ValueError(f"there is no latent {latent}: this SAE has 0 to {dictionary.d_sae - 1}")
-    model = open_model(arguments.model or (study.info.model if study else site.model), arguments.device)
-    if model.width(site.hook_name) != dictionary.d_in:
-        found = model.width(site.hook_name)
-        raise ValueError(
-            f"expected d_in {dictionary.d_in}, got {found} at {site.hook_name} of {model.name}: another model's SAE"
+    first = opened[0]
+    model = open_model(
+        arguments.model or (first.study.info.model if first.study else first.site.model), arguments.device
+    )
+    hooks: dict[str, list[Any]] = {}
+    for one in opened:
+        _check_fit(one, model)
+        intervention = one.written.resolved(
+            one.statistics,
+            lambda text: model.tokenise([text], add_bos=False).ids[0].tolist(),
+            lambda: assistant_turns(model.tokenizer),
         )
-    dictionary = dictionary.to(model.device)
-    edits = tuple(Edit(tuple(one.latents), 1.0, "set", tuple(one.values)) for one in clamps)
-    hook = Intervention(edits, asked["positions"]).hook(dictionary)
+        for hook_name, hook in _hooks(intervention, one, model.device).items():
+            hooks.setdefault(hook_name, []).append(hook)
     options = {"temperature": asked["temperature"], "top_p": asked["top_p"], "seed": arguments.seed or 0}
     baseline = model.generate(asked["prompts"], asked["tokens"], **options)
-    clamped = model.generate(asked["prompts"], asked["tokens"], hooks={site.hook_name: hook}, **options)
+    acting = {hook_name: in_turn(some) for hook_name, some in hooks.items()}
+    clamped = model.generate(asked["prompts"], asked["tokens"], hooks=acting, **options)
 
     texts = [
         {"prompt": prompt, "baseline": before, "clamped": after}
@@ -102,11 +157,14 @@ def run(arguments: argparse.Namespace) -> Answer:
         {"name": one.name, "asked": one.asked, "unit": one.unit, "latents": one.latents, "values": one.values}
         for one in clamps
     ]
-    heading = [f"{site}", *(f"clamped: {one}" for one in clamps)]
+    places = list(dict.fromkeys(str(one.site) for one in opened))
+    heading = [*places, *(f"clamped: {one}" for one in clamps)]
     text = "\n".join([*heading, *(side_by_side(one["prompt"], one["baseline"], one["clamped"]) for one in texts)])
     return Answer(
-        text, {"site": str(site), "clamps": shown, "texts": texts, "study": str(study.folder) if study else None}
-    )
+        text,
+        {"site": places[0], "sites": places, "clamps": shown, "texts": texts,
+         "study": str(first.study.folder) if first.study else None},
+    )  # fmt: skip
 
 
 def parse(text: str) -> tuple[str, float]:
@@ -118,28 +176,43 @@ def parse(text: str) -> tuple[str, float]:
         raise ValueError(f"{text!r} is not a clamp: NAME_OR_LATENT=VALUE, for example afraid=+8 or 1234=0") from None
 
 
-def resolve(name: str, value: float, study: Study | None) -> Clamp:
-    """A concept's name through the study's chosen labels, or a latent's number."""
+def written_edit(name: str, value: float) -> WrittenEdit:
+    """What NAME_OR_LATENT=VALUE means: a label set to dose units, or a latent to an activation."""
     if name.isdecimal():
-        return Clamp(name, [int(name)], [value], "activation", value)
-    if study is None:
-        raise ValueError(f"{name!r} is a name, but no study says what it means: give a latent's number, or a study")
-    label = study.label(name)
-    values = [value * scale * weight for scale, weight in zip(label.scales, label.weights, strict=True)]
-    evidence = f"{label.status}, checking AUROC {label.auroc_checking:.2f} (n = {label.n_positive})"
-    return Clamp(name, label.latents, values, "dose", value, evidence)
+        return WrittenEdit("set", latents=(int(name),), value=Amount(value, "raw"))
+    return WrittenEdit("set", label=name, value=Amount(value, "dose"))
+
+
+def clamp_of(edit: WrittenEdit, study: Study | None, statistics: LatentStatistics | None) -> Clamp:
+    """What an edit comes to, to be shown."""
+    if edit.label and study:
+        study.label(edit.label)  # a study says what it has; a card has no evidence
+    found = edit.resolved(statistics)
+    name = edit.label or "+".join(map(str, edit.latents))
+    unit = "activation" if edit.value is None or edit.value.unit == "raw" else edit.value.unit
+    evidence = "known by a card of statistics alone"
+    if edit.label and study:
+        label = study.label(edit.label)
+        evidence = f"{label.status}, checking AUROC {label.auroc_checking:.2f} (n = {label.n_positive})"
+    asked, dose = edit.value.number if edit.value else 0.0, None
+    if edit.label and statistics and edit.mode not in ("scale", "ablate"):
+        units = statistics.label(edit.label).units
+        dose = max(
+            (value / unit for value, unit in zip(found.values, units, strict=True) if unit), key=abs, default=None
+        )
+    return Clamp(name, list(found.latents), list(found.values), unit, asked, edit.mode, evidence, dose)
 
 
 def refuse_unsafe(clamps: Sequence[Clamp], study: Study) -> None:
     """ValueError for a named dose at which the label's text was measured to be no longer fluent, or that was not tried."""
     measured = {one.concept: one for one in study.read("clamps", ClampResult) if one.arm == "label"}
     for clamp in clamps:
-        if clamp.unit != "dose" or clamp.name not in measured:
+        if clamp.dose is None or clamp.name not in measured:
             continue
         low, high = measured[clamp.name].safe_low, measured[clamp.name].safe_high
-        if low is not None and high is not None and not low <= clamp.asked <= high:
+        if low is not None and high is not None and not low <= clamp.dose <= high:
             raise ValueError(
-                f"{clamp.name}={clamp.asked:+g} is outside the safe range of {low:+.2g} to {high:+.2g} dose units in which the text "
+                f"{clamp.name}={clamp.dose:+g} is outside the safe range of {low:+.2g} to {high:+.2g} dose units in which the text "
                 f"was measured to stay fluent: choose a dose within it, or lift the limit with --beyond-safe"
             )
 
@@ -175,28 +248,114 @@ def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
     clamps += [parse(text) for text in arguments.clamp]
     if not prompts:
         raise ValueError('nothing to write on from: give --prompt "The door opened and"')
-    if not clamps:
-        raise ValueError("nothing to clamp: give --clamp NAME_OR_LATENT=VALUE, for example --clamp afraid=+4")
     told = {name: getattr(arguments, name) for name in DEFAULTS if getattr(arguments, name) is not None}
     settings: dict[str, Any] = DEFAULTS | {name: spec[name] for name in DEFAULTS if name in spec} | told
     if settings["tokens"] < 1:
         raise ValueError(f"--tokens must be at least 1, got {settings['tokens']}")
-    return {**settings, "prompts": prompts, "clamps": clamps}
+    sites = list(spec.get("sites", ()))
+    if clamps:
+        sites.append(WrittenSite(tuple(written_edit(*clamp) for clamp in clamps), settings["positions"]))
+    if not sites:
+        raise ValueError("nothing to clamp: give --clamp NAME_OR_LATENT=VALUE, for example --clamp afraid=+4")
+    return {**settings, "prompts": prompts, "sites": sites}
 
 
 def _read(path: str) -> dict[str, Any]:
-    import yaml
-
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no spec {path}")
-    try:
-        spec = yaml.safe_load(Path(path).read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {error}") from error
-    known = {"prompts", "prompt", "clamps", *DEFAULTS}
-    if not isinstance(spec, dict) or set(spec) - known:
-        raise ValueError(f"{path} must hold some of: {', '.join(sorted(known))}")
+    """The spec, the sites of its intervention as values."""
+    spec = read_plain(path)
+    clamps = spec.get("clamps") if isinstance(spec, dict) else None
+    if isinstance(clamps, dict):  # a latent's number is read as a number
+        spec = {**spec, "clamps": {str(name): value for name, value in clamps.items()}}
+        clamps = spec["clamps"]
+    one = {"type": "object", "properties": {name: {"type": "number"} for name in clamps or ()}}
+    check(spec, {"type": "object", "properties": {**SPEC, "clamps": one, **SCHEMA["properties"]}}, path)
+    if "sites" in spec:
+        whole = {name: spec[name] for name in SCHEMA["properties"] if name in spec}
+        spec = {**spec, "sites": intervention_from_data(whole, path).sites}
     return spec
+
+
+def _opened_site(written: WrittenSite, arguments: argparse.Namespace) -> OpenedSite:
+    """The dictionary, the site and the statistics that a part of the intervention is about."""
+    from analysis.latent_units import statistics_at, statistics_of
+    from analysis.opening import dictionary_of, reads_one_site, writes_elsewhere
+    from saes.opening import known_site, open_dictionary
+    from saes.site import Site
+
+    folder, study = _opened(written.dictionary or arguments.where)
+    if study:
+        opened, site, about = dictionary_of(study), Site.parse(study.info.site), study.info.settings
+        if written.hook_name not in (None, site.hook_name):
+            raise ValueError(f"{folder} is about {site.hook_name}, not {written.hook_name}")
+    else:
+        place = written.hook_name or arguments.hook_name
+        opened, site, about = open_dictionary(folder, model=arguments.model, hook_name=place)
+        site = known_site(site, folder)
+    dictionary, written_at = reads_one_site(opened), about.get("hook_name_out")
+    if not writes_elsewhere(dictionary):
+        written_at = None
+    elif not written_at:
+        raise ValueError("this transcoder does not say which place it writes (hook_name_out), so it cannot be clamped")
+    names = getattr(dictionary, "names", ())
+    statistics = statistics_of(study) if study else None
+    if written.statistics:
+        statistics = statistics_at(_place(written.statistics))
+    elif names and not study:
+        written = replace(written, edits=tuple(_by_direction(edit, names) for edit in written.edits))
+        units = {name: LabelUnits((number,), (1.0,)) for number, name in enumerate(names)}
+        statistics = LatentStatistics(str(folder), {}, units)
+    return OpenedSite(written, dictionary, site, study, statistics, written_at)
+
+
+def _by_direction(edit: WrittenEdit, names: Sequence[str]) -> WrittenEdit:
+    """The same, with a named direction's value as the distance that it is."""
+    if not edit.label:
+        return edit
+    if edit.label not in names:
+        raise ValueError(f"there is no direction {edit.label!r}; there are: {', '.join(names)}")
+    if edit.value is None or edit.value.unit != "dose":
+        return edit
+    return replace(edit, value=Amount(edit.value.number, "raw"))
+
+
+def _hooks(intervention: Any, one: OpenedSite, device: Any) -> dict[str, Any]:
+    """What carries it out, by hook name; a transcoder reads at one place and writes at another."""
+    from analysis.opening import on_device
+    from saes.intervention import hooks_across
+
+    dictionary = on_device(one.dictionary, device)
+    if one.written_at:
+        return hooks_across(intervention, dictionary, one.site.hook_name, one.written_at)
+    return {one.site.hook_name: intervention.hook(dictionary)}
+
+
+def _said(one: OpenedSite, where: str) -> WrittenSite:
+    """The same with nothing left to a default, so that the file says it all."""
+    return replace(
+        one.written,
+        dictionary=one.written.dictionary or where,
+        hook_name=one.site.hook_name,
+        statistics=one.written.statistics or (str(one.study.folder) if one.study else None),
+    )
+
+
+def _check_fit(one: OpenedSite, model: Any) -> None:
+    """ValueError for latents or a site that the dictionary or the model does not have."""
+    known = one.dictionary.d_sae
+    conditions = [one.written.only_where[0]] if one.written.only_where else []
+    for latent in [*conditions, *(latent for clamp in one.clamps() for latent in clamp.latents)]:
+        if not 0 <= latent < known:
+            raise ValueError(f"there is no latent {latent}: this SAE has 0 to {known - 1}")
+    found = model.width(one.site.hook_name)
+    if found != one.dictionary.d_in:
+        raise ValueError(
+            f"expected d_in {one.dictionary.d_in}, got {found} at {one.site.hook_name} of {model.name}: another model's SAE"
+        )
+
+
+def _place(name: str) -> Path:
+    """A file, or a folder as commands find it."""
+    return Path(name) if Path(name).is_file() else find_folder(name)
 
 
 def _opened(where: str) -> tuple[Path, Study | None]:

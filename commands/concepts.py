@@ -16,7 +16,9 @@ EXAMPLE = "saes concepts core"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what to look at")
-    group.add_argument("concepts", nargs="?", default="emotions", metavar="SET", help="a bundled name or a folder")
+    group.add_argument(
+        "concepts", nargs="?", default="emotions", metavar="SET", help="a bundled name, a folder or a column map"
+    )
     group.add_argument("--guessed", action="store_true", help="list the implicit texts that the bag of words guesses")
 
 
@@ -30,7 +32,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     lines = [
         f"{concepts.name}: {len(concepts.concepts)} concepts in {len(concepts.families)} families, "
         f"{rated} with a rated valence, {sum(counts.values())} texts",
-        *(f"  {family:<10}{', '.join(names)}" for family, names in sorted(concepts.families.items())),
+        *(f"  {family:<10} {', '.join(names)}" for family, names in sorted(concepts.families.items())),
         "  " + ", ".join(f"{split} {count}" for split, count in counts.items()),
         "",
         "a bag of words trained on finding texts, median AUROC over concepts: "

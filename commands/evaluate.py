@@ -1,4 +1,4 @@
-"""Judges checkpoints (ours or SAELens' folders) on held-out text, and draws their frontier where there are several.
+"""Judges checkpoints (ours, SAELens', sparsify's, dictionary_learning's, Gemma Scope's) on held-out text, and draws their frontier where there are several.
 
 Explained variance, L0, dead share, densities, cross-entropy and KL recovered (SAELens' versions under SAELens' names),
 cosines of the weights, and signs of absorbed and split features. Leaves quality.json beside each checkpoint, or in --out.
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--tokens", type=count, metavar="N", help="default: as its spec says, else 32,768")
     group.add_argument("--corpus", metavar="NAME_OR_PATH", help="default: held-out documents of what it was trained on")
     group.add_argument("--model", metavar="NAME_OR_DIR", help="default: the one that the SAE was trained on")
+    group.add_argument("--hook-name", metavar="NAME", help="the place it was trained at, where it does not say")
     group = parser.add_argument_group("what to leave")
     group.add_argument("--out", metavar="DIR", help="folder for quality.json (a folder each, where several) and figure")
 
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     from training.evaluate import QUALITY, HeldOut, evaluate_checkpoints, find_checkpoints
 
     folders = find_checkpoints(arguments.checkpoints)
-    held_out = HeldOut(arguments.tokens, arguments.corpus, arguments.model, arguments.seed or 0)
+    held_out = HeldOut(arguments.tokens, arguments.corpus, arguments.model, arguments.hook_name, arguments.seed or 0)
     places = _places(folders, arguments.out)
     found: dict[str, dict[str, Any]] = {}
     for folder, quality in evaluate_checkpoints(folders, held_out, arguments.device):
@@ -66,7 +67,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     if kept:
         lines.append(f"written: {', '.join(kept)}")
     else:
-        lines.append("nothing written: a bundled checkpoint stays as it came; --out keeps the figures elsewhere")
+        lines.append("nothing written: bundled checkpoints and single files stay as they came; --out keeps the figures")
     if len(found) > 1:
         from analysis.figures import frontier
 
@@ -102,7 +103,7 @@ def _keep(path: Path, quality: dict[str, Any]) -> None:
 def _places(folders: list[Path], out: str | None) -> dict[Path, Path | None]:
     """Where each checkpoint's figures go; None is nowhere."""
     if out is None:
-        return {folder: None if is_bundled(folder) else folder for folder in folders}
+        return {folder: None if is_bundled(folder) or folder.is_file() else folder for folder in folders}
     if len(folders) == 1:
         return {folders[0]: Path(out)}
     names = [folder.name for folder in folders]

@@ -2,6 +2,9 @@
 
 The search (latent, recipe, pooling) happens on finding texts; the one frozen choice per concept is then scored on
 checking, implicit and contrast texts. Leaves a study.
+
+--read puts each text into a chat by the model's own template and reads some of its tokens: those of the text as what the
+user says, or as what the assistant says, or the one token before the reply (the last of the generation prompt).
 """
 
 import argparse
@@ -13,14 +16,23 @@ from analysis.records import Label
 from commands.answer import Answer
 from commands.places import DEFAULT, find_folder, is_bundled
 
+READS = ("all", "user", "assistant", "before_reply")
+"""As in `training.language_models.chat`, which is not opened for a help text."""
+
 EXAMPLE = "saes label storyteller-sae --out checkpoints/my-study"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what to label")
-    group.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help=f"folder of an SAE (default {DEFAULT})")
+    group.add_argument(
+        "checkpoint", nargs="?", metavar="CHECKPOINT", help=f"an SAE, or an npz of named directions (default {DEFAULT})"
+    )
     group.add_argument("--sae-lens", nargs=2, metavar=("RELEASE", "ID"), help="an SAE of SAELens' registry instead")
     group.add_argument("--model", metavar="NAME_OR_DIR", help="default: the one that the SAE was trained on")
+    group.add_argument("--hook-name", metavar="NAME", help="the place it was trained at, where it does not say")
+    group.add_argument(
+        "--read", default="all", choices=READS, help="of a chat model: whose tokens (default all, without a chat)"
+    )
     group.add_argument(
         "--concepts",
         default="emotions",
@@ -43,6 +55,8 @@ def run(arguments: argparse.Namespace) -> Answer:
         arguments.model,
         arguments.out or _beside(checkpoint, release),
         sae_lens_release=release,
+        hook_name=arguments.hook_name,
+        read=arguments.read,
         open_sealed=arguments.open_sealed,
         seed=arguments.seed or 0,
         device=arguments.device,
@@ -59,9 +73,10 @@ def table(labels: list[Label]) -> str:
     ]
     for one in labels:
         latents = ", ".join(map(str, one.latents))
+        implicit = "-" if one.auroc_implicit is None else f"{one.auroc_implicit:.2f}"
         interval = f"{one.auroc_checking:.2f} [{one.auroc_checking_low:.2f}, {one.auroc_checking_high:.2f}]"
         lines.append(
-            f"{one.concept:<12}{one.kind:<8}{latents:<24}{interval:<22}{one.auroc_all:<7.2f}{one.auroc_implicit:<10.2f}"
+            f"{one.concept:<12}{one.kind:<8}{latents:<24}{interval:<22}{one.auroc_all:<7.2f}{implicit:<10}"
             f"{one.q:<8.3f}{one.status}"
         )
     held = [one for one in labels if one.is_held]
@@ -93,10 +108,10 @@ def shown(one: Label) -> dict[str, Any]:
     return {name: everything[name] for name in names}
 
 
-def _beside(checkpoint: str | Path, release: str | None) -> Path:
-    """Where the study goes by default: never into the installed package."""
+def _beside(checkpoint: str | Path, release: str | None) -> Path | None:
+    """Where the study goes where nothing lies to put it beside, and never into the installed package; None is beside."""
     if release is not None:
         return Path("checkpoints") / f"{release}-{str(checkpoint).replace('/', '-')}-study"
     if is_bundled(Path(checkpoint)):
         return Path("checkpoints") / Path(checkpoint).name / "study"
-    return Path(checkpoint) / "study"
+    return None

@@ -2,18 +2,21 @@
 
 from pathlib import Path
 
+from saes.formats.layout import layout_at, layout_of
+
 BUNDLED = Path(__file__).parents[1] / "checkpoints"
 DEFAULT = "storyteller-sae"
 """The bundled SAE, with its study inside."""
 
 
 def find_folder(name: str | Path) -> Path:
-    """The folder that ``name`` means; FileNotFoundError says where it was looked for."""
+    """The folder that ``name`` means, or the file where that is a dictionary; FileNotFoundError says where it was looked
+    for, ValueError what a file is instead."""
     for shelf in (Path("."), Path("checkpoints"), BUNDLED):
         if (shelf / name).is_dir():
             return shelf / name
-    if Path(name).suffix in (".pt", ".pth", ".bin", ".pkl", ".ckpt") and Path(name).is_file():
-        raise ValueError(f"{name} is a pickle, which can run code: refused; give a folder with sae_weights.safetensors")
+        if (shelf / name).is_file():
+            return layout_of(shelf / name).path
     raise FileNotFoundError(
         f"there is no checkpoint or study {name}: not as a folder, nor under ./checkpoints, nor bundled"
     )
@@ -24,7 +27,7 @@ def is_study(folder: Path) -> bool:
 
 
 def is_checkpoint(folder: Path) -> bool:
-    return (folder / "cfg.json").exists()
+    return layout_at(folder) is not None
 
 
 def find_study(name: str | Path) -> Path:

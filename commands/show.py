@@ -12,7 +12,8 @@ from typing import Any
 from analysis.records import ClampResult, Excerpt, Explanation, FeatureCard
 from analysis.study import Study
 from commands.answer import Answer
-from commands.places import DEFAULT, find_folder, find_study, is_checkpoint, is_study
+from commands.places import DEFAULT, find_folder, find_study, is_study
+from saes.formats.layout import Layout, layout_at, layout_of
 
 EXAMPLE = "saes show storyteller-sae:afraid"
 
@@ -31,11 +32,36 @@ def run(arguments: argparse.Namespace) -> Answer:
     folder = find_folder(arguments.path)
     if is_study(folder):
         return _study(Study.open(folder))
-    if is_checkpoint(folder):
-        return _checkpoint(folder)
-    if (folder / "config.json").exists():
+    if layout_at(folder) is None and (folder / "config.json").exists():
         raise ValueError(f"{folder} is a language model; `saes train --model {folder}` trains an SAE on it")
-    raise ValueError(f"{folder} is neither a checkpoint (it has no cfg.json) nor a study (no study.json)")
+    layout = layout_of(folder)
+    return _checkpoint(folder) if layout.format == "sae_lens" else _foreign(layout)
+
+
+def _foreign(layout: Layout) -> Answer:
+    """A dictionary in another library's format."""
+    from saes.opening import open_dictionary
+    from saes.projections import Projections
+
+    dictionary, site, metadata = open_dictionary(layout.path)
+    of = f"d_in {dictionary.d_in}, d_sae {dictionary.d_sae}"
+    if isinstance(dictionary, Projections):
+        kind, more = "named directions", [f"  names    {', '.join(dictionary.names)}"]
+    else:
+        kind = f"a sparse autoencoder of {layout.format} ({dictionary.config.sparsity})"
+        more = [f"  writes   {metadata['hook_name_out']}"] if "hook_name_out" in metadata else []
+    lines = [f"{layout.path}: {kind}, {of}", f"  reads    {site.model} at {site.hook_name}", *more]
+    inside = layout.path / "study"
+    if is_study(inside):
+        lines.append(f"  its study is {inside}: saes show {inside}")
+    data: dict[str, Any] = {
+        "kind": "checkpoint",
+        "format": layout.format,
+        "folder": str(layout.path),
+        "site": str(site),
+    }
+    data |= {"d_in": dictionary.d_in, "d_sae": dictionary.d_sae, "metadata": metadata}
+    return Answer("\n".join(lines), {**data, "study": str(inside) if is_study(inside) else None})
 
 
 def _checkpoint(folder: Path) -> Answer:
@@ -64,6 +90,7 @@ def _checkpoint(folder: Path) -> Answer:
 
 
 def _study(study: Study) -> Answer:
+    from commands import transfer
     from commands.label import shown, table
 
     info, labels, clamps = study.info, study.labels(), study.read("clamps", ClampResult)
@@ -83,6 +110,10 @@ def _study(study: Study) -> Answer:
 
         lines += ["", validate.table(clamps)]
         data |= validate.shown(clamps)
+    carried = transfer.found_in(study)
+    if any(carried):
+        lines += ["", transfer.table(*carried)]
+        data |= transfer.shown(*carried)
     return Answer("\n".join(lines), data)
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saes.dictionary import fitting, latent_ids
+from saes.dictionary import Reader, fitting, latent_ids
 from saes.nearest import did_you_mean
 from saes.site import Site
 from saes.sparsity import SparseCode, batch_topk, gated, jump_relu, largest, relu, topk
@@ -231,29 +231,69 @@ class SparseAutoencoder(nn.Module):
             return SparseCode.padded(*largest(self.pre_activations(x), self.config.k))
         return SparseCode.from_dense(self.encode(x))
 
-    @torch.no_grad()
     def encode_latents(self, x: Float[Tensor, "*batch d_in"], ids: Sequence[int] | Tensor) -> Float[Tensor, "*batch n"]:
-        """The columns ``ids`` of ``encode(x)``.
+        """The columns ``ids`` of ``encode(x)``, without a gradient; see ``latent_reader``."""
+        return self.latent_reader(ids)(x)
 
-        relu, jump_relu and gated compute no other column; topk has to look at all of them to know which ones win.
+    @torch.no_grad()
+    def latent_reader(self, ids: Sequence[int] | Tensor, device: torch.device | None = None) -> Reader:
+        """What reads the columns ``ids`` of ``encode(x)`` off activations on ``device``, from the weights as they are now.
+
+        relu, jump_relu and gated compute no other column. topk has to look at all of them to know which ones win, but
+        only in rows where one of ``ids`` is positive.
         """
         ids = latent_ids(ids, self.d_sae, self.W_enc.device)
+        if self.config.sparsity == "batch_topk":
+            return torch.no_grad()(lambda x: self.encode(x)[..., ids])
+        rows, bias = self.W_enc.T[ids].to(device), self.bias[ids].to(device)
+        b_dec = self.b_dec.detach().to(device) if self.config.apply_b_dec_to_input else None
+
+        def centred(x: Tensor) -> Tensor:
+            x = fitting(x, self.d_in, rows.dtype, self.site)
+            return x if b_dec is None else x - b_dec
+
         match self.config.sparsity:
-            case "batch_topk":
-                return self.encode(x)[..., ids]
             case "topk":
-                pre = self.pre_activations(x)
-                values, latents = largest(pre.reshape(-1, self.d_sae), self.config.k)
-                read = torch.stack([(values.relu() * (latents == latent)).sum(1) for latent in ids], dim=1)
-                return read.reshape(*x.shape[:-1], len(ids))
-        pre = F.linear(self.centred(x), self.W_enc.T[ids], self.bias[ids])
-        match self.config.sparsity:
+                every, every_bias = self.W_enc.detach().T.to(device), self.bias.detach().to(device)
+
+                def winners(x: Tensor) -> Tensor:
+                    pre = F.linear(x, every, every_bias)
+                    least = largest(pre, self.config.k)[0].amin(1, keepdim=True)
+                    own = pre[:, ids.to(pre.device)]
+                    return own.relu() * (own >= least)
+
+                def read(x: Tensor) -> Tensor:
+                    x = centred(x)
+                    flat = x.reshape(-1, self.d_in)
+                    values = F.linear(flat, rows, bias)
+                    positive = (values > 0).any(1).nonzero()[:, 0]
+                    if len(positive) == len(flat):
+                        values = winners(flat)
+                    else:
+                        values = values.zero_()
+                        if len(positive):
+                            values[positive] = winners(flat[positive])
+                    return values.view(*x.shape[:-1], len(ids))
+
             case "jump_relu":
-                return jump_relu(pre, self.threshold[ids])
+                floor = self.threshold[ids].clamp(min=0).to(device)
+
+                def read(x: Tensor) -> Tensor:
+                    pre = F.linear(centred(x), rows, bias)
+                    return pre * (pre > floor)
+
             case "gated":
-                return gated(pre, self.b_gate[ids], self.r_mag[ids], self.b_mag[ids])
+                r_mag, b_mag = self.r_mag[ids].to(device), self.b_mag[ids].to(device)
+
+                def read(x: Tensor) -> Tensor:
+                    return gated(F.linear(centred(x), rows, bias), bias, r_mag, b_mag)
+
             case _:
-                return relu(pre)
+
+                def read(x: Tensor) -> Tensor:
+                    return F.linear(centred(x), rows, bias).relu()
+
+        return torch.no_grad()(read)
 
     def decode(self, z: Float[Tensor, "*batch d_sae"]) -> Float[Tensor, "*batch d_out"]:
         """z @ W_dec + b_dec."""

@@ -14,7 +14,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from saes.autoencoder import SAEConfig, SparseAutoencoder, freeze_threshold
-from saes.site import Site
+from saes.formats.layout import PICKLES
+from saes.scaling import fold_centring
+from saes.site import UNKNOWN, Site
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 
@@ -36,7 +38,8 @@ def architecture_of(config: SAEConfig) -> str:
     return kind if base == "standard" else f"{base}_{kind}"
 
 
-PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
+LAYER_NORM_MODELS = ("gpt2", "gpt-neo", "gpt-j", "pythia", "opt-", "stanford-crfm", "solu", "attn-only")
+"""Parts of names of models that TransformerLens can centre: others have norms that do not take a mean off."""
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
@@ -175,8 +178,10 @@ def from_parts(
         sae.W_enc.mul_(rescaled)
         sae.W_dec.div_(rescaled)
         sae.b_dec.div_(rescaled)
-    sae.site = _site(metadata)
-    return sae, sae.site, metadata
+    sae.site = site_of(metadata)
+    if _centred_in_training(sae, metadata):
+        sae = fold_centring(sae)
+    return sae, site_of(metadata), metadata
 
 
 def _sparsity_and_kind(config: Mapping[str, Any]) -> tuple[str, str]:
@@ -208,7 +213,26 @@ def _refuse_or_fold(config: Mapping[str, Any], scale: float | None) -> float | N
                 "SAELens' activation_scaler.json beside the checkpoint, or save it after folding the factor in"
             )
         return float(scale)
-    raise ValueError(f"normalize_activations {normalise!r} cannot be folded into weights, so this SAE cannot be read")
+    if normalise in ("layer_norm", "constant_norm_rescale"):
+        raise ValueError(
+            f"normalize_activations {normalise!r} rescales each activation by its own size, which cannot be folded into "
+            "weights: what a latent writes is no fixed direction in the model's own units, so this SAE cannot be read"
+        )
+    raise ValueError(
+        f"normalize_activations {normalise!r} cannot be folded into weights here, so this SAE cannot be read"
+    )
+
+
+def _centred_in_training(sae: SparseAutoencoder, metadata: Mapping[str, Any]) -> bool:
+    """Whether TransformerLens took the mean over its coordinates off every activation that the SAE was trained on.
+
+    It does so where it is asked to center_writing_weights, of models with layer norms alone, at what is written to the
+    residual stream; Hugging Face's own activations keep that mean, which the layer norms then remove.
+    """
+    asked = (metadata.get("model_from_pretrained_kwargs") or {}).get("center_writing_weights")
+    model, place = str(metadata.get("model_name")).lower(), str(metadata.get("hook_name"))
+    written = place.endswith(("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out"))
+    return bool(asked) and written and any(name in model for name in LAYER_NORM_MODELS) and sae.config.d_out is None
 
 
 def _check_weights(config: SAEConfig, weights: Mapping[str, Tensor]) -> None:
@@ -231,11 +255,12 @@ def _check_weights(config: SAEConfig, weights: Mapping[str, Tensor]) -> None:
             raise ValueError(f"{name} holds NaN or infinity")
 
 
-def _site(metadata: Mapping[str, Any]) -> Site:
+def site_of(metadata: Mapping[str, Any]) -> Site:
+    """Where SAELens' metadata say that an SAE was trained; UNKNOWN for what they leave out."""
     revision = metadata.get("revision") or (metadata.get("model_from_pretrained_kwargs") or {}).get("revision")
     return Site(
-        model=metadata.get("model_name") or "unknown",
-        hook_name=metadata.get("hook_name") or "unknown",
+        model=metadata.get("model_name") or UNKNOWN,
+        hook_name=metadata.get("hook_name") or UNKNOWN,
         revision=revision,
         numerics=metadata.get("numerics") or "float32",
     )

@@ -1,13 +1,17 @@
 """What every dictionary of directions can do, and the simplest one: fixed unit directions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from saes.sparsity import SparseCode
+
+Reader = Callable[[Float[Tensor, "*batch d_in"]], Float[Tensor, "*batch n"]]
+"""Activations in, the values of a few latents out."""
 
 
 @runtime_checkable
@@ -44,6 +48,10 @@ class Dictionary(Protocol):
         """Only the columns ``ids`` of ``encode(x)``, in that order."""
         ...
 
+    def latent_reader(self, ids: Sequence[int] | Tensor, device: torch.device | None = None) -> Reader:
+        """``encode_latents`` for these ids and activations on ``device``, all that depends on neither made once."""
+        ...
+
     def decode(self, z: Float[Tensor, "*batch d_sae"]) -> Float[Tensor, "*batch d_in"]:
         """The activation that a code stands for."""
         ...
@@ -78,9 +86,12 @@ class Directions:
         return SparseCode.from_dense(self.encode(x))
 
     def encode_latents(self, x: Float[Tensor, "*batch d_in"], ids: Sequence[int] | Tensor) -> Float[Tensor, "*batch n"]:
+        return self.latent_reader(ids)(x)
+
+    def latent_reader(self, ids: Sequence[int] | Tensor, device: torch.device | None = None) -> Reader:
         ids = latent_ids(ids, self.d_sae, self.directions.device)
-        x = fitting(x, self.d_in, self.directions.dtype)
-        return (x @ self.directions[ids].T - self.offset[ids]).relu()
+        rows, bias = self.directions[ids].to(device), -self.offset[ids].to(device)
+        return lambda x: F.linear(fitting(x, self.d_in, rows.dtype), rows, bias).relu()
 
     def decode(self, z: Float[Tensor, "*batch d_sae"]) -> Float[Tensor, "*batch d_in"]:
         return z @ self.directions

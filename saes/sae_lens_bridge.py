@@ -3,14 +3,26 @@
 import contextlib
 import io
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from saes.autoencoder import SparseAutoencoder
 from saes.checkpoint import from_parts, to_parts
+from saes.nearest import did_you_mean
 from saes.site import Site
 
 if TYPE_CHECKING:
     import sae_lens
+
+HUB_NAMES = {
+    "gpt2-small": "openai-community/gpt2",
+    "gpt2-": "openai-community/gpt2-",
+    "pythia-": "EleutherAI/pythia-",
+    "gemma-": "google/gemma-",
+    "qwen3-": "Qwen/Qwen3-",
+    "mistral-7b": "mistralai/Mistral-7B-v0.1",
+}
+"""Beginnings of TransformerLens' names, and the hub's for them."""
 
 
 def to_sae_lens(sae: SparseAutoencoder, site: Site) -> "sae_lens.SAE":
@@ -36,10 +48,45 @@ def from_sae_lens(sae: "sae_lens.SAE", scale: float | None = None) -> tuple[Spar
 
 
 def load_release(release: str, sae_id: str) -> tuple[SparseAutoencoder, Site, dict[str, Any]]:
-    """A published SAE by SAELens' names for it, with its site and SAELens' metadata (needs the network or a cache)."""
+    """A published SAE by SAELens' names for it, with its site and SAELens' metadata (needs the network or a cache).
+
+    The site names the model as the hub does. A name that SAELens does not list is a ValueError that says what was meant;
+    a hub that cannot be reached is a FileNotFoundError.
+    """
     lens = _sae_lens()
-    theirs = lens.SAE.from_pretrained(release, sae_id)
-    return from_parts(theirs.cfg.to_dict(), theirs.state_dict())
+    _check_listed(release, sae_id)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the model would have to be centred: `from_parts` sees to that
+            theirs = lens.SAE.from_pretrained(release, sae_id)
+    except OSError as error:
+        reason = str(error).strip().split("\n")[0]
+        raise FileNotFoundError(f"{release} {sae_id} is not in the cache and could not be fetched: {reason}") from error
+    sae, site, metadata = from_parts(theirs.cfg.to_dict(), theirs.state_dict())
+    return sae, replace(site, model=hub_name(site.model)), metadata
+
+
+def hub_name(model: str) -> str:
+    """TransformerLens' short name of a model, under which SAELens lists it, as the Hugging Face hub has it."""
+    if "/" in model:
+        return model
+    start = next((one for one in HUB_NAMES if model.startswith(one)), "")
+    rest = model.removeprefix(start)
+    return HUB_NAMES.get(start, "") + (rest.upper() if start == "qwen3-" else rest)
+
+
+def _check_listed(release: str, sae_id: str) -> None:
+    """SAELens keeps its list in the package; a name with a slash may be any repository on the hub."""
+    from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
+
+    listed = get_pretrained_saes_directory()
+    if release not in listed and "/" not in release:
+        meant = did_you_mean(release, listed)
+        raise ValueError(f"SAELens lists no release {release!r}, and it is no repository on the hub{meant}")
+    ids = listed[release].saes_map if release in listed else {sae_id: ""}
+    if sae_id not in ids:
+        some = ", ".join(list(ids)[:4]) + (", ..." if len(ids) > 4 else "")
+        raise ValueError(f"{release} has no SAE {sae_id!r}; it has {some}{did_you_mean(sae_id, ids)}")
 
 
 def _sae_lens() -> Any:

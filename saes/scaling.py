@@ -1,4 +1,4 @@
-"""The scale of activations: measured once before training, folded into the weights at the end."""
+"""The scale of activations: measured once before training, folded into the weights at the end; and their centring."""
 
 import copy
 import math
@@ -9,18 +9,23 @@ from jaxtyping import Float
 from torch import Tensor
 
 from saes.autoencoder import SparseAutoencoder
+from saes.losses import Sum, alone
 
 Scale = float | Float[Tensor, " d_in"]
 """One factor for every column of the activations, or one for each."""
 
 
-def measure_scale(batches: Iterable[Float[Tensor, "_ d_in"]]) -> float:
-    """The factor that makes the mean length of an activation sqrt(d_in), so that learning rates carry over."""
+def measure_scale(batches: Iterable[Float[Tensor, "_ d_in"]], everywhere: Sum = alone) -> float:
+    """The factor that makes the mean length of an activation sqrt(d_in), so that learning rates carry over.
+
+    ``everywhere`` adds up what several ranks see of them.
+    """
     total, rows, d_in = 0.0, 0, 0
     for batch in batches:
         total += float(batch.double().norm(dim=1).sum())
         rows += len(batch)
         d_in = batch.shape[1]
+    total, rows = everywhere(torch.tensor([total, rows], dtype=torch.float64)).tolist()
     if not rows:
         raise ValueError("no activations to measure the scale of: is the corpus empty?")
     if not (math.isfinite(total) and total > 0):
@@ -61,4 +66,22 @@ def fold_scale(sae: SparseAutoencoder, scale: Scale, target_scale: Scale | None 
     names = {name for name, _ in (*folded.named_parameters(), *folded.named_buffers())}
     for name in names - {"W_enc", "W_dec", "W_skip", "b_dec", "r_mag"}:  # r_mag is a ratio, the exponent of one
         getattr(folded, name).div_(unit)
+    return folded
+
+
+@torch.no_grad()
+def fold_centring(sae: SparseAutoencoder) -> SparseAutoencoder:
+    """An SAE whose code of raw activations ``x`` is that of ``sae`` for ``x`` less the mean over its coordinates.
+
+    It reconstructs the activation less that mean.
+    """
+    folded = copy.deepcopy(sae)
+    sums = sae.W_enc.sum(0)
+    folded.W_enc.sub_(sae.W_enc.mean(0))
+    shift = -sae.b_dec.mean() * sums if sae.config.apply_b_dec_to_input else torch.zeros_like(sums)
+    if sae.config.sparsity == "gated":
+        folded.b_gate.add_(shift)
+        folded.b_mag.add_(shift * sae.r_mag.exp())
+    else:
+        folded.b_enc.add_(shift)
     return folded

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 _PRINTED = re.compile(r"(?P<model>[^@?]+)/(?P<hook_name>[^/@?]+)(@(?P<revision>[^?]+))?(\?(?P<numerics>[^?]+))?")
 
 
+UNKNOWN = "unknown"
+"""The model or hook name of a dictionary that does not say its own."""
+
+
 @dataclass(frozen=True)
 class Site:
     """Where activations were read: two sites are the same place exactly when they are equal.

@@ -13,9 +13,10 @@ from tqdm import tqdm
 from saes import quality
 from saes.absorption import absorption_of
 from saes.autoencoder import SparseAutoencoder
-from saes.checkpoint import CONFIG
 from saes.dictionary import Dictionary
-from saes.opening import find_sae, open_dictionary
+from saes.formats.layout import layout_at, layout_of, layouts_inside
+from saes.opening import find_sae, known_site, open_dictionary
+from saes.projections import Projections
 from saes.sparsity import SparseCode
 from training.activations.harvest import harvested
 from training.language_models.language_model import LanguageModel, Tokens
@@ -116,17 +117,19 @@ class HeldOut:
     corpus: str | None = None
     model: str | None = None
     """Language model to judge with."""
+    hook_name: str | None = None
+    """The place that a checkpoint was trained at, for one that does not say it."""
     seed: int = 0
     """Draws the latents that the absorption proxy and the cosines look at, where they are many."""
 
 
 def find_checkpoints(names: Sequence[str | Path]) -> list[Path]:
-    """The folders that ``names`` mean; one that holds no checkpoint itself stands for all that lie in it."""
+    """What ``names`` mean, in any format; a folder that holds no checkpoint itself stands for all that lie in it."""
     found: list[Path] = []
     for name in names:
-        folder = find_sae(name)
-        inside = sorted(path.parent for path in folder.glob(f"*/{CONFIG}")) if folder.is_dir() else []
-        found += [folder] if (folder / CONFIG).exists() or not inside else inside
+        place = find_sae(name)
+        inside = [] if layout_at(place) or not place.is_dir() else [one.path for one in layouts_inside(place)]
+        found += inside or [layout_of(place).path]
     return list(dict.fromkeys(found))
 
 
@@ -140,14 +143,13 @@ def evaluate_checkpoints(
     """
     opened: dict[tuple, LanguageModel] = {}
     for folder in folders:
-        sae, site, metadata = open_dictionary(folder)
+        sae, site, metadata = open_dictionary(folder, model=held_out.model, hook_name=held_out.hook_name)
+        site = known_site(site, folder)
         spec = _spec_beside(folder)
         name, corpus = (
             held_out.model or site.model,
             held_out.corpus or spec.get("corpus") or metadata.get("dataset_path"),
         )
-        if name == "unknown" or site.hook_name == "unknown":
-            raise ValueError(f"{folder} does not say which model and hook name it is of; --model names the model")
         if not corpus:
             raise ValueError(f"{folder} does not say what it was trained on: name a text with --corpus")
         key = (name, site.revision, site.numerics)
@@ -167,11 +169,12 @@ def evaluate_checkpoints(
         batches = held_out_windows(read, model)
         shown = tqdm(total=read.held_out_tokens, desc=folder.name, unit="tok", unit_scale=True, disable=not progress)
         with shown:
-            sae, places = sae.to(model.device), places_of(sae, site.hook_name, metadata)
-            if places.is_one:
-                found = evaluate(model, sae, site.hook_name, _counted(batches, shown), held_out.seed)
+            sae, batches = sae.to(model.device), _counted(batches, shown)
+            places = None if isinstance(sae, Projections) else places_of(sae, site.hook_name, metadata)
+            if isinstance(sae, Projections) or places is None or places.is_one:
+                found = evaluate(model, sae, site.hook_name, batches, held_out.seed)
             else:
-                found = evaluate_at(model, sae, places, _counted(batches, shown))
+                found = evaluate_at(model, sae, places, batches)
         judged_on = {"corpus": str(corpus), "model": name, "hook_name": site.hook_name}
         yield folder, found | judged_on | {"held_out": bool(spec) and str(corpus) == spec.get("corpus")}
 

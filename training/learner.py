@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
@@ -14,6 +15,7 @@ from saes.kernels.axes import ALONE, Axes
 from saes.kernels.choose import choose_step, settled
 from saes.kernels.slices import LatentSlice, latents_of, whole_sae
 from saes.kernels.step import StepMetrics
+from saes.losses import Sum, alone
 from saes.scaling import fold_scale, measure_scale
 from saes.site import Site
 from training.activations.shuffle import Rows
@@ -43,6 +45,7 @@ class Learner:
         self.step_once = choose_step(self.sae, spec.step_settings(), spec.kernels)
         self.guard = Guard(spec.spike_factor)
         self.device = device
+        self.axes = axes
         self.scales = dict.fromkeys(self.places.every, 1.0)
         self.finetuned = False
         self.lr = 0.0
@@ -59,11 +62,13 @@ class Learner:
         """Of what is read (first)."""
         return self.scales[self.places.read[0]]
 
-    def start(self, first_rows: Sequence[Rows]) -> None:
-        """Measure the scale of the activations of each place, and begin at their mean."""
+    def start(self, first_rows: Sequence[Rows], everywhere: Sum = alone) -> None:
+        """Measure the scale of the activations of each place, and begin at their mean. ``everywhere`` adds up what ranks
+        that read rows of their own see of them."""
         first = {name: [rows[name].float() for rows in first_rows] for name in self.places.every}
-        self.scales = {name: measure_scale(parts) for name, parts in first.items()}
-        self.sae.start_at_mean(*self._scaled({name: torch.cat(parts).to(self.device) for name, parts in first.items()}))
+        self.scales = {name: measure_scale(parts, everywhere) for name, parts in first.items()}
+        means = {name: _mean(torch.cat(parts), everywhere).to(self.device) for name, parts in first.items()}
+        self.sae.start_at_mean(*self._scaled(means))
 
     def learn(self, rows: Rows, step: int) -> None:
         """The step after ``step`` others."""
@@ -93,8 +98,12 @@ class Learner:
         return freeze_threshold(self.folded()) if self.spec.sparsity == "batch_topk" else self.folded()
 
     def finetune(self, model: LanguageModel, token_batches: Iterable[Tokens], progress: bool = True) -> None:
-        """The end of the run on KL, written to the journal as further steps; the learning rate rises, then falls."""
-        spec = self.spec
+        """The end of the run on KL, written to the journal as further steps; the learning rate rises, then falls.
+
+        Data ranks get the same batches of windows, of which each takes its share, or where the spec's reading is own their
+        own ones.
+        """
+        spec, data = self.spec, self.axes.data
 
         def lr(share: float) -> float:
             self.lr = learning_rate(round(1000 * share), 1000, spec.peak_lr, spec.warmup, decay=1.0)
@@ -102,10 +111,16 @@ class Learner:
 
         def few() -> Iterator[Tokens]:
             for batch in token_batches:
-                yield from batch.batches(max(1, spec.batch_rows // batch.ids.shape[1]))  # about a step's rows
+                windows = spec.batch_rows // batch.ids.shape[1]  # about a step's rows
+                if spec.reading == "own":
+                    yield from batch.batches(max(1, windows // data.size))
+                    continue
+                for part in batch.batches(max(data.size, windows)):
+                    if len(part.ids) >= data.size:
+                        yield part.take(slice(data.rank, None, data.size))
 
-        state, wanted = self.step_once.state_dict(), spec.kl_finetune_tokens
-        steps = finetune(self.sae, spec.step_settings(), state, model, self.places, self.scales, few(), wanted, lr)
+        wanted, update = spec.kl_finetune_tokens, self.step_once.update.state_dict()
+        steps = finetune(self.sae, spec.step_settings(), update, model, self.places, self.scales, few(), wanted, lr)
         with tqdm(total=wanted, desc="fine-tune on KL", unit="tok", unit_scale=True, disable=not progress) as bar:
             for step, (tokens, kl, self.metrics) in enumerate(steps, spec.steps + 1):
                 bar.update(min(tokens, wanted) - bar.n)
@@ -158,3 +173,10 @@ class Learner:
             self.sae.load_state_dict(weights)
         self.step_once.load_state_dict(step)
         self.guard.load_state_dict(state["guard"])
+
+
+def _mean(rows: Float[Tensor, "row d"], everywhere: Sum) -> Float[Tensor, "one d"]:
+    """The mean of all ranks' rows, as one row."""
+    sums = torch.cat([rows.double().sum(0), rows.new_tensor([len(rows)], dtype=torch.float64)]).cpu()
+    *total, count = everywhere(sums).split([rows.shape[1], 1])
+    return (total[0] / count)[None].float()

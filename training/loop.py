@@ -11,22 +11,27 @@ from typing import Any
 from tqdm import tqdm
 
 from saes.checkpoint import CONFIG, save_sae
+from saes.losses import alone
 from training.activations.batch import on_device
 from training.activations.shards import DTYPES
 from training.activations.shuffle import ShuffleState, shuffled_rows
 from training.activations.source import Source, open_source
 from training.evaluate import QUALITY, evaluate
 from training.journal import Journal, NoJournal
+from training.language_models.language_model import LanguageModel, Tokens
 from training.learner import Learner
 from training.plan import refuse_what_cannot_fit
-from training.ranks import join_ranks, launched, processes_here, restarted
+from training.ranks import Ranks, join_ranks, launched, processes_here, restarted
 from training.run_state import (
     asked_to_stop,
     load_run_state,
+    load_share,
+    next_number,
     remove_parts,
     remove_run_state,
     replace_file,
     save_run_state,
+    save_share,
 )
 from training.spec import TrainSpec
 from training.spliced import evaluate_at
@@ -65,20 +70,26 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
     goes on from there to the very same SAE. Until the end the folder holds no checkpoint, so none is ever half-written.
 
     Under torchrun every process calls this with the same spec, and together they train the SAE that one would. Any
-    number of them may go on with the run. Only the first writes files.
+    number of them may go on with the run; where each reads a share of its own, as many as began it. Only the first writes
+    files, but for the state of such shares.
     """
     folder = spec.folder
     ranks = join_ranks(spec.latent_ranks, spec.batch_rows, spec.device)
-    state = _state_to_go_on_from(spec, folder, resume or restarted())
+    state = _state_to_go_on_from(spec, folder, resume or restarted(), ranks)
     if not ranks.agree(-1 if state is None else -2 if state == "finished" else state["step"]):
         raise ValueError(f"the processes see different files in {folder}: all machines must share its file system")
     if state == "finished":
         return folder
 
-    if ranks.size > 1 and spec.kl_finetune_tokens:
-        raise ValueError("kl_finetune_tokens is for one process so far; several can train the SAE without it")
+    data_ranks = ranks.axes.data.size
+    if spec.kl_finetune_tokens and spec.reading == "shared" and spec.window_batch < data_ranks:
+        raise ValueError(
+            f"kl_finetune_tokens needs a window for each of {data_ranks} data ranks: window_batch ({spec.window_batch}) must "
+            "be at least that"
+        )
     refuse_what_cannot_fit(spec.with_fields(device=ranks.device), spec.latent_ranks, ranks.size, processes_here())
     source = open_source(spec.with_fields(device=ranks.device), ranks)
+    part, parts = ranks.share(spec.reading)
     learners = [
         Learner(member, source.site("+".join(member.places.read)), source.width, source.device, ranks.axes)
         for member in spec.members()
@@ -86,9 +97,9 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
     if state is None:
         step, seconds_before = 0, 0.0
         shuffle, unread = ShuffleState(), source.batches()
-        first = list(islice(unread, spec.scale_batches))
+        first = list(islice(unread, -(-spec.scale_batches // parts)))
         for learner in learners:
-            learner.start(first)
+            learner.start(first, alone if parts == 1 else ranks.axes.world.reduce_)
         for begun in (spec, *spec.members()) if ranks.first else ():
             _begin_folder(begun, begun.folder)
     else:
@@ -96,7 +107,8 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
         for learner, saved in zip(learners, state["learners"], strict=True):
             learner.load_state_dict(saved)
             learner.guard.saved(step, folder)
-        shuffle = ShuffleState.from_state_dict(state["shuffle"], source.rows_device)
+        saved = state["shuffle"] if parts == 1 else load_share(folder, state, part)
+        shuffle = ShuffleState.from_state_dict(saved, source.rows_device)
         unread, first = source.batches(shuffle.batches_taken), []
         del state
     log.info("training %s on %d activations, %d to a step", _told(learners), spec.tokens, spec.batch_rows)
@@ -106,9 +118,10 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
     for learner in learners:
         learner.open_journal(step, journal if ranks.first else NoJournal())
     batches = shuffled_rows(
-        _given_out(first, unread), spec.buffer_rows, spec.batch_rows, spec.order_seed, shuffle, spec.repeats,
-        DTYPES[spec.buffer_dtype],
+        _given_out(first, unread), spec.buffer_rows // parts, spec.batch_rows // parts,
+        spec.order_seed if parts == 1 else f"{spec.order_seed}/{part}", shuffle, spec.repeats, DTYPES[spec.buffer_dtype],
     )  # fmt: skip
+    own = ranks.axes.own if parts == 1 else lambda rows: rows  # of the rows that all have read, or that this rank has
     bar = tqdm(total=spec.steps * spec.batch_rows, initial=step * spec.batch_rows, desc="train", unit="tok",
                unit_scale=True, disable=not (progress and ranks.first))  # fmt: skip
     began = saved = time.monotonic()
@@ -116,8 +129,14 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
 
     def save() -> None:
         seconds = seconds_before + time.monotonic() - began
-        whole = {"spec": spec.to_json(), "step": step, "seconds": seconds, "shuffle": shuffle.state_dict(),
+        whole = {"spec": spec.to_json(), "step": step, "seconds": seconds,
                  "learners": [learner.state_dict() for learner in learners]}  # fmt: skip
+        if parts == 1:
+            whole["shuffle"] = shuffle.state_dict()
+        else:
+            number = int(ranks.told(str(next_number(folder)))[0])
+            shares = ranks.told(save_share(folder, number, part, shuffle.state_dict()))
+            whole |= {"number": number, "shares": shares}
         if ranks.first:
             save_run_state(folder, whole, spec.keep_states)
         for learner in learners:
@@ -126,7 +145,7 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
     try:
         with asked_to_stop(patient=launched()) as stop, bar:
             while step < spec.steps:
-                rows = {name: on_device(ranks.axes.own(part), source.device) for name, part in next(batches).items()}
+                rows = {name: on_device(own(rows), source.device) for name, rows in next(batches).items()}
                 for learner in learners:
                     learner.learn(rows, step)
                 step += 1
@@ -155,8 +174,7 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
         for learner in learners:
             if spec.kl_finetune_tokens and not learner.finetuned:
                 model = source.language_model()
-                taken = 0 if spec.activations else shuffle.batches_taken  # of text; shards say nothing of it
-                learner.finetune(model, islice(training_windows(spec, model), taken, None), progress)
+                learner.finetune(model, _unread_windows(spec, model, shuffle, ranks), progress and ranks.first)
                 save()  # whoever interrupts the fine-tuning of the next begins that one anew
         for learner in learners:
             learner.gather()
@@ -183,6 +201,14 @@ def train(spec: TrainSpec, journal: Journal | None = None, progress: bool = True
         remove_run_state(folder)
     ranks.wait()  # so that whoever goes on finds the folder whole
     return folder
+
+
+def _unread_windows(spec: TrainSpec, model: LanguageModel, shuffle: ShuffleState, ranks: Ranks) -> Iterator[Tokens]:
+    """Windows that were not trained on yet, the same along the latent axis: of own shares, those of its first rank."""
+    reader = ranks.axes.world.rank - ranks.axes.latent.rank
+    taken = 0 if spec.activations else int(ranks.told(str(shuffle.batches_taken))[reader])  # shards say nothing of text
+    share = (reader, ranks.size) if spec.reading == "own" else (0, 1)
+    return islice(training_windows(spec, model, *share), taken, None)
 
 
 def _given_out(first: list[Any], rest: Iterator[Any]) -> Iterator[Any]:
@@ -219,9 +245,9 @@ def _judge(spec: TrainSpec, source: Source) -> Callable[[Learner], dict[str, Any
 # ---- what it leaves
 
 
-def _state_to_go_on_from(spec: TrainSpec, folder: Path, resume: bool) -> Any:
+def _state_to_go_on_from(spec: TrainSpec, folder: Path, resume: bool, ranks: Ranks) -> Any:
     """The state that was saved, None for a new run, or "finished"; a ValueError where the folder is taken."""
-    state = load_run_state(folder) if folder.is_dir() else None
+    state = _whole_everywhere(folder, ranks)
     if state is None:
         whole = folder / (SWEEP if spec.is_sweep else CONFIG)
         if resume and whole.exists() and (folder / SPEC).exists():
@@ -234,7 +260,24 @@ def _state_to_go_on_from(spec: TrainSpec, folder: Path, resume: bool) -> Any:
     if not resume:
         raise ValueError(f"{folder} holds an unfinished run; resume it, or name another folder with out")
     _same_spec(spec, json.loads(state["spec"]), folder)
+    processes = len(state.get("shares", [0]))
+    if spec.reading == "own" and processes != ranks.size:
+        raise ValueError(
+            f"{folder} was saved by {processes} processes, each with a share of the reading (reading: own): go on with "
+            f"as many, not with {ranks.size}"
+        )
     return state
+
+
+def _whole_everywhere(folder: Path, ranks: Ranks) -> dict[str, Any] | None:
+    """The last state of which every rank finds its share whole, too."""
+    until = None
+    while True:
+        state = load_run_state(folder, ranks.axes.world.rank, until)
+        number = 0 if state is None else state.get("number", 0)
+        until = ranks.least(number)
+        if until == 0 or ranks.agree(number):  # 0: a rank sees none, or they have no shares
+            return state
 
 
 def _same_spec(spec: TrainSpec, before: dict[str, Any], folder: Path) -> None:

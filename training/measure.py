@@ -12,11 +12,12 @@ import torch
 
 from saes.autoencoder import SAEConfig, SparseAutoencoder
 from saes.kernels.choose import choose_step
+from saes.losses import PENALTIES
 from training.corpora.corpus import texts
 from training.costs import CPU, Device, StepCosts
 from training.language_models.hugging_face import HuggingFaceModel
 from training.language_models.language_model import Tokens
-from training.plan import World, kernel_of, work_of
+from training.plan import World, kernel_of, kind_of_text, work_of
 from training.spec import TrainSpec
 
 SIZES = ((64, 1024, 8, 256), (64, 4096, 8, 512), (128, 4096, 32, 256), (128, 1024, 32, 1024), (256, 2048, 8, 512),
@@ -35,15 +36,18 @@ def measured(spec: TrainSpec, config: Any, text_tokens: int = 20_000) -> Device:
         sparse=costs if kernel == "sparse" else CPU.sparse,
         dense=costs if kernel == "dense" else CPU.dense,
         model_flop={**CPU.model_flop, spec.dtype: model_flop_seconds(config, spec.dtype)},
-        token=token_seconds(spec, text_tokens),
+        **text_seconds(spec, text_tokens),
         source="fitted to steps measured on this machine just now",
     )
 
 
 def step_seconds(spec: TrainSpec, d_in: int, d_sae: int, k: int, rows: int, steps: int = STEPS) -> float:
-    """The median time of a training step on random rows."""
+    """The median time of a training step on random rows, of which about ``k`` latents fire each."""
     config = SAEConfig(d_in, d_sae, spec.sparsity, min(k, d_sae))
-    step = choose_step(SparseAutoencoder(config), spec.step_settings(), spec.kernels)
+    sae = SparseAutoencoder(config)
+    if spec.sparsity in PENALTIES:  # half of them would: its products with the rows are normal, like those
+        sae.bias.data.fill_(float(torch.special.ndtri(torch.tensor(k / d_sae))))
+    step = choose_step(sae, spec.step_settings(), spec.kernels)
     x = torch.randn(rows, d_in, generator=torch.Generator().manual_seed(0))
     return _median(lambda: step(x, 1e-4), steps)
 
@@ -84,8 +88,8 @@ def model_flop_seconds(config: Any, dtype: str, windows: int = 4, context: int =
     return _median(lambda: model.activations(tokens, [last]), STEPS) / flops
 
 
-def token_seconds(spec: TrainSpec, tokens: int) -> float:
-    """Seconds for reading and tokenising a token of the run's own text; the built-in constant where it is not here."""
+def text_seconds(spec: TrainSpec, tokens: int) -> dict[str, Any]:
+    """A Device's constants of the run's own text; the built-in ones where the tokenizer is not here."""
     from transformers import AutoTokenizer
 
     from training.language_models import tokenising
@@ -94,13 +98,20 @@ def token_seconds(spec: TrainSpec, tokens: int) -> float:
     try:
         tokenizer = AutoTokenizer.from_pretrained(find_folder(spec.model) or spec.model, local_files_only=True)
     except (OSError, ValueError):  # a folder with a config and nothing else
-        return CPU.token
+        return {"told": CPU.told, "token": CPU.token}
     documents = texts(spec.corpus, spec.corpus_split, spec.corpus_column)
     next(documents)  # opening is no cost of a token
-    began, found = time.perf_counter(), 0
-    while found < tokens and (some := list(islice(documents, 64))):
+    found, reading, tokenising_them = 0, 0.0, 0.0
+    while found < tokens:
+        began = time.perf_counter()
+        some = list(islice(documents, 64))
+        read = time.perf_counter()
+        if not some:
+            break
         found += sum(len(ids) for ids in tokenising.plain_ids(tokenizer, some))
-    return (time.perf_counter() - began) / max(1, found)
+        reading, tokenising_them = reading + read - began, tokenising_them + time.perf_counter() - read
+    found = max(1, found)
+    return {"told": {**CPU.told, kind_of_text(spec): reading / found}, "token": tokenising_them / found}
 
 
 def _median(work: Callable[[], Any], times: int) -> float:

@@ -13,6 +13,9 @@ from typing import Any
 
 import torch
 
+from saes.autoencoder import SAEConfig
+from saes.kernels.choose import knows
+from saes.losses import PENALTIES
 from training.costs import CPU, DEVICES, Device, shared_out
 from training.evaluate import LOGITS_AT_ONCE
 from training.language_models.opening import choose_device
@@ -145,7 +148,9 @@ def plan(spec: TrainSpec, outline: Outline, device: Device = CPU, world: World =
     kernel = kernel_of(spec, device, world)
     if device.kind == "cpu":
         device = shared_out(device, world.devices)
-    parts = [Part(one, outline.d_model, world, kernel_of(one, device, world)) for one in members]
+    parts = [
+        Part(one, one.sae_config(lambda _: outline.d_model), world, kernel_of(one, device, world)) for one in members
+    ]
     return Plan(
         spec=spec,
         world=world,
@@ -153,7 +158,7 @@ def plan(spec: TrainSpec, outline: Outline, device: Device = CPU, world: World =
         kernel=kernel,
         parameters=sum(part.whole for part in parts),
         model_parameters=outline.parameters,
-        memory=_memory(spec, outline, parts, context),
+        memory=_memory(spec, outline, world, parts, context),
         communication=_communication(spec, outline, world, parts),
         disk=_disk(spec, outline, parts),
         seconds=_seconds(spec, outline, device, world, parts, context),
@@ -166,20 +171,33 @@ class Part:
     """One SAE of the run, and what of it and of each step falls to one device."""
 
     spec: TrainSpec
-    d_in: int
+    config: SAEConfig
     world: World
     kernel: str
 
     @property
+    def d_in(self) -> int:
+        return self.config.d_in
+
+    @property
+    def d_out(self) -> int:
+        return self.d_in if self.config.d_out is None else self.config.d_out
+
+    @property
+    def everywhere(self) -> int:
+        """Parameters that belong to no latent: b_dec, and the matrix of a skip transcoder."""
+        return self.d_out * (1 + self.d_in * self.config.skip)
+
+    @property
     def whole(self) -> int:
         """Parameters of the whole SAE."""
-        vectors = {"jump_relu": 2, "gated": 3}.get(self.spec.sparsity, 1)  # b_enc, and more
-        return 2 * self.spec.d_sae * self.d_in + vectors * self.spec.d_sae + self.d_in
+        vectors = {"jump_relu": 2, "gated": 3}.get(self.config.sparsity, 1)  # b_enc, and more
+        return self.config.d_sae * (self.d_in + self.d_out + vectors) + self.everywhere
 
     @property
     def own(self) -> float:
-        """Parameters on the device: all latents' are shared out, b_dec is everywhere."""
-        return (self.whole - self.d_in) / self.world.latent_ranks + self.d_in
+        """Parameters on the device: those of latents are shared out."""
+        return (self.whole - self.everywhere) / self.world.latent_ranks + self.everywhere
 
     @property
     def rows(self) -> float:
@@ -187,38 +205,73 @@ class Part:
 
     @property
     def latents(self) -> float:
-        return self.spec.d_sae / self.world.latent_ranks
+        return self.config.d_sae / self.world.latent_ranks
+
+    @property
+    def l0(self) -> float:
+        """Latents that fire a row. Where values are free the penalty decides, so it is target_l0 or a guess: k."""
+        return self.spec.target_l0 or self.spec.k
 
     @property
     def firings(self) -> float:
-        return self.rows * self.spec.k / self.world.latent_ranks
+        return self.rows * self.l0 / self.world.latent_ranks
+
+    @property
+    def reconstructions(self) -> int:
+        """How many of each row a step makes: that of each prefix, and that of a gated one's open gates."""
+        return max(1, len(self.config.prefixes)) + (self.config.sparsity == "gated")
+
+    @property
+    def dense_for_a_while(self) -> bool:
+        """Whether some steps are dense: all, or those before the penalty has made a free code sparse."""
+        return self.kernel == "dense" or self.config.sparsity in PENALTIES
 
     @property
     def at_work(self) -> float:
         """Bytes that come and go within a step."""
-        if self.kernel == "sparse":
-            return 6 * self.rows * self.d_in * 4 + CHUNK_BYTES + self.rows * self.spec.k * 40
-        return 6 * self.rows * self.latents * 4 + 4 * self.rows * self.d_in * 4
+        written = (1 + self.reconstructions) * self.rows * self.d_out * 4
+        sparse = written + (2 * self.d_in + 2 * self.d_out) * self.rows * 4 + CHUNK_BYTES + self.rows * self.l0 * 40
+        dense = written + 2 * self.d_in * self.rows * 4 + 6 * self.rows * self.latents * 4
+        return max(sparse, dense) if self.dense_for_a_while else sparse
 
     def step_seconds(self, device: Device) -> float:
         costs = device.sparse if self.kernel == "sparse" else device.dense
-        work = work_of(self.kernel, self.rows, self.d_in, self.latents, self.firings, self.own)
+        gated, product = self.config.sparsity == "gated", 2 * self.rows * self.d_out
+        # a prefix costs a row about what a firing does; what gates open is decoded, and differentiated, beside what fires
+        further = max(0, len(self.config.prefixes) - 1) * self.rows + gated * self.firings * 2 / 3
+        flops = 2 * product * (self.d_in * self.config.skip + (self.latents * gated if self.kernel == "dense" else 0))
+        work = work_of(
+            self.kernel, self.rows, self.d_in, self.latents, self.firings + further, self.own, self.d_out, flops
+        )
         return sum(amount * cost for amount, cost in zip(work, vars(costs).values(), strict=True))
 
 
 def kernel_of(spec: TrainSpec, device: Device, world: World) -> str:
-    """Whether the step goes over firing latents only, as saes/kernels/choose.py decides it.
+    """Whether the step goes over firing latents only, as saes/kernels/choose.py decides it where a compiler is.
 
-    relu, jump_relu and gated are planned as dense, as they are at their beginning: once few latents fire, compiled kernels are
-    faster than this.
+    relu, jump_relu and gated ones begin dense, until few of their latents fire: that while is not in the time.
     """
     if spec.kernels == "reference":
         return "dense"
     if spec.kernels != "auto":
         return "sparse"
-    if spec.sparsity not in ("topk", "batch_topk"):
+    if device.kind == "cpu":
+        kernels = "native" if world.size == 1 else "cpu"
+    elif world.size == 1:
+        kernels = "gpu"
+    else:
         return "dense"
-    return "dense" if device.kind != "cpu" and world.size > 1 else "sparse"
+    return "sparse" if knows(kernels, spec.sae_config(lambda _: 1), spec.step_settings()) else "dense"
+
+
+def kind_of_text(spec: TrainSpec) -> str:
+    """Which of a Device's constants tells what reading the corpus costs."""
+    return "storyworld" if spec.corpus.partition(":")[0] == "storyworld" else "files"
+
+
+def shares_of(spec: TrainSpec, world: World) -> int:
+    """Into how many parts the reading, and the shuffle buffer, are cut."""
+    return world.size if spec.reading == "own" else 1
 
 
 def what_fits(made: Plan, outline: Outline) -> str:
@@ -286,7 +339,7 @@ def _of(n: int, world: World) -> World:
 # ---- the sums
 
 
-def _memory(spec: TrainSpec, outline: Outline, parts: Sequence[Part], context: int) -> dict[str, float]:
+def _memory(spec: TrainSpec, outline: Outline, world: World, parts: Sequence[Part], context: int) -> dict[str, float]:
     number, windows = BYTES[spec.dtype], spec.window_batch * context
     reading = windows * (len(spec.hook_names) * outline.d_model + 5 * outline.d_model + 2 * outline.widest) * number
     logits = 3 * min(LOGITS_AT_ONCE, windows * outline.vocabulary) * 4
@@ -294,9 +347,9 @@ def _memory(spec: TrainSpec, outline: Outline, parts: Sequence[Part], context: i
     return {
         "weights": 4 * own,
         "Adam": 8 * own,
-        "gradients": 4 * max((part.own for part in parts if part.kernel == "dense"), default=0),
+        "gradients": 4 * max((part.own for part in parts if part.dense_for_a_while), default=0),
         "bfloat16 copy": 2 * sum(part.latents * part.d_in for part in parts if part.kernel == "sparse"),
-        "shuffle buffer": _buffer_bytes(spec, outline),
+        "shuffle buffer": _buffer_bytes(spec, outline) / shares_of(spec, world),
         "language model": outline.parameters * number,
         # a step, a harvest and the judgement at the end never run together
         "at work": max(*(part.at_work for part in parts), reading, logits),
@@ -310,15 +363,21 @@ def _buffer_bytes(spec: TrainSpec, outline: Outline) -> float:
 def _communication(spec: TrainSpec, outline: Outline, world: World, parts: Sequence[Part]) -> dict[str, float]:
     """Along the latent axis no weight gradient travels; along the data axis nothing but gradients."""
     share = (world.latent_ranks - 1) / world.latent_ranks
-    vectors = sum(part.rows * part.d_in * 4 for part in parts)
-    harvested = 0.0 if spec.activations else len(spec.hook_names) * spec.batch_rows / spec.repeats * outline.d_model
+    read = sum(part.rows * (part.d_in if part.config.d_out is None else part.d_in + part.d_out) * 4 for part in parts)
+    # the dense step sums the whole reconstruction beside those of prefixes and gates
+    written = sum(part.rows * part.d_out * 4 * (part.reconstructions + bool(part.config.prefixes)) for part in parts)
+    competing = sum(part.rows * part.spec.k * 4 for part in parts if part.config.sparsity == "topk")
+    harvested = 0.0
+    if not spec.activations and shares_of(spec, world) == 1:
+        harvested = len(spec.hook_names) * spec.batch_rows / spec.repeats * outline.d_model
     return {
-        # each rank reads its part of the windows and shuffles what all have read
+        # each rank reads its part of the windows and shuffles what all have read, unless it reads for itself alone
         "harvested activations": (world.size - 1) / world.size * harvested * BYTES[spec.dtype],
-        "all-gather of activations": share * vectors,
-        "merge of candidates": (world.latent_ranks - 1) * sum(part.rows * part.spec.k * 4 for part in parts),
+        "all-gather of activations": share * read,
+        "merge of candidates": (world.latent_ranks - 1)
+        * competing,  # of a batch_topk three histograms, too small to count
         # a reduce-scatter, and the sums gathered again: every rank's latents learn from whole errors
-        "sums of reconstructions": 2 * share * vectors,
+        "sums of reconstructions": 2 * share * written,
         "gradients (data axis)": 2 * (world.data_ranks - 1) / world.data_ranks * sum(4 * part.own for part in parts),
     }
 
@@ -347,7 +406,7 @@ def _seconds(
     return {
         "training step": sum(part.step_seconds(device) for part in parts),
         "language model": 0.0 if spec.activations else reading,
-        "text and tokens": 0.0 if spec.activations else harvested * device.token,
+        "text and tokens": 0.0 if spec.activations else harvested * _text_seconds(spec, device, world),
         "communication": of_latents / inner + others / outer,
     }
 
@@ -364,18 +423,35 @@ def _seconds_once(spec: TrainSpec, outline: Outline, device: Device, world: Worl
     )
     flop = device.model_flop[spec.dtype]
     return {
-        "scale and buffer": read * (outline.flops_a_token(context) * flop / world.size + device.token),
+        "scale and buffer": read
+        * (outline.flops_a_token(context) * flop / world.size + _text_seconds(spec, device, world)),
         "quality": judged * flop,
     }
 
 
+def _text_seconds(spec: TrainSpec, device: Device, world: World) -> float:
+    """A token of text, of all that all processes read, in each of them."""
+    return device.told[kind_of_text(spec)] + device.token / shares_of(spec, world)
+
+
 def work_of(
-    kernel: str, rows: float, d_in: int, latents: float, firings: float, parameters: float
+    kernel: str,
+    rows: float,
+    d_in: int,
+    latents: float,
+    firings: float,
+    parameters: float,
+    d_out: int | None = None,
+    further_flops: float = 0.0,
 ) -> tuple[float, float, float, float, float]:
-    """How much of each unit of StepCosts a step does: a sparse one has one dense product, a dense one five."""
+    """How much of each unit of StepCosts a step does: a sparse one has one dense product, a dense one five, of which two
+    are the encoder's."""
+    d_out = d_in if d_out is None else d_out
     if kernel == "sparse":
-        return 2 * rows * d_in * latents, rows * latents, firings * d_in, parameters, 1.0
-    return 5 * 2 * rows * d_in * latents, rows * latents, 0.0, parameters, 1.0
+        flops = 2 * rows * d_in * latents
+        return flops + further_flops, rows * latents, firings * (d_in + d_out) / 2, parameters, 1.0
+    flops = 2 * rows * (2 * d_in + 3 * d_out) * latents
+    return flops + further_flops, rows * latents, 0.0, parameters, 1.0
 
 
 def _gigabytes(number: float) -> str:

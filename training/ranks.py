@@ -54,6 +54,24 @@ class Ranks:
             dist.all_reduce(ends, op=dist.ReduceOp.MAX, group=self.control)
         return bool(ends[0] == -ends[1])
 
+    def least(self, value: int) -> int:
+        """The smallest of all ranks' numbers."""
+        found = torch.tensor(value)
+        if self.size > 1:
+            dist.all_reduce(found, op=dist.ReduceOp.MIN, group=self.control)
+        return int(found)
+
+    def told(self, word: str) -> list[str]:
+        """What every rank says, in their order."""
+        words = [word] * self.size
+        if self.size > 1:
+            dist.all_gather_object(words, word, group=self.control)
+        return words
+
+    def share(self, reading: str) -> tuple[int, int]:
+        """Which of how many shares of the text this process reads: the only one, unless each reads its own."""
+        return (self.axes.world.rank, self.size) if reading == "own" else (0, 1)
+
     def wait(self) -> None:
         """Until all ranks are here, however long the first has to do alone."""
         if self.size > 1:

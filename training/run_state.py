@@ -16,9 +16,12 @@ import torch
 
 log = logging.getLogger(__name__)
 
-RUN_STATE = "run_state"
+RUN_STATE, SHARES = "run_state", "shares"
 """A folder beside the run's other files until it is finished. A state in it is called NUMBER-SHA256, so that it is seen
-at once whether it is whole. They are loaded as tensors and plain values alone: they can run no code."""
+at once whether it is whole. They are loaded as tensors and plain values alone: they can run no code.
+
+What only one of several processes knows is a share of the state: in the folder shares, called NUMBER-RANK-SHA256 after
+the state that it belongs to. All shares are written before that state, which holds their hashes."""
 
 QUEUE_AGAIN = 75
 """The exit code of a run that the system asked to stop (SIGTERM, SIGUSR1): saved, and to be started again. 75 is what
@@ -51,9 +54,41 @@ def save_run_state(folder: str | Path, state: dict[str, Any], keep: int = 2) -> 
     states = Path(folder) / RUN_STATE
     states.mkdir(exist_ok=True)
     remove_parts(states)
-    before = _saved(states)
-    number = 1 + max((int(path.name.split("-")[0]) for path in before), default=0)
-    part = states / f".{number}.{os.getpid()}.tmp"
+    _write(states, f"{next_number(folder):08d}", state)
+    for path in _saved(states)[:-keep]:
+        path.unlink()
+    kept = {path.name.split("-")[0] for path in _saved(states)}
+    for path in (states / SHARES).glob("*-*-*"):
+        if path.name.split("-")[0] not in kept:
+            path.unlink()
+
+
+def next_number(folder: str | Path) -> int:
+    """The number of the state that will be saved next."""
+    return 1 + max((int(path.name.split("-")[0]) for path in _saved(Path(folder) / RUN_STATE)), default=0)
+
+
+def save_share(folder: str | Path, number: int, rank: int, share: dict[str, Any]) -> str:
+    """Write what belongs to one ``rank``, whole or not at all, before state ``number`` is saved; gives its hash."""
+    shares = Path(folder) / RUN_STATE / SHARES
+    shares.mkdir(parents=True, exist_ok=True)
+    for left in (*shares.glob(f".*-{rank}.*.tmp"), *shares.glob(f"{number:08d}-{rank}-*")):
+        left.unlink(missing_ok=True)  # of a process that was killed before that state was there
+    return _write(shares, f"{number:08d}-{rank}", share)
+
+
+def load_share(folder: str | Path, state: dict[str, Any], rank: int) -> dict[str, Any]:
+    """What ``rank`` saved for itself with a state that load_run_state gave it, which has looked at its hash."""
+    return torch.load(_share_of(folder, state, rank), map_location="cpu", weights_only=True)
+
+
+def _share_of(folder: str | Path, state: dict[str, Any], rank: int) -> Path:
+    return Path(folder) / RUN_STATE / SHARES / f"{state['number']:08d}-{rank}-{state['shares'][rank]}"
+
+
+def _write(states: Path, name: str, state: dict[str, Any]) -> str:
+    """A file called name-SHA256, and its hash."""
+    part = states / f".{name}.{os.getpid()}.tmp"
     with _whole_or_not_at_all(states, part):
         with part.open("wb") as file:
             hashed = _Hashed(file)
@@ -65,22 +100,30 @@ def save_run_state(folder: str | Path, state: dict[str, Any], keep: int = 2) -> 
                 raise
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, states / f"{number:08d}-{hashed.digest.hexdigest()}")
-    for path in _saved(states)[:-keep]:
-        path.unlink()
+        os.replace(part, states / f"{name}-{hashed.digest.hexdigest()}")
+    return hashed.digest.hexdigest()
 
 
-def load_run_state(folder: str | Path) -> dict[str, Any] | None:
-    """What was saved last and is whole, or None where nothing was saved; a ValueError where all of it is damaged."""
+def load_run_state(folder: str | Path, rank: int = 0, until: int | None = None) -> dict[str, Any] | None:
+    """What was saved last and is whole, or None where nothing was saved; a ValueError where all of it is damaged.
+
+    A state with shares is whole where that of ``rank`` is, too; no state after number ``until`` is looked at.
+    """
     saved = _saved(Path(folder) / RUN_STATE)
     for path in reversed(saved):
-        with path.open("rb") as file:
-            whole = hashlib.file_digest(file, "sha256").hexdigest() == path.name.split("-")[1]
-        if whole:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        log.warning("%s is damaged: going on from the state that was saved before it, if there is one", path)
+        if until is not None and int(path.name.split("-")[0]) > until:
+            continue
+        damaged = path
+        if _is_whole(path):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            if rank >= len(state.get("shares", [])):
+                return state
+            damaged = _share_of(folder, state, rank)
+            if _is_whole(damaged):
+                return state
+        log.warning("%s is damaged: going on from the state that was saved before it, if there is one", damaged)
     if saved:
-        raise ValueError(f"{saved[-1]} is damaged, so this run cannot be resumed: start it anew in another folder")
+        raise ValueError(f"{damaged} is damaged, so this run cannot be resumed: start it anew in another folder")
     return None
 
 
@@ -92,6 +135,14 @@ def remove_parts(folder: str | Path) -> None:
     """Take away what a killed process had begun to write: the hidden files that were to be moved into place."""
     for part in Path(folder).glob(".*.tmp"):
         part.unlink(missing_ok=True)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file has the hash that its name ends in."""
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == path.name.rsplit("-", 1)[1]
 
 
 def _saved(states: Path) -> list[Path]:

@@ -18,6 +18,7 @@ from training.language_models.opening import Through
 
 Wandb = Literal["off", "online", "offline"]
 BufferDtype = Literal["float32", "bfloat16"]
+Reading = Literal["shared", "own"]
 ReadAhead = Literal["auto", "off", "text", "activations"]
 
 GRID_FIELDS = (
@@ -95,6 +96,10 @@ class TrainSpec:
     latent_ranks: int = 1
     """Of torchrun's processes, how many share one copy of the dictionary: each owns a part of the latents. The others
     share out the rows."""
+    reading: Reading = "shared"
+    """How several processes read: shared, where all of them see all activations, and make what one would make; or own,
+    where each reads, shuffles and learns from a share of its own, and no activation is sent for it. An own run goes on with
+    the number of processes that began it."""
 
     penalty: str | None = None
     """What keeps the code sparse: l1, tanh or p_anneal (relu, gated), l0, tanh or target_l0 (jump_relu); None is the

@@ -30,7 +30,7 @@ from analysis.clamping.verdict import VerdictRule, choose_dose
 from analysis.concepts.concept import ConceptSet
 from analysis.labelling.split import text_table
 from analysis.observe import observe
-from analysis.opening import concept_set_of, open_subject
+from analysis.opening import as_labelled, concept_set_of, open_subject
 from analysis.records import Label
 from analysis.study import Study
 from saes.dictionary import Dictionary
@@ -97,7 +97,7 @@ def validate(
     if study.info.settings.get("validate", {}).get("finished") == digest and study.read("clamps"):
         return study
 
-    density, scales = _firing(model, dictionary, hook_name, concept_set, seed)
+    density, scales = _firing(as_labelled(model, study), dictionary, hook_name, concept_set, seed)
     taken = sorted({latent for label in study.labels(chosen=False) for latent in label.latents})
     pool = control_pool(labels, controls, dictionary, taken=taken, density=density, scales=scales, seed=seed)
     choosing, reporting = split_prompts(concept_set, seed, prompts)

@@ -13,13 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
+
+from analysis.concepts.column_map import NEUTRAL, bundled_maps, is_map
 
 SPLITS = ("finding", "checking", "implicit", "contrast", "prompt", "judge")
 """What texts are for: choosing a label; checking it; checking it where the situation alone tells; seeing whether it is the
 word that counts; openings to clamp at; training a judge that shares no text with any label."""
 LEAST = {"finding": 10, "checking": 10, "implicit": 5, "contrast": 3, "judge": 16, "sealed": 4}
 """How many texts a concept of the bundled set has at least."""
-NEUTRAL = "neutral"
 EMOTIONS = "emotions"
 DETAILS = ("topic", "person", "form", "setting", "kind")
 KINDS = ("negated", "quoted", "other")
@@ -89,11 +91,16 @@ def bundled_names() -> list[str]:
 
 
 def load_concepts(source: str | Path = EMOTIONS, open_sealed: bool = False, strict: bool | None = None) -> ConceptSet:
-    """Reads and checks a concept set: a bundled name ("emotions", or the smaller "core"), a folder, or FOLDER:SUBSET.
+    """Reads and checks a concept set: a bundled name ("emotions", or the smaller "core"), a folder, FOLDER:SUBSET, or the
+    column map of a labelled data set (see `labelled_set.py`).
 
     `strict` (default: for the bundled set) asks for the full number of texts in each split. Raises ValueError naming the
     file and line of whatever is wrong.
     """
+    if is_map(source):
+        from analysis.concepts.labelled_set import labelled_set
+
+        return labelled_set(source, open_sealed)
     folder, subset = _found(source)
     strict = folder == bundled() if strict is None else strict
     paths = sorted(path for path in folder.glob("*.jsonl") if path.stem != NEUTRAL)
@@ -102,7 +109,7 @@ def load_concepts(source: str | Path = EMOTIONS, open_sealed: bool = False, stri
         paths = [path for path in paths if path.stem in wanted]
     if not paths:
         raise ValueError(f"{folder} holds no concepts: it needs one NAME.jsonl for each")
-    ratings, source_line = _ratings(folder / "ratings.tsv")
+    ratings, source_line = ratings_in(folder / "ratings.tsv")
     seen: dict[str, str] = {}
     concepts = {_named(path): _concept(path, ratings, seen, open_sealed, strict) for path in paths}
     neutral_path = folder / f"{NEUTRAL}.jsonl"
@@ -138,7 +145,8 @@ def _found(source: str | Path) -> tuple[Path, str]:
             raise FileNotFoundError(f"{place} has no subset {subset!r}: {subset}.txt, a name a line, would be one")
         return Path(place), subset
     raise FileNotFoundError(
-        f"no concept set {name!r}: give a folder, or one that is bundled: {', '.join(bundled_names())}"
+        f"no concept set {name!r}: give a folder, a column map (.yaml), or one that is bundled: "
+        f"{', '.join([*bundled_names(), *bundled_maps()])}"
     )
 
 
@@ -147,6 +155,24 @@ def _names_in(path: Path, known: set[str]) -> set[str]:
     if unknown := sorted(names - known):
         raise ValueError(f"{path} names concepts that {path.parent} does not hold: {', '.join(unknown)}")
     return names
+
+
+def bundled_head(name: str) -> dict[str, Any]:
+    """What the bundled set says of a concept beside its texts; empty for one that it does not hold."""
+    path = bundled() / f"{name.replace(' ', '_')}.jsonl"
+    return _lines(path)[0][1] if path.is_file() and name != NEUTRAL else {}
+
+
+def bundled_openings() -> tuple[Text, ...]:
+    """The openings to clamp at that all concepts of the bundled set share."""
+    path = bundled() / f"{NEUTRAL}.jsonl"
+    return _texts(_lines(path), path, {})["prompt"]
+
+
+def ratings_of(source: str | Path) -> dict[str, tuple[float | None, float | None]]:
+    """concept -> (valence, arousal) of a concept set; a labelled data set has those of the bundled one."""
+    folder = bundled() if is_map(source) else _found(source)[0]
+    return ratings_in(folder / "ratings.tsv")[0]
 
 
 def _named(path: Path) -> str:
@@ -175,7 +201,7 @@ def _concept(path: Path, ratings: dict, seen: dict[str, str], open_sealed: bool,
         if len(texts.get(split, ())) < 2:
             raise ValueError(f"{path}: at least 2 {split} texts are needed")
     words = [word.lower() for word in head["readout_words"]]
-    own = {word for split, some in texts.items() if split != "judge" for text in some for word in _words(text.text)}
+    own = {word for split, some in texts.items() if split != "judge" for text in some for word in words_of(text.text)}
     if clash := sorted(set(words) & own):
         raise ValueError(f"{path}:1: readout words stand in the concept's own texts: {', '.join(clash)}")
     valence, arousal = ratings.get(name, (None, None))
@@ -195,7 +221,7 @@ def _texts(
             raise ValueError(f"{where}: unknown split {line['split']!r}: one of {', '.join((*SPLITS, 'sealed'))}")
         if line.get("kind", "") not in ("", *KINDS):
             raise ValueError(f"{where}: unknown kind {line['kind']!r}: one of {', '.join(KINDS)}")
-        for shingle in _shingles(line["text"]):
+        for shingle in shingles(line["text"]):
             if seen.setdefault(shingle, where) != where:
                 raise ValueError(f"{where}: nearly the same as {seen[shingle]} (both say {shingle!r})")
         texts.setdefault(line["split"], []).append(
@@ -220,7 +246,7 @@ def _lines(path: Path) -> list[tuple[int, dict]]:
     return lines
 
 
-def _ratings(path: Path) -> tuple[dict[str, tuple[float | None, float | None]], str]:
+def ratings_in(path: Path) -> tuple[dict[str, tuple[float | None, float | None]], str]:
     """concept -> (valence, arousal), and where they come from (the first line, a comment)."""
     if not path.exists():
         return {}, ""
@@ -240,13 +266,13 @@ def masked(text: str, names: Sequence[str], mask: str = "so") -> str:
     return re.sub(rf"\b(?:{pattern})", mask, text, flags=re.IGNORECASE)
 
 
-def _words(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
     return "".join(letter.lower() if letter.isalnum() else " " for letter in text).split()
 
 
-def _shingles(text: str, length: int = 10) -> list[str]:
+def shingles(text: str, length: int = 10) -> list[str]:
     """Runs of ten words: two texts that share one are nearly the same."""
-    words = _words(text)
+    words = words_of(text)
     if len(words) <= length:
         return [" ".join(words)]
     return [" ".join(words[start : start + length]) for start in range(len(words) - length + 1)]

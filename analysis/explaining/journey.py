@@ -19,7 +19,7 @@ from analysis.explaining.scoring import Score, gain, score
 from analysis.labelling.directions import nearest_latents
 from analysis.labelling.split import text_table
 from analysis.observe import observe
-from analysis.opening import concept_set_of, open_subject
+from analysis.opening import as_labelled, concept_set_of, open_subject
 from analysis.records import Explanation
 from analysis.study import Study
 from saes.dictionary import Dictionary
@@ -73,7 +73,7 @@ def explain(
         raise ValueError(f"there is no latent {max(wanted)}: the SAE has {dictionary.d_sae}, counted from 0")
 
     table = text_table(concept_set, ("finding", "checking"))
-    seen = observe(model, dictionary, hook_name, table.texts)
+    seen = observe(as_labelled(model, study), dictionary, hook_name, table.texts)
     latents = wanted if wanted is not None else np.unique(seen.firings.latent).tolist()
     material = Material(seen, table, _near(dictionary, latents), seed, _special(model))
     enough = [latent for latent in latents if material.n_firing(latent) >= LEAST_FIRING]

@@ -14,7 +14,7 @@ from analysis.concepts.concept import NEUTRAL
 from analysis.labelling.choose import Finding, Pools
 from analysis.labelling.logistic import fit_logistic
 from analysis.labelling.ranking import Ranked, Sorting
-from analysis.labelling.scores import compare
+from analysis.labelling.scores import UNKNOWN, Compared, compare
 from analysis.labelling.split import TextTable, topic_folds
 from analysis.observe import Dense
 from analysis.records import Baseline
@@ -35,14 +35,17 @@ def difference_of_means(means: np.ndarray, table: TextTable, concept: str) -> np
 
 def emotion_vectors(means: np.ndarray, table: TextTable, concepts: tuple[str, ...]) -> np.ndarray:
     """[concept, d_in] mean of a concept's finding texts minus the mean over concepts (of its style), without the components
-    that carry half of the variance of neutral texts (Sofroniew et al., transformer-circuits.pub/2026/emotions)."""
+    that carry half of the variance of neutral texts, where there are any (Sofroniew et al.,
+    transformer-circuits.pub/2026/emotions)."""
     centres = np.stack([means[table.positives(name, "finding")].mean(axis=0) for name in concepts])
+    style = np.array([table.style[table.positives(name, "finding")[0]] for name in concepts])
+    centred = centres - np.stack([centres[style == one].mean(axis=0) for one in style])
     neutral = means[table.positives(NEUTRAL, "finding")]
+    if not len(neutral):
+        return centred
     _, singular, axes = np.linalg.svd(neutral - neutral.mean(axis=0), full_matrices=False)
     explained = np.cumsum(singular**2) / max(float((singular**2).sum()), 1e-12)
     axes = axes[: 1 + int(np.searchsorted(explained, NEUTRAL_VARIANCE))]
-    style = np.array([table.style[table.positives(name, "finding")[0]] for name in concepts])
-    centred = centres - np.stack([centres[style == one].mean(axis=0) for one in style])
     return centred - centred @ axes.T @ axes
 
 
@@ -101,11 +104,12 @@ def best_latents(pools: Pools, finding: Finding) -> dict[str, tuple[str, np.ndar
 def baseline(method: str, scores: np.ndarray, table: TextTable, concept: str, unit: str = "") -> Baseline:
     """The record of any number per text."""
 
-    def against(split: str, siblings: bool = False):
+    def against(split: str, siblings: bool = False) -> Compared:
         own, others = table.positives(concept, split), table.negatives(concept, split, siblings)
         return compare(scores[own], scores[others], draws=DRAWS)
 
-    checking, everyone, implicit = against("checking"), against("checking", siblings=True), against("implicit")
+    checking, everyone = against("checking"), against("checking", siblings=True)
+    implicit = against("implicit") if len(table.positives(concept, "implicit")) else UNKNOWN
     return Baseline(
         concept, method, checking.auroc, everyone.auroc, implicit.auroc, unit, checking.low, checking.high,
         everyone.low, everyone.high, implicit.low, implicit.high,

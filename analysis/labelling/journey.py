@@ -1,7 +1,6 @@
 """The labelling journey: a checkpoint and a concept set -> a study with labels, cards, excerpts and baselines."""
 
 import datetime
-import io
 import shlex
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from analysis.concepts.column_map import bundled_maps
 from analysis.concepts.concept import ConceptSet, bundled_names, load_concepts
 from analysis.firings import Firings
 from analysis.labelling.affect import affect
@@ -28,14 +28,14 @@ from analysis.labelling.lexical import Masked, against_its_name, values_of
 from analysis.labelling.probes import sparse_probes
 from analysis.labelling.scores import auroc
 from analysis.labelling.split import TextTable, text_table
-from analysis.observe import observe, read
-from analysis.opening import at_one_site
+from analysis.observe import check_width, observe
+from analysis.observe import read as read_texts
+from analysis.opening import on_device, reads_one_site, study_beside, writes_elsewhere
 from analysis.records import Affect, FeatureCard, Label, StudyInfo
-from analysis.study import SCHEMA, Study, write_whole
+from analysis.study import SCHEMA, Study
 from saes.autoencoder import SparseAutoencoder
-from saes.checkpoint import sae_hash
 from saes.dictionary import Dictionary
-from saes.opening import find_sae, open_dictionary
+from saes.opening import dictionary_hash, find_sae, known_site, open_dictionary
 from training.language_models.language_model import LanguageModel
 from training.language_models.opening import open_model
 
@@ -50,6 +50,8 @@ def label(
     out: str | Path | None = None,
     *,
     sae_lens_release: str | None = None,
+    hook_name: str | None = None,
+    read: str = "all",
     open_sealed: bool = False,
     rules: Rules = DEFAULT_RULES,
     seed: int = 0,
@@ -58,34 +60,39 @@ def label(
 ) -> Study:
     """Labels an SAE's latents with concepts; everything found goes to the study folder `out` (default: beside the SAE).
 
-    `model` defaults to the one that the SAE was trained on. Raises ValueError or FileNotFoundError, in one line, for
+    `checkpoint` may lie in any format of `saes.formats`. `model` and `hook_name` default to where the SAE was trained, and
+    are needed where it does not say. A transcoder is labelled by what it reads, without output effects. `read` is
+    whose tokens of a chat model are read (see `training.language_models.chat`); output effects are those on plain texts.
+    Raises ValueError or FileNotFoundError, in one line, for
     input that cannot be used.
     """
-    sae, site, _ = open_dictionary(str(checkpoint), sae_lens_release)
-    dictionary = at_one_site(sae)
+    named = str(model or "") if model is None or isinstance(model, str | Path) else model.name
+    opened, site, metadata = open_dictionary(checkpoint, sae_lens_release, model=named, hook_name=hook_name)
+    site = known_site(site, checkpoint)
     concept_set = concepts if isinstance(concepts, ConceptSet) else load_concepts(concepts, open_sealed)
     if len(concept_set.concepts) < 2:
         raise ValueError(f"{concept_set.name} holds one concept: a label is compared with other concepts, so give two")
-    for name, concept in concept_set.concepts.items():
-        if not concept.of("implicit"):
-            raise ValueError(f"{concept_set.name}: {name} has no implicit texts, on which its label is scored, too")
     if model is None or isinstance(model, (str, Path)):
         model = open_model(str(model or site.model), device)
-    dictionary = dictionary.to(model.device) if isinstance(dictionary, torch.nn.Module) else dictionary
-    out = Path(out) if out else Path(checkpoint) / "study"
+    plain, model = model, model if read == "all" else model.reading(read)
+    dictionary = on_device(reads_one_site(opened), model.device)
+    check_width(model, dictionary, site.hook_name)
+    out = Path(out) if out else study_beside(find_sae(checkpoint))
     table = text_table(concept_set)
     names = tuple(concept_set.concepts)
     families = {name: concept_set.family_of(name) for name in names}
     rng = np.random.default_rng(seed)
 
     dictionaries: dict[str, Dictionary] = {"sae": dictionary}
+    centre: dict[str, np.ndarray] = {}
     if isinstance(dictionary, SparseAutoencoder):
-        dictionaries["random_sae"] = _untrained(dictionary, _mean_activation(model, site.hook_name, table, rng), seed)
+        centre["centre"] = _mean_activation(model, site.hook_name, table, rng)
+        dictionaries["random_sae"] = untrained(dictionary, centre["centre"], seed)
     places = {"residual_basis": site.hook_name} | _neurons(model, site.hook_name)
-    seen = read(model, dictionaries, site.hook_name, table.texts, list(places.values()))
+    seen = read_texts(model, dictionaries, site.hook_name, table.texts, list(places.values()))
     firings = seen.firings["sae"]
     pools = {name: Pools(found) for name, found in seen.firings.items()}
-    effect = OutputEffect(model, dictionary, site.hook_name, table, seed)
+    effect = None if writes_elsewhere(dictionary) else OutputEffect(plain, dictionary, site.hook_name, table, seed)
     with tqdm(total=len(names), desc="label", unit="concept", disable=not progress) as bar:
         labels = choose_labels(pools["sae"], table, families, rng, rules, effect, lambda concept: bar.update())
     masked = _read_masked(model, dictionary, site.hook_name, table, concept_set)
@@ -120,26 +127,27 @@ def label(
     excerpts = [
         one for latent, mine in firings.of_each(latents) for one in top_excerpts(mine, seen.strings, table, latent)
     ]
-    settings = {"seed": seed, "rules": rules.__dict__, "hook_name": site.hook_name, "concepts": _source(concepts),
-                "sae_lens_release": sae_lens_release, "mean_activation_length": seen.mean_length}  # fmt: skip
+    settings = {"seed": seed, "rules": rules.__dict__, "hook_name": site.hook_name, "read": read, "concepts": _source(concepts),
+                "hook_name_out": metadata.get("hook_name_out"), "sae_lens_release": sae_lens_release, "mean_activation_length": seen.mean_length}  # fmt: skip
     study = Study.create(out, _info(model, site, checkpoint, concept_set, settings, open_sealed))
     tables: dict[str, Sequence[Any]] = {"labels": labels, "baselines": baselines, "confounds": panel, "probes": probes, "affect": tone,
               "cards": cards, "excerpts": excerpts}  # fmt: skip
     for name, rows in tables.items():
         study.write(name, rows)
-    directions = io.BytesIO()
-    np.savez(directions, **{name: difference_of_means(seen.means, table, name) for name in names})  # type: ignore[arg-type]
-    write_whole(study.folder / "diff_means.npz", directions.getvalue())
+    study.write_arrays("diff_means", {name: difference_of_means(seen.means, table, name) for name in names})
+    study.write_arrays("untrained", centre)
+    study.write_arrays("mean_activation", {"mean": seen.means[table.split == "finding"].mean(axis=0)})
     if open_sealed:
         _log_opening(study)
     return study
 
 
 def _source(concepts: str | Path | ConceptSet) -> str:
-    """How the concept set is found again: a bundled name, or the folder's whole path."""
+    """How the concept set is found again: a bundled name, or the whole path of the folder or the column map."""
     if isinstance(concepts, ConceptSet):
         return concepts.name
-    return str(concepts) if str(concepts) in bundled_names() else str(Path(concepts).resolve())
+    bundled = (*bundled_names(), *bundled_maps())
+    return str(concepts) if str(concepts) in bundled else str(Path(concepts).resolve())
 
 
 def _with_sealed_scores(labels: list[Label], model, dictionary, hook_name: str, concept_set: ConceptSet) -> list[Label]:
@@ -177,15 +185,16 @@ def _mean_activation(model: LanguageModel, hook_name: str, table: TextTable, rng
     """[d_in] over some finding texts: where an untrained SAE is centred."""
     finding = np.flatnonzero(table.split == "finding")
     some = rng.permutation(finding)[:CENTRE_TEXTS]
-    return read(model, {}, hook_name, [table.texts[text] for text in some]).means.mean(axis=0)
+    return read_texts(model, {}, hook_name, [table.texts[text] for text in some]).means.mean(axis=0)
 
 
-def _untrained(sae: SparseAutoencoder, centre: np.ndarray, seed: int) -> SparseAutoencoder:
-    """An SAE of the same shape and sparsity with random directions."""
+def untrained(sae: SparseAutoencoder, centre: np.ndarray, seed: int) -> SparseAutoencoder:
+    """An SAE of the same shape and sparsity with random directions, centred at `centre` [d_in]."""
     config = replace(sae.config, sparsity="topk") if sae.config.k else sae.config
     random = SparseAutoencoder(config, seed=seed).to(sae.W_dec.device)
+    mean = torch.from_numpy(centre).to(random.W_enc)
     with torch.no_grad():
-        random.b_dec.copy_(torch.from_numpy(centre))
+        random.b_dec.copy_(mean) if config.apply_b_dec_to_input else random.bias.copy_(-mean @ random.W_enc)
     return random
 
 
@@ -223,7 +232,7 @@ def _info(model, site, checkpoint, concept_set: ConceptSet, settings: dict, open
     folder = None if settings["sae_lens_release"] else find_sae(checkpoint)
     return StudyInfo(
         schema=SCHEMA, model=model.name, site=str(site), sae_folder=str(checkpoint),
-        sae_hash=sae_hash(folder) if folder else "", concept_set=concept_set.name,
+        sae_hash=dictionary_hash(folder) if folder else "", concept_set=concept_set.name,
         concept_hash=concept_set.hash, command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), commit=_commit(), version=_version(),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         settings=settings, opened_sealed=opened,

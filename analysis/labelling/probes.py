@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.labelling.choose import Candidate, Finding, Pools
-from analysis.labelling.scores import compare
+from analysis.labelling.scores import UNKNOWN, Compared, compare
 from analysis.labelling.split import TextTable
 from analysis.records import Probe
 
@@ -35,11 +35,12 @@ def sparse_probes(
         fitted = LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=500).fit(learned[:, :k], positive)
         values = everywhere[:, :k] @ fitted.coef_[0]
 
-        def against(split: str, siblings: bool = False, values: np.ndarray = values):
+        def against(split: str, siblings: bool = False, values: np.ndarray = values) -> Compared:
             negatives = table.negatives(concept, split, siblings)
             return compare(values[table.positives(concept, split)], values[negatives], draws=DRAWS)
 
-        checking, everyone, implicit = against("checking"), against("checking", siblings=True), against("implicit")
+        checking, everyone = against("checking"), against("checking", siblings=True)
+        implicit = against("implicit") if len(table.positives(concept, "implicit")) else UNKNOWN
         found.append(
             Probe(
                 concept, k, order[:k], pooling, checking.auroc, checking.low, checking.high, everyone.auroc,

@@ -47,6 +47,17 @@ class Compared(NamedTuple):
     high: float
 
 
+class Unknown(NamedTuple):
+    """What stands in for a comparison where there are no texts to compare."""
+
+    auroc: None = None
+    low: None = None
+    high: None = None
+
+
+UNKNOWN = Unknown()
+
+
 def compare(
     own: np.ndarray, others: np.ndarray, matched: np.ndarray | None = None, draws: int = DRAWS, level: float = 0.95
 ) -> Compared:

@@ -67,7 +67,7 @@ class Outcome:
         return self.held and not self.true and self.kind != "kin"
 
 
-def label_world(world: World, rng: np.random.Generator, rules: Rules = Rules()) -> list[Label]:
+def label_world(world: World, rng: np.random.Generator, rules: Rules) -> list[Label]:
     """The chosen labels, found and checked as `saes label` does it, by detection alone."""
     pools, masked = Pools(world.firings), world.masked()
     labels = choose_labels(pools, world.table, world.families, rng, rules)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from analysis.concepts.concept import Concept, ConceptSet, Text
-from analysis.planted.word_model import D_IN, FILLER, HOOK, NUMBER, VOCABULARY, WORDS, WordModel
+from analysis.planted.word_model import D_IN, FILLER, HOOK, NUMBER, UNKNOWN, VOCABULARY, WORDS, WordModel
 from saes.autoencoder import SAEConfig, SparseAutoencoder
 from saes.checkpoint import save_sae
 from saes.site import Site
@@ -39,7 +39,8 @@ class PlantedModel(WordModel):
         rng = np.random.default_rng(seed)
         self.raised[len(WRITERS) : len(CONCEPTS)] = 0.0
         self.embedding = torch.from_numpy(rng.normal(0, 0.05, (len(VOCABULARY), D_IN))).float()
-        for row in self.embedding:
+        silent = {UNKNOWN, *(NUMBER[word] for word in WORDS[TOPICAL])}  # or chance would give them latents of their own
+        for row in (row for number, row in enumerate(self.embedding) if number not in silent):
             row[8 + torch.from_numpy(rng.choice(D_IN - 8, 6, replace=False))] += 1.0
         for place, concept in enumerate(CONCEPTS):
             words = {TOPICAL: TOPIC_WORDS, LEXICAL: WORDS[concept][:1]}.get(concept, WORDS[concept])

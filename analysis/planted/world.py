@@ -99,7 +99,9 @@ class World:
         seen = self.firings.of_texts(np.array(texts, dtype=int))
         named = np.array([naming[text][0] for text in texts], dtype=int)
         kept = seen.token != named[seen.text] if texts else np.zeros(0, dtype=bool)
-        hidden = Firings(seen.text[kept], seen.token[kept], seen.latent[kept], seen.value[kept], seen.n_tokens, seen.d_sae)
+        hidden = Firings(
+            seen.text[kept], seen.token[kept], seen.latent[kept], seen.value[kept], seen.n_tokens, seen.d_sae
+        )
         return Masked(texts, Pools(hidden) if texts else None)
 
 
@@ -141,11 +143,12 @@ def draw_world(design: Design, rng: np.random.Generator) -> World:
     named = (rng.random(len(rows)) < share) & (split != "implicit")
     name_place = np.where(named, rng.integers(n_tokens), -1)
 
-    cells = [_distracting(design, topic, n_tokens, rng)]
+    taken = [latent for one in planted.values() for latent in one.latents]
+    cells = [_distracting(design, taken, topic, n_tokens, rng)]
     drawer = _Drawer(n_tokens, name_place, rng)
-    for name in planted:
+    for name in rest:
         cells += _firing(planted[name], concept == name, split, drawer)
-    cells += _firing(planted[kin[0]], np.isin(concept, kin), split, drawer) if kin else []
+    cells += _firing(planted[kin[0]], np.isin(concept, kin), split, drawer)
     text, token, latent, value = (np.concatenate(column) for column in zip(*cells, strict=True))
     order = np.lexsort((latent, token, text))
     firings = Firings(text[order], token[order], latent[order], value[order], n_tokens, design.d_sae)
@@ -165,7 +168,7 @@ def _plan(design: Design, rng: np.random.Generator) -> dict[str, Planted]:
     shared = (free.pop(),)
     planted = {}
     for number, (kind, strength) in enumerate(kinds):
-        count = {"null": 0, "split": 2, "absorbed": 2, "kin": 0}.get(kind, 1)
+        count = {"null": 0, "split": 2, "absorbed": 2}.get(kind, 1)
         latents = shared if kind == "kin" else tuple(free.pop() for _ in range(count))
         planted[f"mood{number:02}"] = Planted(kind, strength, latents)
     return planted
@@ -234,9 +237,12 @@ def _firing(planted: Planted, carries: np.ndarray, split: np.ndarray, draw: _Dra
     return cells + [draw.at(latent, draw.some(elsewhere, background), 0.0) for latent in planted.latents]
 
 
-def _distracting(design: Design, topic: np.ndarray, n_tokens: np.ndarray, rng: np.random.Generator) -> Cells:
-    """Firings of latents that know nothing of concepts, one in three of them with half of its firings at one topic."""
+def _distracting(
+    design: Design, taken: Sequence[int], topic: np.ndarray, n_tokens: np.ndarray, rng: np.random.Generator
+) -> Cells:
+    """Firings of all latents that are not taken, one in three of them with half of its firings at one topic."""
     density = np.minimum(0.5, 10 ** rng.normal(*design.density, size=design.d_sae))
+    density[taken] = 0.0
     owner = np.repeat(np.arange(len(n_tokens)), n_tokens)  # of each token, its text
     of_topic = [np.flatnonzero(topic[owner] == one) for one in range(TOPICS)]
     favourite = np.where(rng.random(design.d_sae) < 1 / 3, rng.integers(TOPICS, size=design.d_sae), -1)

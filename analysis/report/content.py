@@ -220,9 +220,9 @@ def headline(labels: Sequence[Label], baselines: Sequence[Baseline], clamps: Seq
     def held(kind: str) -> set[str]:
         return {label.concept for label in labels if label.kind == kind and label.is_held}
 
-    def middle(values: Iterable[float]) -> float | None:
-        values = list(values)
-        return median(values) if values else None
+    def middle(values: Iterable[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return median(known) if known else None
 
     return {
         "labels": {
@@ -234,7 +234,7 @@ def headline(labels: Sequence[Label], baselines: Sequence[Baseline], clamps: Seq
             "auroc_checking_median": middle(label.auroc_checking for label in chosen),
             "implicit_auroc_median": middle(label.auroc_implicit for label in chosen),
             "auroc_all_median": middle(label.auroc_all for label in chosen),
-            "sealed_auroc_median": middle(label.auroc_sealed for label in chosen if label.auroc_sealed is not None),
+            "sealed_auroc_median": middle(label.auroc_sealed for label in chosen),
             "single_auroc_median": middle(label.auroc_checking for label in labels if label.kind == "single"),
             **{
                 f"{method}_{name}_median": middle(getattr(one, score) for one in baselines if one.method == method)

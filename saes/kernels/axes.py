@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 from torch import distributed as dist
 
@@ -88,6 +88,18 @@ class Axes:
     def shard(self, own: Float[Tensor, "own d_in"]) -> Float[Tensor, "row d_in"]:
         """The rows that this rank learns from: its own and those of its latent axis, in the global batch's order."""
         return self.latent.stacked(own).transpose(0, 1).flatten(0, 1) if self.latent.size > 1 else own
+
+    def batch(self, rows: Shaped[Tensor, "row *rest"]) -> Shaped[Tensor, "all *rest"]:
+        """Of something that each data rank knows of its ``shard``: all of it, in the global batch's order."""
+        rounds = rows.unflatten(0, (-1, self.latent.size))
+        return self.data.stacked(rounds).transpose(0, 1).flatten(0, 2)
+
+    def picked(self, rows: Float[Tensor, "row d"], places: Int64[Tensor, " n"]) -> Float[Tensor, "n d"]:
+        """The rows of the global batch at these places, on every rank, from what ``shard`` gave each."""
+        rounds, of_round = places // self.world.size, places % self.world.size
+        here = of_round // self.latent.size == self.data.rank
+        found = rows[rounds * self.latent.size + of_round % self.latent.size]
+        return self.data.reduce_(found.where(here[:, None], 0))
 
     def before(self, end: int) -> int:
         """How many of ``shard``'s rows, its first ones, are among the first ``end`` of the global batch."""

@@ -50,8 +50,6 @@ def choose_step(sae: SparseAutoencoder, settings: StepSettings | None = None, ke
     if isinstance(sae, LatentSlice):
         if kernels in ("native", "gpu"):
             raise ValueError(f"the {kernels} kernel trains in one process; among several, leave kernels out")
-        if settings.resample_every is not None:
-            raise ValueError("resample_every is for one process; among several auxk_coefficient brings latents back")
         sparse = suits["cpu"] and kernels != "reference"
         log.info("training step: parallel, %s (%s on %s)", "sparse" if sparse else "dense", sparsity, device)
         return ParallelStep(sae, settings, candidates if sparse else None)
@@ -101,15 +99,21 @@ def settled(
 
 
 def suits_sparse(kernels: str, sae: SparseAutoencoder, settings: StepSettings) -> bool:
-    """Whether these kernels compute what the reference would: all that they do not know is listed here."""
-    config, penalty = sae.config, settings.penalty_of(sae.config.sparsity)
-    if config.sparsity not in SUITS[kernels] or sae.W_dec.dtype != torch.float32:
+    """Whether these kernels compute what the reference would, and do so where the SAE is."""
+    if sae.W_dec.dtype != torch.float32 or sae.W_dec.device.type != ("cuda" if kernels == "gpu" else "cpu"):
         return False
-    if sae.W_dec.device.type != ("cuda" if kernels == "gpu" else "cpu"):
+    prefixes = isinstance(sae, LatentSlice) and bool(sae.whole.prefixes)  # which its own config has cut
+    return knows(kernels, sae.config, settings) and (kernels == "native" or not prefixes)
+
+
+def knows(kernels: str, config: SAEConfig, settings: StepSettings) -> bool:
+    """Whether these kernels compute the step of such an SAE: all that they do not know is listed here."""
+    penalty = settings.penalty_of(config.sparsity)
+    if config.sparsity not in SUITS[kernels]:
         return False
     if settings.resample_every is not None or penalty == "p_anneal" or (config.sites and penalty in ("l1", "tanh")):
         return False
-    return kernels == "native" or not (sae.prefixes or config.d_out is not None)
+    return kernels == "native" or not (config.prefixes or config.d_out is not None)
 
 
 def lacking_for_gpu(device: torch.device) -> str | None:

@@ -434,8 +434,10 @@ inline void adam_row(const Moments& moments, int64_t at, int64_t n, const float*
   }
 }
 
+inline float length(const float* w, int64_t n) { return std::sqrt(dot(w, w, n)); }
+
 inline void unit_length(float* w, int64_t n) {
-  const float inverse = 1.f / std::max(std::sqrt(dot(w, w, n)), 1e-12f);
+  const float inverse = 1.f / std::max(length(w, n), 1e-12f);
 #pragma omp simd
   for (int64_t j = 0; j < n; j++) w[j] *= inverse;
 }
@@ -450,12 +452,18 @@ inline void round_row(const float* w, uint16_t* to, int64_t n) {
 
 extern "C" {
 
+// The length of every row.
+void row_lengths(int64_t rows, int64_t d, const float* W, float* lengths) {
+#pragma omp parallel for schedule(static)
+  for (int64_t i = 0; i < rows; i++) lengths[i] = length(W + i * d, d);
+}
+
 // One pass over the latents that have a gradient: both weight gradients, times `scale`; the decoder's without its part along
-// the row; Adam; the decoder row back to length one; the encoder row's bfloat16 copy. Kept gradients are used up, and
+// the row; Adam; the decoder row back to length one; the encoder row's bfloat16 copy and its length (null: not wanted). Kept gradients are used up, and
 // bias_grad is then what the first pass left in it. input_grad (null: not wanted) gets the
 // sum of bias gradient * W_enc[latent], unscaled.
 void update_latents(const Gradients* gradients, const Adam* adam_, float scale, const Moments* enc, const Moments* dec,
-                    const Moments* bias_, uint16_t* rounded, float* bias_grad, float* input_grad) {
+                    const Moments* bias_, uint16_t* rounded, float* lengths, float* bias_grad, float* input_grad) {
   const Gradients& g = *gradients;
   const Adam& adam = *adam_;
   const int threads = omp_get_max_threads();
@@ -491,6 +499,7 @@ void update_latents(const Gradients* gradients, const Adam* adam_, float scale, 
       unit_length(dec->weight + at_out, g.d_out);
       adam_row(*enc, at_in, g.d_in, encoder, scale, adam, skipped, missed);
       round_row(enc->weight + at_in, rounded ? rounded + at_in : nullptr, g.d_in);
+      if (lengths) lengths[i] = length(enc->weight + at_in, g.d_in);
       if (g.slopes_reach_bias) adam_row(*bias_, i, 1, &bias, scale, adam, skipped, missed);
     }
   }
@@ -501,7 +510,7 @@ void update_latents(const Gradients* gradients, const Adam* adam_, float scale, 
 
 // Brings the rows that stood still up to step adam.step, as dense Adam would have moved them without a gradient.
 void catch_up(int64_t d_sae, int64_t d_in, int64_t d_out, const Adam* adam_, const Moments* enc, const Moments* dec,
-              const Moments* bias, uint16_t* rounded) {
+              const Moments* bias, uint16_t* rounded, float* lengths) {
   const Adam& adam = *adam_;
 #pragma omp parallel for schedule(static, 16)
   for (int64_t i = 0; i < d_sae; i++) {
@@ -524,6 +533,7 @@ void catch_up(int64_t d_sae, int64_t d_in, int64_t d_out, const Adam* adam_, con
     }
     unit_length(dec->weight + i * d_out, d_out);
     round_row(enc->weight + i * d_in, rounded ? rounded + i * d_in : nullptr, d_in);
+    if (lengths) lengths[i] = length(enc->weight + i * d_in, d_in);
     adam.last[i] = adam.step;
   }
 }

@@ -96,8 +96,9 @@ def _library() -> ctypes.CDLL:
         "decode_rows": (n, n, i, p, p, p, n, p, p, p, p, f, p, p, p),
         "sort_by_latent": (n, n, p, p, p, p, p, p, p, p),
         "gradient_size": (p, p, p, p),
-        "update_latents": (p, p, f, p, p, p, p, p, p),
-        "catch_up": (n, n, n, p, p, p, p, p),
+        "row_lengths": (n, n, p, p),
+        "update_latents": (p, p, f, p, p, p, p, p, p, p),
+        "catch_up": (n, n, n, p, p, p, p, p, p),
     }
     for name, arguments in signatures.items():
         function = getattr(library, name)

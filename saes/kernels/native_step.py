@@ -25,6 +25,7 @@ from saes.kernels import native
 from saes.kernels.native import address
 from saes.kernels.reference import ReferenceStep
 from saes.kernels.step import StepMetrics, StepSettings, Update
+from saes.losses import PENALTIES
 
 MARGIN = 16
 """Candidates a row beyond k that a bfloat16 product keeps for exact scoring; at 4, one winner in 10^4 was missed."""
@@ -239,7 +240,8 @@ class NativeStep:
             level = sae.threshold.detach() - self.settings.bandwidth / 2
         floor = torch.zeros(len(x_in))
         if self.margin:
-            stray = ROUNDING * float(sae.W_enc.norm(dim=0).max()) / math.sqrt(sae.d_in)
+            assert self.lengths is not None
+            stray = ROUNDING * float(self.lengths.max()) / math.sqrt(sae.d_in)
             floor = -stray * x_in.norm(dim=1)
         while True:
             capacity = min(self.capacity, 4 * most + 256)
@@ -496,7 +498,7 @@ class NativeStep:
         adam = self.rest.adam(lr, settings)
         self.library.update_latents(
             ctypes.byref(gradients), ctypes.byref(adam), scale, *map(ctypes.byref, self._moments()),
-            address(self.rounded) if self.margin else None, address(bias_grad),
+            address(self.rounded) if self.margin else None, address(self.lengths), address(bias_grad),
             address(input_grad) if input_grad_later else None,
         )  # fmt: skip
         self.rest.end_step(lr, settings)
@@ -514,7 +516,7 @@ class NativeStep:
         adam = self.rest.adam(0.0, self.settings)
         self.library.catch_up(
             self.sae.d_sae, self.sae.d_in, self.sae.d_out, ctypes.byref(adam),
-            *map(ctypes.byref, self._moments()), address(self.rounded) if self.margin else None,
+            *map(ctypes.byref, self._moments()), address(self.rounded) if self.margin else None, address(self.lengths),
         )  # fmt: skip
 
     def _latent_parameters(self) -> tuple[Tensor, ...]:
@@ -543,8 +545,13 @@ class NativeStep:
                 }
 
     def _round_weights(self) -> None:
-        """The encoder as the product reads it; the kernel keeps it up to date from then on."""
-        self.rounded = self.sae.W_enc.detach().T.to(self.dtype)
+        """The encoder as the product reads it and, where a row's candidates are told by how far the product may stray, the
+        lengths of its rows; the kernels keep both up to date from then on."""
+        W_enc = self.sae.W_enc.detach().T
+        self.rounded = W_enc.to(self.dtype)
+        self.lengths = torch.empty(len(W_enc)) if self.margin and self.sae.config.sparsity in PENALTIES else None
+        if self.lengths is not None:
+            self.library.row_lengths(*W_enc.shape, address(W_enc), address(self.lengths))
 
     @property
     def rows_since_fired(self) -> Tensor:

@@ -21,11 +21,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from saes.kernels.cpu import CHUNK_VALUES, RaggedCode, SparseStep
-from saes.kernels.reference import loss_of, penalised
+from saes.kernels.reference import Further, loss_of, penalised
+from saes.kernels.resample import resample_if_due
 from saes.kernels.selection import kth_largest, row_winners
 from saes.kernels.slices import LatentSlice, own_state, whole_state
 from saes.kernels.step import StepMetrics, StepSettings, Update
-from saes.losses import lengths
+from saes.losses import Loss, lengths
 from saes.sparsity import largest
 
 PARTIAL = ("l1", "l0", "lp", "tanh")
@@ -77,15 +78,44 @@ class ParallelStep:
     def __call__(
         self, x: Float[Tensor, "own d_in"], lr: float, target: Float[Tensor, "own d_out"] | None = None
     ) -> StepMetrics:
-        sae, axes = self.sae, self.axes
+        axes, dtype = self.axes, self.sae.W_dec.dtype
         rows = len(x) * axes.world.size
-        x = axes.shard(x.to(sae.W_dec.dtype))
-        target = x if target is None else axes.shard(target.to(sae.W_dec.dtype))
+        x = axes.shard(x.to(dtype))
+        return self._step(x, lr, x if target is None else axes.shard(target.to(dtype)), rows)
+
+    def learn(
+        self,
+        x: Float[Tensor, "row d_in"],
+        lr: float,
+        target: Float[Tensor, "row d_out"] | None = None,
+        further: Further | None = None,
+    ) -> StepMetrics:
+        """A step from the rows of a data rank, which all of its latent axis bring alike; their number may differ among
+        data ranks. ``further`` gives terms to add to the loss, as in ReferenceStep: what it gets and gives are parts
+        whose mean over the data ranks is the batch's."""
+        dtype = self.sae.W_dec.dtype
+        rows = int(self.axes.data.reduce_(torch.tensor(len(x), device=x.device)))
+        return self._step(x.to(dtype), lr, (x if target is None else target).to(dtype), rows, further)
+
+    def _step(
+        self,
+        x: Float[Tensor, "row d_in"],
+        lr: float,
+        target: Float[Tensor, "row d_out"],
+        rows: int,
+        further: Further | None = None,
+    ) -> StepMetrics:
+        """The step from a shard of a batch of ``rows``."""
+        sae, axes = self.sae, self.axes
         if target.shape[1] != sae.d_out:
             raise ValueError(f"this SAE writes {sae.d_out} numbers a row: a transcoder needs the target to learn from")
         dead = self.update.dead()
-        rescue = self._rescue(dead, len(x))
-        found = self._by_autograd(x, target, rescue) if self.sparse is None else self._by_sparse_sums(x, rescue)
+        rescue = self._rescue(dead, len(x), rows)
+        if self.sparse is None:
+            found = self._by_autograd(x, target, rescue, rows, further)
+        else:
+            assert further is None, "further terms are for autograd"
+            found = self._by_sparse_sums(x, rescue)
         with torch.no_grad():
             self._sum_gradients()
             self._clip()
@@ -93,6 +123,7 @@ class ParallelStep:
                 self.update.follow_threshold(axes.world.reduce_(found.smallest, "min"))
             fired = axes.data.reduce_(found.fired.to(torch.uint8), "max").bool()
             self.update.apply(lr, fired, rows)
+            resample_if_due(self.update, x, target, found.error, axes)
             return self._metrics(target, found, dead, rows)
 
     @property
@@ -113,18 +144,24 @@ class ParallelStep:
     # ---- one pass over the rows
 
     def _by_autograd(
-        self, x: Float[Tensor, "row d_in"], target: Float[Tensor, "row d_out"], rescue: Rescue | None
+        self,
+        x: Float[Tensor, "row d_in"],
+        target: Float[Tensor, "row d_out"],
+        rescue: Rescue | None,
+        rows: int,
+        further: Further | None,
     ) -> Pass:
         sae, update, latent = self.sae, self.update, self.axes.latent
         pre = sae.pre_activations(x)
-        z = self._activate(pre)
+        z = self._activate(pre, rows)
         base = sae.without_latents(x)
         base = base if latent.first else base.detach()
         x_hat = latent.summed(z @ sae.W_dec) + base
         loss = loss_of(
             sae, self.settings, target, pre, z, x_hat, None, base, update.steps, update.penalty_weight, latent.summed
         )
-        terms = dict(loss.terms)
+        share = len(x) * self.axes.data.size / rows  # 1, unless data ranks brought unequal numbers of rows
+        terms = {name: term * share for name, term in loss.terms.items()}
         error = (x_hat - target).detach()
         if rescue is not None:
             of_dead = pre[: rescue.rows, rescue.ids]
@@ -133,6 +170,8 @@ class ParallelStep:
             z_dead = torch.zeros_like(of_dead).scatter(1, places, values)
             left_over = latent.summed(z_dead @ sae.W_dec[rescue.ids]) + error[: rescue.rows]
             terms["auxk"] = left_over.square().sum() * rescue.weight
+        if further is not None:
+            terms |= further(x_hat, Loss.of(**terms))
         torch.stack(list(terms.values())).sum().backward()
         if update.penalty == "p_anneal":
             update.follow_power(penalised(sae, pre, z), lengths(sae.W_dec, sae.site_widths), self.axes.world.reduce_)
@@ -140,8 +179,8 @@ class ParallelStep:
         smallest = z.detach().masked_fill(~fires, torch.inf).min()
         return Pass({name: term.detach() for name, term in terms.items()}, error, fires.any(0), fires.sum(), smallest)
 
-    def _activate(self, pre: Float[Tensor, "row d_sae"]) -> Float[Tensor, "row d_sae"]:
-        """The sparsity, in which the latents of all ranks compete."""
+    def _activate(self, pre: Float[Tensor, "row d_sae"], rows: int) -> Float[Tensor, "row d_sae"]:
+        """The sparsity, in which the latents of all ranks, and of a batch_topk all ``rows`` of the batch, compete."""
         whole, axes = self.sae.whole, self.axes
         match whole.sparsity:
             case "topk":
@@ -149,7 +188,7 @@ class ParallelStep:
                 values = values.relu() * row_winners(values, whole.k, axes.latent)
                 return torch.zeros_like(pre).scatter(1, latents, values)
             case "batch_topk":
-                level = kth_largest(pre.flatten(), whole.k * len(pre) * axes.data.size, axes.world)
+                level = kth_largest(pre.flatten(), whole.k * rows, axes.world)
                 return pre.relu() * (pre >= level)
         return self.sae.activate(pre, self.settings.bandwidth)
 
@@ -204,17 +243,18 @@ class ParallelStep:
 
     # ---- the rescue of dead latents: losses.auxk, in which those of all ranks compete
 
-    def _rescue(self, dead: Bool[Tensor, " d_sae"] | None, rows: int) -> Rescue | None:
-        """This rank's share of the rescue; None, on all ranks alike, where there is nothing to rescue."""
+    def _rescue(self, dead: Bool[Tensor, " d_sae"] | None, here: int, rows: int) -> Rescue | None:
+        """This rank's share of the rescue; None, on all ranks alike, where there is nothing to rescue. ``here`` of the
+        batch's ``rows`` are in the shard."""
         if dead is None or self.sae.config.sparsity not in ("topk", "batch_topk") or not self.settings.auxk_coefficient:
             return None
         everywhere = int(self.axes.latent.reduce_(dead.sum()))
         if not everywhere:
             return None
         k_aux, data_ranks = self.settings.k_aux_of(self.sae), self.axes.data.size
-        looked_at = min(rows * data_ranks, self.settings.auxk_rows) / data_ranks  # on average over the data shards
+        looked_at = min(rows, self.settings.auxk_rows) / data_ranks  # on average over the data shards
         weight = self.settings.auxk_coefficient * min(1.0, everywhere / k_aux) / looked_at
-        return Rescue(dead.nonzero().squeeze(1), k_aux, min(rows, self.axes.before(self.settings.auxk_rows)), weight)
+        return Rescue(dead.nonzero().squeeze(1), k_aux, min(here, self.axes.before(self.settings.auxk_rows)), weight)
 
     def _add_rescue(
         self,

@@ -9,10 +9,13 @@ from torch import Tensor
 
 from saes import losses
 from saes.autoencoder import SparseAutoencoder
-from saes.kernels.resample import resample
+from saes.kernels.resample import resample_if_due
 from saes.kernels.step import StepMetrics, StepSettings, Update
 from saes.losses import Loss, Sum, alone
 from saes.quality import explained_variance
+
+Further = Callable[[Float[Tensor, "row d_out"], Loss], dict[str, Tensor]]
+"""From x_hat and the loss so far, terms to add to it."""
 
 
 class ReferenceStep:
@@ -33,7 +36,7 @@ class ReferenceStep:
         x: Float[Tensor, "row d_in"],
         lr: float,
         target: Float[Tensor, "row d_out"] | None = None,
-        further: Callable[[Float[Tensor, "row d_out"], Loss], dict[str, Tensor]] | None = None,
+        further: Further | None = None,
     ) -> StepMetrics:
         """The step itself; ``further`` gives terms to add to the loss, from x_hat and the loss without them."""
         sae, dead = self.sae, self.update.dead()
@@ -58,10 +61,7 @@ class ReferenceStep:
             if self.update.penalty == "p_anneal":
                 self.update.follow_power(penalised(sae, pre, z), losses.lengths(sae.W_dec, sae.site_widths))
             self.update.apply(lr, fired.any(0), len(x))
-            if self.settings.resample_every is not None and self.update.steps % self.settings.resample_every == 0:
-                silent = self.update.dead()
-                if silent is not None and silent.any():
-                    resample(self.update, silent, x, target, (target - x_hat).square().sum(1))
+            resample_if_due(self.update, x, target, x_hat - target)
             return StepMetrics(
                 loss=loss.total.detach(),
                 terms={name: term.detach() for name, term in loss.terms.items()},

@@ -115,6 +115,9 @@ class StepMetrics:
 class TrainingStep(Protocol):
     """One update of an SAE from one batch of rows."""
 
+    update: "Update"
+    """What it does with the gradients."""
+
     def __call__(
         self, x: Float[Tensor, "row d_in"], lr: float, target: Float[Tensor, "row d_out"] | None = None
     ) -> StepMetrics:

@@ -1,8 +1,14 @@
 """Clamped beside baseline; names through the study; units said aloud."""
 
+import json
+
 import pytest
+import yaml
 
 from commands.clamp import parse, side_by_side
+from saes.autoencoder import SAEConfig, SparseAutoencoder
+from saes.checkpoint import save_sae
+from saes.site import Site
 
 WRITE = ("--prompt", "Nora was", "--tokens", "6", "--temperature", "0")
 
@@ -39,6 +45,62 @@ def test_a_spec_file_holds_the_same(run_json, study, tmp_path):
     found = run_json("clamp", study, "--spec", "spec.yaml")
     assert [text["prompt"] for text in found["texts"]] == ["Rain", "Nora"]
     assert [one["name"] for one in found["clamps"]] == ["afraid", "7"]
+
+
+def test_what_flags_meant_is_saved_and_does_the_same(run_json, study, tmp_path):
+    flags = ("--clamp", "afraid=2", "--clamp", "7=3", "--positions", "generated")
+    told = run_json("clamp", study, *WRITE, *flags, "--save-spec", "meant.yaml")
+    spec = yaml.safe_load((tmp_path / "meant.yaml").read_text())
+    assert spec["sites"][0]["edits"][0] == {"mode": "set", "label": "afraid", "value": {"dose": 2.0}}
+    assert spec["sites"][0]["hook_name"] == "blocks.1.hook_resid_post"
+    again = run_json("clamp", "--spec", "meant.yaml")
+    assert again["clamps"] == told["clamps"]
+    assert again["texts"] == told["texts"]
+    run_json("clamp", "--spec", "meant.yaml", "--save-spec", "again.json")
+    assert json.loads((tmp_path / "again.json").read_text()) == spec
+
+
+def test_a_spec_file_may_edit_several_sites_in_any_unit(run_json, study, tiny_model, tmp_path):
+    lower = SparseAutoencoder(SAEConfig(32, 64, "relu"), seed=1)
+    save_sae(lower, tmp_path / "lower", Site(str(tiny_model), "blocks.0.hook_resid_post"))
+    spec = {
+        "version": 1, "prompts": ["Nora was"], "tokens": 6, "temperature": 0,
+        "sites": [
+            {"edits": [{"mode": "set", "label": "afraid", "value": {"max": 2.0}},
+                       {"mode": "add", "latents": [3], "value": {"percentile": 50}}]},
+            {"dictionary": str(tmp_path / "lower"), "hook_name": "blocks.0.hook_resid_post", "positions": {"tokens": [1, 2]},
+             "edits": [{"mode": "ablate", "latents": [9]}]},
+        ],
+    }  # fmt: skip
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    found = run_json("clamp", study, "--spec", "spec.json")
+    assert [one["values"] for one in found["clamps"]] == [[10.0], [2.5], [0.0]]
+    assert [site.rpartition("/")[2] for site in found["sites"]] == [
+        "blocks.1.hook_resid_post",
+        "blocks.0.hook_resid_post",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sites", "said"),
+    [
+        ([{"edits": [{"mode": "sett", "latents": [1]}]}], "spec.yaml.sites[0].edits[0].mode: 'sett'"),
+        ([{"edits": [{"mode": "ablate", "label": "afrid"}]}], "it has: afraid, calm"),
+        ([{"edits": [{"mode": "ablate", "latents": [99]}]}], "this SAE has 0 to 63"),
+        ([{"positions": "assistant", "edits": [{"mode": "ablate", "latents": [9]}]}], "no chat template"),
+        (
+            [{"hook_name": "blocks.9.hook_resid_post", "edits": [{"mode": "ablate", "latents": [9]}]}],
+            "is about blocks.1.hook_resid_post, not",
+        ),
+        ([{"dictionary": "gone", "edits": [{"mode": "ablate", "latents": [9]}]}], "there is no checkpoint"),
+    ],
+)
+def test_mistakes_in_a_spec_file(run, study, tmp_path, sites, said):
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump({"version": 1, "sites": sites}))
+    code, _, err = run("clamp", study, "--prompt", "Nora", "--spec", "spec.yaml")
+    assert code == 2, err
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
 
 
 def test_a_dose_beyond_the_safe_range_needs_to_be_asked_for(run, run_json, study, make_clamp):

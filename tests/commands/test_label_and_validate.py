@@ -14,6 +14,9 @@ from commands import label, validate
         (("{sae}", "--concepts", "gone"), "no concept set 'gone'"),
         (("{sae}", "--model", "./gone"), "there is no model folder"),
         (("{sae}", "--sae-lens", "release", "id"), "not both"),
+        (("--sae-lens", "gpt2-small-res-jp", "x"), "did you mean gpt2-small-res-jb?"),
+        (("{sae}", "--hook-name", "blocks.2.hook_resid_post"), "was trained at blocks.1.hook_resid_post"),
+        (("{sae}", "--read", "before_reply"), "is no chat model"),
     ],
 )
 def test_mistakes_of_label(run, sae, words, said):

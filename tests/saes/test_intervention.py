@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 
 from saes.autoencoder import SAEConfig, SparseAutoencoder
 from saes.dictionary import Directions
-from saes.intervention import Condition, DirectionPush, Edit, Intervention, RowInterventions
+from saes.intervention import (
+    Condition,
+    DirectionPush,
+    Edit,
+    Intervention,
+    RowInterventions,
+    TokenSet,
+    Turns,
+    hooks_across,
+    in_turn,
+)
 
 D_IN, D_SAE, TEXTS, TOKENS = 6, 30, 4, 7
 
@@ -124,6 +134,57 @@ def test_positions_may_differ_from_row_to_row():
     assert moved(x[:, :1], later).sum(1).tolist() == [1, 1, 0, 1]
 
 
+SEEN = torch.tensor([[9, 1, 5, 6, 2, 5, 7], [1, 5, 5, 2, 6, 1, 5], [5, 5, 5, 5, 5, 5, 5], [2, 1, 1, 5, 5, 5, 5]])
+
+
+def test_a_token_set_acts_where_its_tokens_stand():
+    x, clamp = activations(), Intervention((Edit((3,), 9.0),), TokenSet((6, 2)))
+    assert torch.equal(moved(x, clamp.hook(dictionary())(x, seen=lambda: SEEN)), (SEEN == 6) | (SEEN == 2))
+    last = clamp.hook(dictionary())(x[:, :1], offset=6, seen=lambda: SEEN)
+    assert moved(x[:, :1], last)[:, 0].tolist() == [False] * 4
+    with pytest.raises(ValueError, match="told which tokens"):
+        clamp.hook(dictionary())(x)
+
+
+def test_turns_run_from_what_opens_them_to_what_closes_them():
+    turns = Turns(opening=(1,), closing=(2,))
+    assert turns.inside(SEEN).int().tolist() == [
+        [0, 0, 1, 1, 0, 0, 0], [0, 1, 1, 0, 0, 0, 1], [0] * 7, [0, 0, 1, 1, 1, 1, 1]]  # fmt: skip
+    two = Turns(opening=(1, 5), closing=(2, 7))
+    assert two.inside(SEEN).int().tolist() == [
+        [0, 0, 0, 1, 0, 0, 0], [0, 0, 1, 0, 0, 0, 0], [0] * 7, [0, 0, 0, 0, 1, 1, 1]]  # fmt: skip
+    for stop in range(1, 8):  # token by token it is the same as all at once
+        assert torch.equal(two.inside(SEEN[:, :stop]), two.inside(SEEN)[:, :stop])
+    x, clamp = activations(), Intervention((Edit((3,), 9.0),), two)
+    assert torch.equal(moved(x, clamp.hook(dictionary())(x, seen=lambda: SEEN)), two.inside(SEEN))
+
+
+@pytest.mark.parametrize("sparsity", ["topk", "relu", "jump_relu"])
+def test_an_edit_may_act_only_where_its_latents_are_active(sparsity):
+    sae, x = dictionary(sparsity), activations()
+    edit = Edit((3, 5), 9.0, where_active=True)
+    read = sae.encode(x)[..., [3, 5]]
+    expected = x + (torch.where(read > 0, 9.0, read) - read) @ sae.directions[[3, 5]]
+    assert 0 < (read > 0).sum() < read.numel()
+    torch.testing.assert_close(Intervention((edit,)).hook(sae)(x), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("sparsity", ["topk", "batch_topk", "relu", "jump_relu", "gated"])
+def test_reading_a_few_latents_is_reading_them_all(sparsity):
+    sae, x = dictionary(sparsity), activations()
+    torch.testing.assert_close(sae.latent_reader([7, 3, 29])(x), sae.encode(x)[..., [7, 3, 29]].detach())
+    silent = torch.full((1, 2, D_IN), -50.0) @ torch.eye(D_IN)
+    torch.testing.assert_close(sae.latent_reader([7])(silent), sae.encode(silent)[..., [7]].detach())
+
+
+def test_hooks_in_turn_read_what_those_before_left():
+    sae, x = dictionary("relu"), activations()
+    one, other = Intervention((Edit((3,), 4.0, "add"),)), Intervention((Edit((3,), 0.5, "scale"),))
+    both = in_turn([one.hook(sae), other.hook(sae)])(x)
+    torch.testing.assert_close(both, other.hook(sae)(one.hook(sae)(x)))
+    assert not torch.allclose(both, in_turn([other.hook(sae), one.hook(sae)])(x))
+
+
 def test_a_condition_lets_the_edit_happen_only_where_its_latent_fires():
     sae, x = dictionary("relu"), activations()
     condition = Condition(latent=5, above=0.3)
@@ -172,6 +233,8 @@ def test_interventions_are_values():
         (lambda: Edit((3,), 1.0, weights=(1.0, 2.0)), "as many weights"),
         (lambda: Intervention((), "everywhere"), "positions must be"),
         (lambda: Intervention((), (4, 2)), "positions must be"),
+        (lambda: TokenSet(()), "one or more tokens"),
+        (lambda: Turns((1,), ()), "tokens that close them"),
         (lambda: DirectionPush(torch.zeros(3), 1.0), "finite length above zero"),
         (lambda: Intervention((Edit((D_SAE,), 1.0),)).hook(dictionary()), f"no latent {D_SAE}"),
         (lambda: RowInterventions([Intervention((Edit((1,), 1.0),))]).hook(), "needs the dictionary"),
@@ -183,3 +246,20 @@ def test_interventions_are_values():
 def test_mistakes_speak(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_transcoder_is_read_in_one_place_and_writes_in_another():
+    torch.manual_seed(0)
+    transcoder = SparseAutoencoder(SAEConfig(6, 20, "relu", d_out=4, apply_b_dec_to_input=False))
+    x, y = torch.randn(2, 5, 6), torch.randn(2, 5, 4)
+    keep = torch.ones(2, 5, dtype=torch.bool)
+    keep[1, 3:] = False
+    edit = Intervention((Edit((3, 7), 2.0),))
+    hooks = hooks_across(edit, transcoder, "here", "there")
+    assert list(hooks) == ["here", "there"]
+    assert hooks["here"](x, keep=keep) is x
+    changed = hooks["there"](y, keep=keep) - y
+    expected = (2.0 - transcoder.encode(x)[..., [3, 7]]) @ transcoder.W_dec[[3, 7]]
+    torch.testing.assert_close(changed, expected * keep[..., None], rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="has to come before the one that it writes"):
+        hooks_across(edit, transcoder, "here", "there")["there"](y)

@@ -8,7 +8,7 @@ import torch
 
 from saes.autoencoder import SAEConfig, SparseAutoencoder, freeze_threshold
 from saes.checkpoint import load_sae, save_sae
-from saes.sae_lens_bridge import from_sae_lens, load_release, to_sae_lens
+from saes.sae_lens_bridge import from_sae_lens, hub_name, load_release, to_sae_lens
 from saes.site import Site
 
 SITE = Site("org/model", "blocks.2.hook_resid_post")
@@ -172,8 +172,66 @@ def test_normalisation_is_folded_or_refused(sae_lens, tmp_path):
     assert_same(ours, theirs)
     for normalise in ("layer_norm", "constant_norm_rescale"):
         config = sae_lens.StandardSAEConfig(d_in=D_IN, d_sae=D_SAE, normalize_activations=normalise)
-        with pytest.raises(ValueError, match="cannot be folded"):
+        with pytest.raises(ValueError, match="rescales each activation by its own size, which cannot be folded"):
             from_sae_lens(sae_lens.StandardSAE(config))
+
+
+@pytest.mark.parametrize("sparsity", ["topk", "jump_relu", "relu", "gated"])
+def test_an_sae_of_centred_activations_reads_those_of_the_model_as_it_is(sae_lens, sparsity):
+    theirs = to_sae_lens(autoencoder(sparsity), Site("gpt2-small", "blocks.8.hook_resid_pre"))
+    theirs.cfg.metadata.model_from_pretrained_kwargs = {"center_writing_weights": True}
+    ours, _ = from_sae_lens(theirs)
+    x = torch.randn(20, D_IN) * 2 + 3
+    centred = x - x.mean(dim=1, keepdim=True)
+    assert not torch.allclose(theirs.encode(x), theirs.encode(centred), atol=0.1)
+    torch.testing.assert_close(ours.encode(x), theirs.encode(centred), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ours.reconstruct(x), theirs(centred), rtol=1e-4, atol=1e-4)
+    for model, place in (("gemma-2-2b", "blocks.8.hook_resid_pre"), ("gpt2-small", "blocks.8.ln2.hook_normalized")):
+        theirs.cfg.metadata.model_name, theirs.cfg.metadata.hook_name = model, place
+        assert_same(from_sae_lens(theirs)[0], theirs)
+
+
+# ---- the registry, whose list lies in the package
+
+
+def test_a_release_opens_with_its_site(sae_lens, monkeypatch):
+    theirs = to_sae_lens(autoencoder("relu"), Site("gpt2-small", "blocks.8.hook_resid_pre"))
+    asked = []
+    monkeypatch.setattr(sae_lens.SAE, "from_pretrained", lambda *names: asked.append(names) or theirs)
+    ours, site, metadata = load_release("gpt2-small-res-jb", "blocks.8.hook_resid_pre")
+    assert asked == [("gpt2-small-res-jb", "blocks.8.hook_resid_pre")]
+    assert site == Site("openai-community/gpt2", "blocks.8.hook_resid_pre")
+    assert metadata["model_name"] == "gpt2-small"
+    assert_same(ours, theirs)
+
+
+def test_names_that_are_not_listed_are_said_without_the_network(sae_lens, monkeypatch):
+    monkeypatch.setattr(sae_lens.SAE, "from_pretrained", lambda *names: pytest.fail("asked the hub"))
+    with pytest.raises(ValueError, match=r"lists no release 'gpt2-small-res-jp'.*did you mean gpt2-small-res-jb"):
+        load_release("gpt2-small-res-jp", "blocks.8.hook_resid_pre")
+    with pytest.raises(
+        ValueError, match=r"gpt2-small-res-jb has no SAE 'blocks.99.hook_resid_pre'; it has blocks.0.hook"
+    ):
+        load_release("gpt2-small-res-jb", "blocks.99.hook_resid_pre")
+
+
+def test_a_hub_out_of_reach_is_one_line(sae_lens, monkeypatch):
+    def unreachable(*names):
+        raise OSError("no connection\nTraceback ...")
+
+    monkeypatch.setattr(sae_lens.SAE, "from_pretrained", unreachable)
+    with pytest.raises(FileNotFoundError, match=r"could not be fetched: no connection$"):
+        load_release("gpt2-small-res-jb", "blocks.8.hook_resid_pre")
+
+
+def test_short_names_of_models_are_the_hub_s(sae_lens):
+    from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
+
+    assert [hub_name(name) for name in ("gpt2-small", "gpt2-xl", "gemma-2-9b-it", "qwen3-0.6b", "org/any")] == [
+        "openai-community/gpt2", "openai-community/gpt2-xl", "google/gemma-2-9b-it", "Qwen/Qwen3-0.6B", "org/any",
+    ]  # fmt: skip
+    listed = {one.model for one in get_pretrained_saes_directory().values()}
+    assert {name for name in listed if "/" not in hub_name(name)} == set()
 
 
 def test_saving_again_in_sae_lens_does_not_carry_an_old_hash(sae_lens, tmp_path):

@@ -23,3 +23,4 @@ def test_a_shared_cpu_is_slower():
     assert half.sparse.flop == 2 * CPU.sparse.flop
     assert half.model_flop["float32"] == 2 * CPU.model_flop["float32"]
     assert half.token == 2 * CPU.token
+    assert half.told["files"] == 2 * CPU.told["files"]

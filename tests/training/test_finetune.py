@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from saes.checkpoint import load_sae
+from tests.processes import on_ranks
 from training.journal import read_journal
 from training.loop import train
 from training.spec import TrainSpec
@@ -88,3 +89,46 @@ def test_interrupted_after_it_nothing_is_learned_twice(spec, tmp_path, monkeypat
     train(spec, progress=False, resume=True)
     ours, theirs = (load_sae(folder)[0].state_dict() for folder in (spec.folder, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def trained(spec):
+    train(spec, progress=False)
+
+
+@pytest.mark.parametrize(("size", "latent_ranks"), [(2, 1), (4, 2)])
+def test_many_processes_finetune_as_one_does(spec, tmp_path, size, latent_ranks):
+    spec = spec.with_fields(
+        kl_finetune_tokens=64 * 6, sparsity="batch_topk", tokens=64 * 12, kernels="cpu", clip_norm=1.0
+    )
+    whole = train(spec.with_fields(out=str(tmp_path / "whole")), progress=False)
+    many = spec.with_fields(latent_ranks=latent_ranks, out=str(tmp_path / "many"))
+    on_ranks(size, trained, many)
+    ours, theirs = (load_sae(folder)[0].state_dict() for folder in (many.folder, whole))
+    for name, tensor in theirs.items():
+        torch.testing.assert_close(ours[name], tensor, rtol=1e-3, atol=1e-3)
+    one, other = (read_journal(folder / "journal.jsonl") for folder in (many.folder, whole))
+    assert [entry["step"] for entry in one] == [entry["step"] for entry in other]
+    for mine, its in zip(one[:-1], other[:-1], strict=True):
+        assert mine.get("kl", 0) == pytest.approx(its.get("kl", 0), rel=1e-3)
+        assert mine["tokens"] == its["tokens"]
+
+
+def test_own_shares_are_finetuned_on_too(spec, tmp_path, llama):
+    settings = {"reading": "own", "tokens": 64 * 60, "latent_ranks": 2}
+    spec = spec.with_fields(**settings)
+    longer = spec.with_fields(tokens=64 * 80, out=str(tmp_path / "longer"))
+    tuned = spec.with_fields(kl_finetune_tokens=64 * 20, out=str(tmp_path / "tuned"))
+    for one in (longer, tuned):
+        on_ranks(4, trained, one)
+    assert kl_of(spec, tuned.folder, llama) < 0.97 * kl_of(spec, longer.folder, llama)
+
+
+def test_fewer_windows_than_data_ranks_are_refused(spec):
+    (said,) = set(on_ranks(2, refused, spec.with_fields(kl_finetune_tokens=64, window_batch=1)))
+    assert said == "kl_finetune_tokens needs a window for each of 2 data ranks: window_batch (1) must be at least that"
+
+
+def refused(spec):
+    with pytest.raises(ValueError, match="kl_finetune_tokens") as caught:
+        train(spec, progress=False)
+    return str(caught.value)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from training.costs import StepCosts
+from training.costs import CPU, StepCosts
 from training.measure import SIZES, fitted, measured
 from training.plan import work_of
 from training.spec import TrainSpec
@@ -36,5 +36,7 @@ def test_this_machine_has_constants(model_folders, monkeypatch, tmp_path):
     found = measured(spec, config_of(spec.model), text_tokens=100)
     assert "just now" in found.source
     assert found.token > 0
+    assert found.told["files"] > 0
     assert found.model_flop["float32"] > 0
-    assert sum(vars(found.dense).values()) > 0
+    assert sum(vars(found.sparse).values()) > 0
+    assert found.sparse != CPU.sparse

@@ -1,9 +1,11 @@
 """The arithmetic of a plan, by hand; and that what it says would fit does."""
 
+import dataclasses
 import re
 
 import pytest
 
+from saes.autoencoder import SparseAutoencoder
 from training.costs import CPU, DEVICES
 from training.language_models.outline import Outline
 from training.plan import World, kernel_of, plan, shards_bytes, what_fits
@@ -88,19 +90,102 @@ def test_processes_on_one_cpu_share_it():
 
 
 @pytest.mark.parametrize(
-    ("change", "world", "kernel"),
+    ("change", "kind", "world", "kernel"),
     [
-        ({}, World(), "sparse"),
-        ({"kernels": "reference"}, World(), "dense"),
-        ({"sparsity": "relu"}, World(), "dense"),
-        ({}, World(devices=2), "dense"),
-        ({"kernels": "gpu"}, World(devices=2), "sparse"),
+        ({}, "h100", World(), "sparse"),
+        ({"kernels": "reference"}, "h100", World(), "dense"),
+        ({"sparsity": "relu"}, "h100", World(), "dense"),
+        ({"prefixes": [64]}, "h100", World(), "dense"),
+        ({}, "h100", World(devices=2), "dense"),
+        ({"kernels": "gpu"}, "h100", World(devices=2), "sparse"),
+        ({"sparsity": "relu"}, "cpu", World(), "sparse"),
+        ({"sparsity": "jump_relu"}, "cpu", World(), "sparse"),
+        ({"sparsity": "gated"}, "cpu", World(), "sparse"),
+        ({"prefixes": [64]}, "cpu", World(), "sparse"),
+        ({"sparsity": "relu", "penalty": "p_anneal"}, "cpu", World(), "dense"),
+        ({"resample_every": 10}, "cpu", World(), "dense"),
+        ({}, "cpu", World(devices=2), "sparse"),
+        ({"sparsity": "relu"}, "cpu", World(devices=2), "dense"),
     ],
 )
-def test_which_step(change, world, kernel):
+def test_which_step(change, kind, world, kernel):
     spec = SPEC.with_fields(**change)
-    assert kernel_of(spec, DEVICES["h100"], world) == kernel
-    assert plan(spec, GEMMA, DEVICES["h100"], world).kernel == kernel
+    assert kernel_of(spec, DEVICES[kind], world) == kernel
+    assert plan(spec, GEMMA, DEVICES[kind], world).kernel == kernel
+
+
+def parameters_of(spec, width):
+    return sum(weight.numel() for weight in SparseAutoencoder(spec.sae_config(lambda _: width)).parameters())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"sparsity": "jump_relu"},
+        {"sparsity": "gated"},
+        {"target_hook_name": "b"},
+        {"target_hook_name": "b", "skip": True},
+        {"crosscoder_sites": ["a", "b", "c"], "hook_name": TrainSpec().hook_name},
+        {"prefixes": [8]},
+    ],
+)
+def test_the_parameters_are_those_of_the_sae(change):
+    spec = SPEC.with_fields(hook_name="a").with_fields(d_sae=64, k=4, **change)
+    small = dataclasses.replace(GEMMA, d_model=24)
+    assert plan(spec, small).parameters == parameters_of(spec, 24)
+
+
+def test_a_skip_transcoder_s_bypass_is_on_every_device():
+    spec = SPEC.with_fields(target_hook_name="blocks.3.hook_mlp_out")
+    world = World(devices=8, latent_ranks=8)
+    plain, skip = (plan(one, GEMMA, DEVICES["h100"], world) for one in (spec, spec.with_fields(skip=True)))
+    assert skip.memory["Adam"] - plain.memory["Adam"] == 8 * 2304**2
+    # both the input and the target are gathered, and one of them is written
+    sent = plain.communication
+    assert sent["all-gather of activations"] == 2 * 7 / 8 * 8192 * 2304 * 4
+    assert sent["sums of reconstructions"] == sent["all-gather of activations"]
+    assert plain.memory["shuffle buffer"] == 2 * 65536 * 2304 * 4
+
+
+def test_a_crosscoder_is_as_wide_as_its_sites():
+    one = plan(SPEC, GEMMA, CPU)
+    made = plan(SPEC.with_fields(crosscoder_sites=["a", "b", "c"]), GEMMA, CPU)
+    assert made.memory["Adam"] == pytest.approx(3 * one.memory["Adam"], rel=1e-3)
+    assert made.memory["shuffle buffer"] == 3 * one.memory["shuffle buffer"]
+    assert 2 < made.seconds["training step"] / one.seconds["training step"] < 3
+
+
+def test_prefixes_and_gates_cost_a_little_and_are_summed_over_latents():
+    spec = SPEC.with_fields(batch_rows=65536, buffer_rows=131072)
+    one, nested, gated = (
+        plan(spec.with_fields(**change), GEMMA, CPU)
+        for change in ({}, {"prefixes": [1024, 8192]}, {"sparsity": "gated"})
+    )
+    for made in (nested, gated):
+        assert 1 < made.seconds["training step"] / one.seconds["training step"] < 1.3
+    assert nested.memory["at work"] - one.memory["at work"] == 2 * 65536 * 2304 * 4
+    assert gated.memory["gradients"] == gated.memory["weights"], "its first steps are dense"
+    world = World(devices=8, latent_ranks=8)
+    alone, whole = (
+        plan(SPEC.with_fields(**change), GEMMA, DEVICES["h100"], world).communication["sums of reconstructions"]
+        for change in ({}, {"prefixes": [1024, 8192]})
+    )
+    assert whole == 4 * alone  # three prefixes, the last of which is everything, and the reconstruction itself
+
+
+def test_own_shares_are_smaller_and_send_nothing():
+    world = World(nodes=8, devices=8)
+    spec = SPEC.with_fields(corpus="some/folder")
+    shared, own = (plan(spec.with_fields(reading=name), GEMMA, DEVICES["h100"], world) for name in ("shared", "own"))
+    assert shared.communication["harvested activations"] > 0 == own.communication["harvested activations"]
+    assert own.communication["gradients (data axis)"] == shared.communication["gradients (data axis)"]
+    assert own.memory["shuffle buffer"] == shared.memory["shuffle buffer"] / 64
+    assert own.disk == shared.disk
+    assert own.seconds["language model"] == shared.seconds["language model"]
+    assert own.seconds["text and tokens"] < shared.seconds["text and tokens"] / 30
+    told = plan(spec.with_fields(reading="own", corpus="storyworld:1"), GEMMA, DEVICES["h100"], world)
+    assert told.seconds["text and tokens"] > 10 * own.seconds["text and tokens"], "every process tells all stories"
 
 
 def test_what_would_fit_does():

@@ -20,6 +20,12 @@ def spec(tmp_path):
     return TrainSpec(corpus=str(path), context=32, window_batch=2, held_out_tokens=64)
 
 
+def test_a_share_without_a_document_says_so(spec, llama):
+    next(training_windows(spec, llama, 56, 57))  # the last of the 57 that are not held out
+    with pytest.raises(ValueError, match="every process that reads a share of its own needs one"):
+        next(training_windows(spec, llama, 57, 58))
+
+
 def test_held_out_windows_hold_what_was_asked(spec, llama):
     batches = list(held_out_windows(spec.with_fields(held_out_tokens=16), llama))
     assert all(isinstance(batch, Tokens) for batch in batches)

@@ -1,8 +1,8 @@
 """One stream of activations for all ranks, of which each rank runs the language model for its share.
 
 Every rank then holds the same rows in the same order as one process would, shuffles them alike and takes its part of
-each batch. Where ranks are to read texts or shards of their own instead, this is the place: their rows then go to the
-training step as they are, without ``Axes.own``.
+each batch. Where ranks read shares of their own (the spec's ``reading``), nothing of this is needed: their rows go to the
+training step as they are.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

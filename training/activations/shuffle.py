@@ -46,7 +46,7 @@ def shuffled_rows(
     batches: Iterable[Rows],
     buffer_rows: int,
     batch_rows: int,
-    seed: int = 0,
+    seed: int | str = 0,
     state: ShuffleState | None = None,
     repeats: int = 1,
     dtype: torch.dtype = torch.float32,
@@ -136,7 +136,7 @@ def _fill(
         state.left[here] = repeats
 
 
-def _order(state: ShuffleState, batch_rows: int, seed: int) -> Int64[Tensor, " slot"]:
+def _order(state: ShuffleState, batch_rows: int, seed: int | str) -> Int64[Tensor, " slot"]:
     """The slots in the order of this round: half of them, or all that the last round still has to give."""
     assert state.left is not None
     # torch's generator on the CPU looks at 32 bits of its seed, so both numbers have to go into those

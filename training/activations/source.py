@@ -55,8 +55,9 @@ class Source(Protocol):
 
 
 def open_source(spec: TrainSpec, ranks: Ranks = ONE) -> Source:
-    """The source that the spec names, with all its places checked. Every rank gets the same rows from it."""
-    source: Source = StoredSource(spec) if spec.activations else ModelSource(spec, ranks)
+    """The source that the spec names, with all its places checked. Every rank gets the same rows from it, or those of its
+    own share where the spec's reading is own."""
+    source: Source = StoredSource(spec, ranks) if spec.activations else ModelSource(spec, ranks)
     for hook_name in spec.hook_names:
         source.width(hook_name)
     return source
@@ -81,12 +82,14 @@ class ModelSource:
         return Site(self.model.name, hook_name, self.spec.revision, self.spec.dtype)
 
     def batches(self, start: int = 0) -> Generator[Rows, None, None]:
-        ahead = what_to_read_ahead(self.spec.read_ahead, self.device, self.ranks.size)
+        part, parts = self.ranks.share(self.spec.reading)
+        together = ONE if parts > 1 else self.ranks
+        ahead = what_to_read_ahead(self.spec.read_ahead, self.device, together.size)
         with ExitStack() as threads:
-            tokens: Iterator[Tokens] = islice(training_windows(self.spec, self.model), start, None)
+            tokens: Iterator[Tokens] = islice(training_windows(self.spec, self.model, part, parts), start, None)
             if ahead == "text":
                 tokens = threads.enter_context(closing(read_ahead(tokens)))
-            found = shared_harvest(self.model, self.spec.hook_names, tokens, self.ranks)
+            found = shared_harvest(self.model, self.spec.hook_names, tokens, together)
             rows: Iterator[Rows] = (self._rows(batch) for batch in found)
             if ahead == "activations":
                 rows = threads.enter_context(closing(read_ahead(rows)))
@@ -105,8 +108,9 @@ class ModelSource:
 class StoredSource:
     """Shards of activations, each read once."""
 
-    def __init__(self, spec: TrainSpec):
+    def __init__(self, spec: TrainSpec, ranks: Ranks = ONE):
         self.spec = spec
+        self.part, self.parts = ranks.share(spec.reading)
         if spec.lasting_share:
             raise ValueError(
                 "lasting_share needs the neighbours of each token, which shards do not hold: leave activations out"
@@ -117,7 +121,7 @@ class StoredSource:
         self.context, self.prepend_bos = self.shards.context, self.shards.prepend_bos
         for hook_name in spec.hook_names:
             self.width(hook_name)
-        held, needed = self.shards.rows_at(spec.hook_names), -(-spec.steps * spec.batch_rows // spec.repeats)
+        held, needed = self._rows_held(), -(-spec.steps * spec.batch_rows // spec.repeats)
         if held < needed:
             raise ValueError(
                 f"{spec.activations} holds {held} activations, but {spec.tokens} tokens with repeats {spec.repeats} need "
@@ -131,7 +135,14 @@ class StoredSource:
         return Site(self.spec.model, hook_name, self.spec.revision, self.spec.dtype)
 
     def batches(self, start: int = 0) -> Generator[Rows, None, None]:
-        return self.shards.batches(self.spec.hook_names, start)
+        return self.shards.batches(self.spec.hook_names, start, self.part, self.parts)
+
+    def _rows_held(self) -> int:
+        """How many rows all ranks together can take when each takes as many as the one with the fewest has."""
+        if self.parts == 1:
+            return self.shards.rows_at(self.spec.hook_names)
+        rows = self.shards.rows_by_batch(self.spec.hook_names)
+        return self.parts * min(sum(rows[part :: self.parts]) for part in range(self.parts))
 
     def language_model(self) -> LanguageModel:
         spec = self.spec

@@ -1,12 +1,14 @@
-"""Texts from wherever they are, and windows of tokens packed from them. The only door to `datasets`."""
+"""Texts and tables from wherever they are, and windows of tokens packed from texts. The only door to `datasets`."""
 
+import csv
 import json
 import logging
 import lzma
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from torch import Tensor
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 DOCUMENT_END = "<|endoftext|>"
 """A line of its own between the documents of a .txt file."""
 KINDS = (".txt", ".txt.xz", ".jsonl", ".jsonl.xz", ".parquet")
+TABLES = (".csv", ".tsv", ".csv.xz", ".tsv.xz", ".jsonl", ".jsonl.xz", ".parquet")
+"""Endings of files that hold rows with named columns."""
 HELD_OUT_EVERY = 20
 """Of so many documents, the first is held out."""
 DOCUMENTS_AT_ONCE = 256
@@ -76,13 +80,25 @@ def _storyworld(seed: str) -> Iterator[str]:
 
 def _file(path: Path, column: str) -> Iterator[str]:
     if path.suffix == ".parquet":
-        yield from _rows_of(_datasets().load_dataset, "parquet", column, str(path), data_files=str(path))
+        yield from _column(_parquet(path), column, str(path))
         return
+    with _readable(path) as lines:
+        yield from _from_lines(lines, path, column) if ".jsonl" in path.suffixes else _from_text(lines)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[TextIO]:
+    """The file's text, unpacked where it ends in .xz; ValueError for what is no text."""
     try:
-        with lzma.open(path, "rt", encoding="utf-8") if path.suffix == ".xz" else path.open(encoding="utf-8") as lines:
-            yield from _from_lines(lines, path, column) if ".jsonl" in path.suffixes else _from_text(lines)
+        opened: Any = lzma.open if path.suffix == ".xz" else open
+        with opened(path, "rt", encoding="utf-8", newline="" if _is_separated(path) else None) as lines:
+            yield lines
     except (UnicodeDecodeError, lzma.LZMAError, EOFError) as error:
         raise ValueError(f"{path} cannot be read as text: {error}") from error
+
+
+def _is_separated(path: Path) -> bool:
+    return bool({".csv", ".tsv"} & set(path.suffixes))
 
 
 def _from_text(lines: Iterable[str]) -> Iterator[str]:
@@ -109,26 +125,90 @@ def _from_lines(lines: Iterable[str], path: Path, column: str) -> Iterator[str]:
         yield text
 
 
-def _data_set(name: str, configuration: str | None, split: str, column: str) -> Iterator[str]:
-    yield from _rows_of(_datasets().load_dataset, name, column, name, configuration, split=split)
+def rows(source: str | Path, split: str | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of a table, in order, as they are read: column -> value.
+
+    ``source`` is a folder of files that end in one of `TABLES` (in the order of their names), one such file, or a data
+    set's name for `datasets`, "name" or "name:configuration", of which ``split`` (default train) is read; files are
+    read whole. What a .csv or .tsv file holds are strings. A source that does not exist is an error at once.
+    """
+    name, path = str(source), Path(source)
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file() and file.name.endswith(TABLES))
+        if not files:
+            raise ValueError(f"{name} holds no table: no file in it ends in {', '.join(TABLES)}")
+        return (row for file in files for row in _table(file))
+    if path.is_file():
+        if not name.endswith(TABLES):
+            raise ValueError(f"{name} cannot be read as a table; files that can end in {', '.join(TABLES)}")
+        return _table(path)
+    if name.startswith((".", "/", "~")) or name.endswith(TABLES) or name.count("/") > 1:
+        raise FileNotFoundError(f"there is no table {name}")
+    hub, _, configuration = name.partition(":")
+    return _rows_of(_datasets().load_dataset, name, hub, configuration or None, split=split or "train")
 
 
-def _rows_of(load: Callable[..., Any], kind: str, column: str, shown: str, *more: Any, **options: Any) -> Iterator[str]:
+def _table(path: Path) -> Iterator[dict[str, Any]]:
+    if path.suffix == ".parquet":
+        yield from _parquet(path)
+        return
+    with _readable(path) as lines:
+        if _is_separated(path):
+            yield from _separated(lines, path)
+        else:
+            yield from _objects(lines, path)
+
+
+def _objects(lines: Iterable[str], path: Path) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: not JSON ({error})") from error
+        if not isinstance(row, dict):
+            raise ValueError(f"{path}, line {number}: a line must be a JSON object")
+        yield row
+
+
+def _separated(lines: Iterable[str], path: Path) -> Iterator[dict[str, Any]]:
+    reader = csv.DictReader(lines, delimiter="\t" if ".tsv" in path.suffixes else ",")
     try:
-        rows = load(kind, *more, **{"split": "train", "streaming": True, **options})
-        rows = iter(rows)
+        for row in reader:
+            if None in row or None in row.values():
+                raise ValueError(f"{path}, line {reader.line_num}: another number of columns than the first line has")
+            yield row
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
+
+
+def _parquet(path: Path) -> Iterator[dict[str, Any]]:
+    return _rows_of(_datasets().load_dataset, str(path), "parquet", data_files=str(path))
+
+
+def _data_set(name: str, configuration: str | None, split: str, column: str) -> Iterator[str]:
+    yield from _column(_rows_of(_datasets().load_dataset, name, name, configuration, split=split), column, name)
+
+
+def _column(rows: Iterable[dict[str, Any]], column: str, shown: str) -> Iterator[str]:
+    for number, row in enumerate(rows):
+        if not number and column not in row:
+            raise ValueError(f"{shown} has no column {column!r}; it has {', '.join(row)}")
+        yield row[column]
+
+
+def _rows_of(load: Callable[..., Any], shown: str, *named: Any, **options: Any) -> Iterator[dict[str, Any]]:
+    try:
+        rows = iter(load(*named, **{"split": "train", "streaming": True, **options}))
         first = next(rows, None)
     except Exception as error:  # `datasets` raises what its many backends raise
         raise ValueError(
             f"{shown} is no file or folder here, and `datasets` cannot open it: {str(error).strip().splitlines()[0]}"
         ) from error
-    if first is None:
-        return
-    if column not in first:
-        raise ValueError(f"{shown} has no column {column!r}; it has {', '.join(first)}")
-    yield first[column]
-    for row in rows:
-        yield row[column]
+    if first is not None:
+        yield first
+        yield from rows
 
 
 def _datasets() -> Any:
@@ -166,7 +246,8 @@ def repeated(open_documents: Callable[[], Iterator[str]]) -> Iterator[str]:
             yield text
         if not documents:
             raise ValueError(
-                "every document of the corpus is held out, so none is left to train on: it needs at least two, with a "
+                "no document of the corpus is left to train on: the first of every twenty is held out, and every process "
+                "that reads a share of its own needs one. It needs at least two, and one for each further process, with a "
                 f"line {DOCUMENT_END} between them in .txt files"
             )
         log.warning("the corpus has been read to its end (%d documents): starting again", documents)

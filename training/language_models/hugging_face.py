@@ -3,6 +3,7 @@
 The model stays as it is (fused attention included). Its places are found by looking at how its blocks are built.
 """
 
+import copy
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from saes.nearest import did_you_mean
-from training.language_models import generation, tokenising
+from training.language_models import chat, generation, tokenising
 from training.language_models.language_model import Hook, Tokens
 
 
@@ -39,6 +40,16 @@ class Call:
     """Where text is; None is everywhere."""
     offset: int | Int64[Tensor, " text"] = 0
     """The position of the first token."""
+    pieces: Sequence[Int64[Tensor, "text token"]] = ()
+    """The tokens of each text so far, call by call, the last being this one's; empty where they are not known."""
+
+    def seen(self) -> Int64[Tensor, "text token"]:
+        """The tokens so far in one piece."""
+        if not self.pieces:
+            raise ValueError(
+                "which tokens stand here is not known: the model was called with embeddings, or with a cache of another run"
+            )
+        return torch.cat(list(self.pieces), dim=1)
 
 
 class HuggingFaceModel:
@@ -56,11 +67,17 @@ class HuggingFaceModel:
         self.special = _special_ids(model, tokenizer)
         self.places = self._find_places()
         self._call: Call | None = None
+        self._heard: list[Tensor] = []
+        self._n_heard = 0  # tokens a row
         self._accepts = set(inspect.signature(model.forward).parameters)
 
     @property
     def device(self) -> torch.device:
-        return self.model.get_input_embeddings().weight.device
+        embeddings = self.model.get_input_embeddings()
+        if embeddings.weight.device.type != "meta":
+            return embeddings.weight.device
+        # accelerate keeps offloaded weights elsewhere and brings them to this device for each call
+        return torch.device(embeddings._hf_hook.execution_device)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -98,7 +115,17 @@ class HuggingFaceModel:
 
     def tokenise(self, texts: Sequence[str], max_tokens: int | None = None, add_bos: bool | None = None) -> Tokens:
         limit = self.context if max_tokens is None else min(max_tokens, self.context)
+        if self._read != "all":
+            return chat.tokenise_turns(self._tokenizer(), texts, self._read, limit)
         return tokenising.tokenise(self._tokenizer(), texts, limit, add_bos)
+
+    _read = "all"
+
+    def reading(self, read: str) -> "HuggingFaceModel":
+        chat.check_read(self._tokenizer(), read, self.name)
+        view = copy.copy(self)
+        view._read = read
+        return view
 
     def strings(self, ids: Tensor | Sequence[int]) -> list[str]:
         return tokenising.strings(self._tokenizer(), ids)
@@ -183,7 +210,7 @@ class HuggingFaceModel:
                 f"a text of {tokens.ids.shape[1]} tokens is longer than {self.name}'s context of {self.context}"
             )
         tokens = tokens.to(self.device)
-        with self._told(Call(None if bool(tokens.keep.all()) else tokens.keep)):
+        with self._told(Call(None if bool(tokens.keep.all()) else tokens.keep, pieces=(tokens.ids,))):
             return self.model(input_ids=tokens.ids, use_cache=False)
 
     # ---- editing
@@ -207,7 +234,7 @@ class HuggingFaceModel:
 
         def act(x: Tensor) -> Tensor:
             call = self._call or Call()
-            known = {"keep": call.keep, "offset": call.offset}
+            known = {"keep": call.keep, "offset": call.offset, "seen": call.seen}
             y = hook(x, **{key: known[key] for key in wants})
             if y is x or y is None:
                 return x
@@ -240,15 +267,26 @@ class HuggingFaceModel:
             return
         ids = kwargs.get("input_ids", args[0] if args else None)
         if ids is None:
-            self._call = Call()
+            self._call, self._heard, self._n_heard = Call(), [], -1
             return
         past, mask = kwargs.get("past_key_values"), kwargs.get("attention_mask")
         before = 0 if past is None else int(past.get_seq_length())
-        keep, offset = ~torch.isin(ids, self.special.to(ids.device)), before
+        if not before or self._n_heard != before:  # a new text, or one whose beginning was not heard
+            self._heard, self._n_heard = [], 0
+        if self._n_heard == before:
+            self._heard.append(ids)
+            self._n_heard += ids.shape[1]
+        keep, offset = self._text(ids), before
         if mask is not None and mask.dim() == 2 and mask.shape[1] == before + ids.shape[1] and not bool(mask.all()):
-            keep = keep & mask[:, before:].bool()
+            here = mask[:, before:].bool()
+            keep = here if keep is None else keep & here
             offset = before - (mask.cumsum(1) == 0).sum(1)
-        self._call = Call(None if bool(keep.all()) else keep, offset)
+        self._call = Call(None if keep is None or bool(keep.all()) else keep, offset, self._heard)
+
+    def _text(self, ids: Int64[Tensor, "text token"]) -> Bool[Tensor, "text token"] | None:
+        """Where no special token is; None where there is none at all, as at nearly every step of writing."""
+        special = torch.isin(ids, self.special.to(ids.device))
+        return ~special if bool(special.any()) else None
 
     # ---- writing
 
@@ -334,9 +372,11 @@ class HuggingFaceModel:
         lengths, width = real.sum(1), real.shape[1]
         past: Any = None
         mask = real
+        pieces: list[Tensor] = []
 
         def forward(step: Int64[Tensor, "row token"]) -> Float[Tensor, "row vocab"]:
             nonlocal past, mask, lengths
+            pieces.append(step)
             if past is None:
                 positions = (real.cumsum(1) - 1).clamp(min=0)
                 offset = lengths - width if padded else 0
@@ -352,7 +392,7 @@ class HuggingFaceModel:
             options = {
                 name: value for name, value in options.items() if name in self._accepts or "kwargs" in self._accepts
             }
-            with self._told(Call(None if bool(keep.all()) else keep, offset)):
+            with self._told(Call(None if bool(keep.all()) else keep, offset, pieces)):
                 answer = self.model(input_ids=step, **options)
             past = answer.past_key_values
             return answer.logits[:, -1]
@@ -471,6 +511,7 @@ def places_in_block(block: nn.Module, model: Any) -> dict[str, Place]:
     if attention is not None:
         places["attn.hook_out"] = Place(attention, "out")
     if mlp is not None:
+        places["mlp.hook_in"] = Place(mlp, "in")
         if (writer := _writer(mlp)) is not None:
             places["mlp.hook_post"] = Place(writer, "in")
         places["mlp.hook_out"] = Place(mlp, "out")
@@ -603,8 +644,8 @@ def _accepted(hook: Hook) -> set[str]:
     except (TypeError, ValueError):  # some builtins do not say
         return set()
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
-        return {"keep", "offset"}
-    return {"keep", "offset"} & {parameter.name for parameter in parameters}
+        return {"keep", "offset", "seen"}
+    return {"keep", "offset", "seen"} & {parameter.name for parameter in parameters}
 
 
 def _context(config: Any, tokenizer: Any) -> int:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 Hook = Callable[..., Tensor]
 """``x [text, token, d] -> x'``. Where it accepts them it is also given ``keep`` [text, token] (None: everywhere) and
-``offset``, the position of the first token, one number or one a text. Whatever it does where ``keep`` is False (padding
+``offset``, the position of the first token, one number or one a text, and ``seen``, a function that gives the tokens of
+each text so far [text, token], the last being those of ``x``. Whatever it does where ``keep`` is False (padding
 and special tokens) is undone, so plain functions of ``x`` are safe too."""
 
 
@@ -91,6 +92,13 @@ class LanguageModel(Protocol):
         """Tokens of ``texts``, each cut at ``max_tokens`` (default: the context).
 
         ``add_bos`` says whether a beginning-of-text token comes first; None does as the tokenizer does by itself.
+        """
+        ...
+
+    def reading(self, read: str) -> "LanguageModel":
+        """The same model, whose ``tokenise`` puts each text into a chat and keeps the tokens of one role (see `chat`).
+
+        ValueError where it has no chat template.
         """
         ...
 

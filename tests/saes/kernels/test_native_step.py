@@ -189,6 +189,24 @@ def test_what_is_not_sparse_yet_is_learned_by_the_reference(sparsity):
     assert_same_weights(sae, reference.sae, 1e-4)
 
 
+@pytest.mark.parametrize("sparsity", ["relu", "jump_relu", "gated"])
+def test_the_lengths_that_tell_how_far_a_product_strays_are_those_of_the_rows(sparsity):
+    sae = autoencoder(sparsity)
+    with torch.no_grad():
+        sae.bias.sub_(2.0)
+    step = NativeStep(sae, settings(), LIBRARY, torch.bfloat16)
+    for seed in range(4):
+        step(activations(64, seed=seed), 1e-3)
+        torch.testing.assert_close(step.lengths, sae.W_enc.detach().norm(dim=0))
+    assert (step.rest.last < step.rest.steps).any(), "some rows were to rest"
+    step.settle()
+    torch.testing.assert_close(step.lengths, sae.W_enc.detach().norm(dim=0))
+    with torch.no_grad():
+        sae.bias.add_(8.8)
+    step(activations(64, seed=4), 1e-3)  # a dense one
+    torch.testing.assert_close(step.lengths, sae.W_enc.detach().norm(dim=0))
+
+
 @pytest.mark.parametrize("candidates", PRODUCTS)
 def test_a_row_that_rested_goes_where_dense_adam_would_have_taken_it(candidates):
     sae = autoencoder("topk")

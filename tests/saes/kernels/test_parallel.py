@@ -36,6 +36,14 @@ CASES = {
     "tanh": ("jump_relu", None, {}, {"penalty": "tanh"}),
     "target_l0": ("jump_relu", None, {}, {"penalty": "target_l0", "target_l0": 9.0}),
     "p_anneal": ("relu", None, {}, {"penalty": "p_anneal", "total_steps": STEPS, "p_end": 0.3}),
+    "resampled/": ("relu", None, {}, {"resample_every": 2}),
+    "resampled topk": ("topk", None, {}, {"resample_every": 4}),
+    "resampled gated transcoder": (
+        "gated",
+        None,
+        {"d_out": D_OUT, "apply_b_dec_to_input": False},
+        {"resample_every": 2},
+    ),
     "unclipped, no rescue": ("topk", torch.float32, {}, {"clip_norm": None, "auxk_coefficient": 0.0}),
 }
 """name -> sparsity, candidates, changes of the SAE's config, changes of the step's settings."""
@@ -156,6 +164,11 @@ def test_the_cases_reach_what_they_are_for(truths):
     _, _, metrics = truths["topk/dense"]
     assert metrics[-1]["auxk"] > 0
     assert 0.2 < metrics[-1]["dead"] < 1
+    dead = {case: [step["dead"] for step in metrics] for case, (_, _, metrics) in truths.items()}
+    assert dead["relu/dense"][2] > 0.1
+    assert dead["resampled/"][2] == 0, "no latent came back"
+    assert dead["resampled gated transcoder"][2] < dead["gated/dense"][2]
+    assert dead["resampled topk"][4] < 0.5 * dead["resampled topk"][3]
     free = one_process("unclipped, no rescue")[0]["W_dec"]
     assert not torch.allclose(free, truths["topk/dense"][0]["W_dec"], atol=1e-4), (
         "neither clipping nor rescue did anything"

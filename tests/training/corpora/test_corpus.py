@@ -8,7 +8,7 @@ from itertools import islice
 import pytest
 import torch
 
-from training.corpora.corpus import repeated, share, split_off, texts, windows
+from training.corpora.corpus import repeated, rows, share, split_off, texts, windows
 
 THREE = ["The cat sat.", "Nora laughed\nand ran.", "It rained."]
 
@@ -130,3 +130,31 @@ def test_a_corpus_is_repeated_but_not_an_empty_one():
     assert list(islice(repeated(lambda: iter("ab")), 5)) == list("ababa")
     with pytest.raises(ValueError, match="at least two"):
         next(repeated(lambda: iter(())))
+
+
+def test_tables_are_read_row_by_row(tmp_path):
+    (tmp_path / "a.csv").write_text('text,n\n"He said ""yes"",\nand left",1\n')
+    (tmp_path / "b.tsv").write_text("text\tn\nIt rained\t2\n")
+    with lzma.open(tmp_path / "c.jsonl.xz", "wt") as file:
+        file.write('{"text": "The cat sat", "n": [3]}\n\n')
+    (tmp_path / "ignored.txt").write_text("x")
+    expected = [('He said "yes",\nand left', "1"), ("It rained", "2"), ("The cat sat", [3])]
+    assert [(row["text"], row["n"]) for row in rows(tmp_path)] == expected
+    assert next(rows(tmp_path / "b.tsv")) == {"text": "It rained", "n": "2"}
+
+
+def test_wrong_tables_are_named(tmp_path):
+    (tmp_path / "a.csv").write_text("text,n\nx\n")
+    with pytest.raises(ValueError, match=r"a\.csv, line 2: another number of columns"):
+        list(rows(tmp_path / "a.csv"))
+    (tmp_path / "b.jsonl").write_text('{"text": "x"}\n["x"]\n')
+    with pytest.raises(ValueError, match=r"b\.jsonl, line 2: a line must be a JSON object"):
+        list(rows(tmp_path / "b.jsonl"))
+    (tmp_path / "c.txt").write_text("x")
+    with pytest.raises(ValueError, match="cannot be read as a table"):
+        rows(tmp_path / "c.txt")
+    with pytest.raises(FileNotFoundError, match=r"no table .*nothing\.csv"):
+        rows(tmp_path / "nothing.csv")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds no table"):
+        rows(tmp_path / "empty")

@@ -1,0 +1,1 @@
+"""Other people's dictionaries on disk, each translated into SAELens' settings and tensors, which `saes.checkpoint` reads."""
