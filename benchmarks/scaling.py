@@ -4,8 +4,7 @@ python benchmarks/scaling.py [--processes 1,2,4] [--d-sae 4096,16384,65536,26214
 
 All configurations share the cores, so more processes can win nothing but what one process cannot keep busy; what they cost
 is what the exchange between them costs. "processes" splits the rows, "latent_processes" the latents; both use the same sums
-(kernels.cpu) with any number of processes, and "fastest_alone" is what one process reaches with the kernel that it chooses
-itself. "d_sae" is one process, "d_sae_latent_2" two that share the latents. Medians over steps.
+(kernels.cpu) with any number of processes, and "fastest" splits the rows with the kernel that is chosen by itself. "d_sae" is one process, "d_sae_latent_2" two that share the latents. Medians over steps.
 """
 
 import argparse
@@ -46,7 +45,7 @@ def main() -> None:
     result = {
         "processes": {str(n): speed(n, 1, arguments.at) for n in arguments.processes},
         "latent_processes": {str(n): speed(n, n, arguments.at) for n in many},
-        "fastest_alone": speed(1, 1, arguments.at, "auto"),
+        "fastest": {str(n): speed(n, 1, arguments.at, "auto") for n in arguments.processes},
         "d_sae": {str(n): speed(1, 1, n) for n in arguments.d_sae},
         "d_sae_latent_2": {str(n): speed(2, 2, n) for n in arguments.d_sae},
         "sizes": {**sizes, "d_sae": arguments.at},

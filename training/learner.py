@@ -13,6 +13,7 @@ from tqdm import tqdm
 from saes.autoencoder import SparseAutoencoder, freeze_threshold
 from saes.kernels.axes import ALONE, Axes
 from saes.kernels.choose import choose_step, settled
+from saes.kernels.parallel import ParallelStep
 from saes.kernels.slices import LatentSlice, latents_of, whole_sae
 from saes.kernels.step import StepMetrics
 from saes.losses import Sum, alone
@@ -166,8 +167,9 @@ class Learner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.scales, self.finetuned, self.wandb_id = state["scales"], state["finetuned"], state["wandb_id"]
         weights, step = state["sae"], state["training_step"]
-        if isinstance(self.sae, LatentSlice):
+        if isinstance(self.step_once, ParallelStep):
             weights, step = settled(self.config, self.spec.step_settings(), weights, step)
+        if isinstance(self.sae, LatentSlice):
             self.sae.load_whole(weights)
         else:
             self.sae.load_state_dict(weights)

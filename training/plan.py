@@ -256,7 +256,7 @@ def kernel_of(spec: TrainSpec, device: Device, world: World) -> str:
     if spec.kernels != "auto":
         return "sparse"
     if device.kind == "cpu":
-        kernels = "native" if world.size == 1 else "cpu"
+        kernels = "native" if world.size == 1 or (world.latent_ranks == 1 and spec.sparsity == "topk") else "cpu"
     elif world.size == 1:
         kernels = "gpu"
     else:
@@ -347,7 +347,8 @@ def _memory(spec: TrainSpec, outline: Outline, world: World, parts: Sequence[Par
     return {
         "weights": 4 * own,
         "Adam": 8 * own,
-        "gradients": 4 * max((part.own for part in parts if part.dense_for_a_while), default=0),
+        # several processes have to send them
+        "gradients": 4 * max((part.own for part in parts if part.dense_for_a_while or world.size > 1), default=0),
         "bfloat16 copy": 2 * sum(part.latents * part.d_in for part in parts if part.kernel == "sparse"),
         "shuffle buffer": _buffer_bytes(spec, outline) / shares_of(spec, world),
         "language model": outline.parameters * number,

@@ -48,8 +48,18 @@ def choose_step(sae: SparseAutoencoder, settings: StepSettings | None = None, ke
         )
     candidates = torch.bfloat16 if multiplies_bfloat16() else torch.float32
     if isinstance(sae, LatentSlice):
+        alone = sae.axes.latent.size == 1 and sae.whole.sparsity == "topk"
+        library = compiled() if alone and suits["native"] and kernels in ("auto", "native") else None
+        if library is not None:
+            log.info(
+                "training step: compiled cpu kernels, gradients averaged (%s, candidates in %s)", sparsity, candidates
+            )
+            return NativeStep(sae, settings, library, candidates, sae.axes)
         if kernels in ("native", "gpu"):
-            raise ValueError(f"the {kernels} kernel trains in one process; among several, leave kernels out")
+            trains = (
+                "topk SAEs, where latent_ranks is 1 and a C++ compiler is" if kernels == "native" else "nothing so far"
+            )
+            raise ValueError(f"among several processes the {kernels} kernel trains {trains}: leave kernels out")
         sparse = suits["cpu"] and kernels != "reference"
         log.info("training step: parallel, %s (%s on %s)", "sparse" if sparse else "dense", sparsity, device)
         return ParallelStep(sae, settings, candidates if sparse else None)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from saes.autoencoder import SparseAutoencoder
 from saes.kernels import native
+from saes.kernels.axes import ALONE, Axes
 from saes.kernels.native import address
 from saes.kernels.reference import ReferenceStep
 from saes.kernels.step import StepMetrics, StepSettings, Update
@@ -81,7 +82,9 @@ class RowCode:
 class NativeStep:
     """A TrainingStep by the compiled kernels, for SAEs in float32 on the CPU.
 
-    Not for the p_anneal penalty, resampling, or penalties on a crosscoder's lengths.
+    Not for the p_anneal penalty, resampling, or penalties on a crosscoder's lengths. Of a topk SAE, data ranks may each bring
+    rows of their own: their gradients are averaged between the two passes over the latents, and every rank then makes the
+    same update.
     """
 
     def __init__(
@@ -90,16 +93,20 @@ class NativeStep:
         settings: StepSettings,
         library: ctypes.CDLL,
         candidates: torch.dtype = torch.bfloat16,
+        axes: Axes = ALONE,
     ):
+        assert axes.latent.size == 1
+        assert axes.data.size == 1 or sae.config.sparsity == "topk"
         assert sae.W_dec.device.type == "cpu"
         assert sae.W_dec.dtype == torch.float32
         assert sae.W_enc.T.is_contiguous(), "the kernels read W_enc a latent at a time"
         self.sae, self.settings, self.library, self.dtype = sae, settings, library, candidates
+        self.axes, self.data = axes, axes.data
         self.margin = 0 if candidates == torch.float32 else MARGIN
         self.update = Update(sae, settings, fused=True)
         self.dense = ReferenceStep(sae, settings, self.update)
         self.rest = Rest(sae.d_sae)
-        self.prefixes = sae.config.prefixes or (sae.d_sae,)
+        self.prefixes = sae.prefixes or (sae.d_sae,)
         self.penalty = settings.penalty_of(sae.config.sparsity)
         self.level = 0.0  # a guess at what the candidates of topk and batch_topk exceed; a wrong one costs time only
         self.capacity = 512
@@ -152,19 +159,34 @@ class NativeStep:
         if self.settings.auxk_coefficient and self.penalty is None and dead is not None:
             ids = dead.nonzero().squeeze(1)
             if len(ids):
-                error = grad[-1, : self.settings.auxk_rows] / scale
+                error = grad[-1, : self.axes.before(self.settings.auxk_rows)] / scale
                 terms["auxk"], rescue = self._rescue(x_in, error, ids)
 
         self._learn(lr, x_in, fit, rescue, b_dec_grad, small)
         if sae.config.sparsity == "batch_topk":
             self.update.follow_threshold(code.value.min() if len(code.value) else torch.tensor(torch.inf))
-        self.update.count(fired, rows)
+        self.update.count(self.data.reduce_(fired.to(torch.uint8), "max").bool(), rows * self.data.size)
+        return self._metrics(terms, squared_error, x_in if target is None else y - sae.b_dec, len(fired_latents), dead)
+
+    def _metrics(
+        self,
+        terms: dict[str, Tensor],
+        squared_error: Float[Tensor, ""],
+        centred: Float[Tensor, "row d_out"],
+        firings: int,
+        dead: Tensor | None,
+    ) -> StepMetrics:
+        """The batch's, by one sum over the data ranks; ``centred`` is what was to be written, near zero."""
+        data, rows, flat = self.data, len(centred) * self.data.size, centred.reshape(-1)
+        found = [*(term / data.size for term in terms.values()), squared_error, torch.tensor(firings), flat.dot(flat)]
+        sums = data.reduce_(torch.cat([torch.stack([one.float() for one in found]), centred.sum(0)]))
+        *of_batch, squared_error, fired, squares = sums[: len(found)]
         return StepMetrics(
-            loss=torch.stack(list(terms.values())).sum(),
-            terms=terms,
-            explained_variance=1 - squared_error / _variation(x_in if target is None else y - sae.b_dec),
-            l0=torch.tensor(len(fired_latents) / rows),
-            dead=x.new_zeros(()) if dead is None else dead.float().mean(),
+            loss=torch.stack(of_batch).sum(),
+            terms=dict(zip(terms, of_batch, strict=True)),
+            explained_variance=1 - squared_error / (squares - sums[len(found) :].square().sum() / rows),
+            l0=fired / rows,
+            dead=centred.new_zeros(()) if dead is None else dead.float().mean(),
         )
 
     def _dense_step(self, x: Float[Tensor, "row d_in"], lr: float, target: Tensor | None) -> StepMetrics:
@@ -206,7 +228,9 @@ class NativeStep:
         )
         inside = torch.arange(keep) < found.count[:, None]
         least = found.value[:, :keep].where(inside, 0).amin(1)
-        self.level = max(0.0, GUESS_SLACK * float(least.kthvalue(1 + int(GUESS_SHARE * rows)).values))
+        guess = GUESS_SLACK * least.kthvalue(1 + int(GUESS_SHARE * rows)).values
+        # one for all ranks, as the first one saves its own: the order of a row's sums depends on it
+        self.level = max(0.0, float(self.data.reduce_(guess, "min")))
         return found
 
     def _batch_topk_candidates(self, x_in: Float[Tensor, "row d_in"]) -> Candidates:
@@ -442,9 +466,15 @@ class NativeStep:
 
     def _rescue(
         self, x_in: Float[Tensor, "row d_in"], error: Float[Tensor, "part d_out"], ids: Int64[Tensor, " dead"]
-    ) -> tuple[Float[Tensor, ""], "SortedFirings"]:
-        """losses.auxk and its firings: dead latents try to explain what is left over at the first rows."""
+    ) -> tuple[Float[Tensor, ""], "SortedFirings | None"]:
+        """losses.auxk and its firings: dead latents try to explain what is left over at the first rows of the batch, of
+        which a data rank may have none."""
+        if not len(error):
+            return error.sum(), None
         k_aux = self.settings.k_aux_of(self.sae)
+        looked_at = (
+            min(len(x_in) * self.data.size, self.settings.auxk_rows) / self.data.size
+        )  # on average over the ranks
         x_in = x_in[: len(error)].contiguous()
         keep = min(k_aux + self.margin, len(ids))
         found = self._gather(x_in, keep, 2 * keep + 128, floor=-math.inf, ids=ids)
@@ -458,7 +488,7 @@ class NativeStep:
             len(x_in), kept, found.stride, address(found.value), address(found.latent), address(found.count)
         )
         code = self._packed(found)
-        weight = self.settings.auxk_coefficient * min(1.0, len(ids) / k_aux) / len(x_in)
+        weight = self.settings.auxk_coefficient * min(1.0, len(ids) / k_aux) / looked_at
         grad, squared, slope = self._decode(code, torch.zeros_like(error), error, 2 * weight, [self.sae.d_sae])
         return squared.sum() * weight, self._by_latent(code, slope, grad)
 
@@ -476,24 +506,35 @@ class NativeStep:
         sae, settings = self.sae, self.settings
         bounds = torch.tensor([0, *self.prefixes], dtype=torch.int32)
         width = sae.d_in + sae.d_out
-        keeps = settings.clip_norm is not None and sae.d_sae * width <= KEPT_VALUES
-        kept = torch.empty(sae.d_sae, width) if keeps else None
+        several, two_passes = self.data.size > 1, settings.clip_norm is not None or self.data.size > 1
+        kept = None
+        if several:
+            kept = torch.zeros(sae.d_sae, width)
+        elif two_passes and sae.d_sae * width <= KEPT_VALUES:
+            kept = torch.empty(sae.d_sae, width)
         gradients = native.Gradients(
             sae.d_sae, sae.d_in, sae.d_out, len(self.prefixes), int(sae.config.sparsity != "gated"), address(bounds),
             address(x_in), fit.struct(), rescue.struct() if rescue else native.Firings(), address(kept),
         )  # fmt: skip
         bias_grad, input_grad = torch.empty(sae.d_sae), torch.zeros(sae.d_in)
         scale = 1.0
-        if settings.clip_norm is not None:
+        if two_passes:
             size = self.library.gradient_size(
                 ctypes.byref(gradients), address(sae.W_enc.T), address(bias_grad), address(input_grad)
             )
             if sae.config.apply_b_dec_to_input:
                 b_dec_grad = b_dec_grad - input_grad
+        if several:
+            assert kept is not None
+            self.data.average_([kept, bias_grad, b_dec_grad, *small.values()])
+            size = float(torch.linalg.vector_norm(kept)) ** 2 + float(torch.linalg.vector_norm(bias_grad)) ** 2
+            ptr = self._fired_anywhere(fit, rescue)
+            gradients.fit, gradients.rescue = native.Firings(address(ptr)), native.Firings()
+        if settings.clip_norm is not None:
             size += float(b_dec_grad.double().square().sum())
             size += sum(float(gradient.double().square().sum()) for gradient in small.values())
             scale = min(1.0, settings.clip_norm / (math.sqrt(size) + 1e-6))  # as torch.nn.utils.clip_grad_norm_
-        input_grad_later = sae.config.apply_b_dec_to_input and settings.clip_norm is None
+        input_grad_later = sae.config.apply_b_dec_to_input and not two_passes
         self.rest.begin_step()
         adam = self.rest.adam(lr, settings)
         self.library.update_latents(
@@ -510,6 +551,14 @@ class NativeStep:
         self.update.step(lr)  # the small parameters
         for parameter in self._latent_parameters():
             self.update.optimiser.state[parameter]["step"].fill_(self.rest.steps)
+
+    def _fired_anywhere(self, fit: "SortedFirings", rescue: "SortedFirings | None") -> Int64[Tensor, " d_sae_and_one"]:
+        """As SortedFirings.ptr, one firing for each latent that has a gradient on any data rank."""
+        fires = fit.ptr.diff() > 0
+        if rescue is not None:
+            fires |= rescue.ptr.diff() > 0
+        counts = self.data.reduce_(fires.to(torch.uint8), "max")
+        return torch.cat([torch.zeros(1, dtype=torch.long), counts.long().cumsum(0)])
 
     def settle(self) -> None:
         """Move every resting row to where dense Adam would have taken it."""
@@ -637,9 +686,3 @@ class SortedFirings:
             address(self.ptr), address(self.row_of), address(self.value), address(self.slope), address(self.grad),
             self.grad.shape[1],
         )  # fmt: skip
-
-
-def _variation(x: Float[Tensor, "row d"]) -> Float[Tensor, ""]:
-    """The summed squared distance from the mean, in one pass; ``x`` is to lie near zero, or digits are lost."""
-    flat = x.reshape(-1)
-    return flat.dot(flat) - len(x) * x.mean(0).square().sum()

@@ -24,7 +24,6 @@ def test_all_planted_concepts_are_validated_and_no_decoy_is(seed, tmp_path):
     assert found[TOPICAL].status == "rejected", "the held-out texts are not"
     assert found[LEXICAL].auroc_checking > 0.85, "by its score on checking texts it would be held"
     assert found[LEXICAL].lexical
-    assert found[LEXICAL].auroc_masked < 0.65
     assert found[LEXICAL].status == "rejected"
     assert not any(found[name].lexical for name in (*WRITERS, IDLE))
 

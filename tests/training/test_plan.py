@@ -105,6 +105,8 @@ def test_processes_on_one_cpu_share_it():
         ({"sparsity": "relu", "penalty": "p_anneal"}, "cpu", World(), "dense"),
         ({"resample_every": 10}, "cpu", World(), "dense"),
         ({}, "cpu", World(devices=2), "sparse"),
+        ({"prefixes": [64]}, "cpu", World(devices=2), "sparse"),
+        ({"prefixes": [64]}, "cpu", World(devices=2, latent_ranks=2), "dense"),
         ({"sparsity": "relu"}, "cpu", World(devices=2), "dense"),
     ],
 )

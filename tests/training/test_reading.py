@@ -120,7 +120,7 @@ def test_ranks_read_other_shards_and_none_runs_out(own, tmp_path):
 
 @pytest.mark.parametrize(("size", "latent_ranks"), [(2, 1), (4, 2)])
 def test_stopped_it_goes_on_to_the_same_bits(own, tmp_path, size, latent_ranks):
-    own = own.with_fields(latent_ranks=latent_ranks)
+    own = own.with_fields(latent_ranks=latent_ranks, sparsity="topk" if latent_ranks == 1 else "batch_topk")
     whole = own.with_fields(out=str(tmp_path / "whole"))
     assert on_ranks(size, trained, whole) == [0] * size
     assert on_ranks(size, trained, own, size - 1, 5) == [75] * size

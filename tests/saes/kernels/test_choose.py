@@ -71,12 +71,19 @@ def test_a_kernel_that_moves_every_row_can_go_on_from_one_that_lets_rows_rest():
 def test_many_processes_have_their_own_kernel():
     axes = Axes(Axis(None, 0, 2), Axis(), Axis(None, 0, 2))
     part = latents_of(SparseAutoencoder(SAEConfig(4, 16, k=2)), axes)
-    assert isinstance(choose_step(part), ParallelStep)
-    assert choose_step(part).sparse is not None
+    assert isinstance(choose_step(part, kernels="cpu"), ParallelStep)
+    assert choose_step(part, kernels="cpu").sparse is not None
     assert choose_step(part, kernels="reference").sparse is None
+    assert isinstance(choose_step(part), NativeStep if COMPILES else ParallelStep)
     assert choose_step(latents_of(SparseAutoencoder(SAEConfig(4, 16, "relu")), axes)).sparse is None
-    with pytest.raises(ValueError, match="in one process"):
-        choose_step(part, kernels="native")
+    among_latents = latents_of(
+        SparseAutoencoder(SAEConfig(4, 16, k=2)), Axes(Axis(), Axis(None, 0, 2), Axis(None, 0, 2))
+    )
+    assert isinstance(choose_step(among_latents), ParallelStep)
+    with pytest.raises(ValueError, match="trains topk SAEs, where latent_ranks is 1 and a"):
+        choose_step(among_latents, kernels="native")
+    with pytest.raises(ValueError, match="without prefixes or target"):
+        choose_step(part, kernels="gpu")
 
 
 def test_what_the_sparse_steps_do_not_know_goes_to_the_reference():
