@@ -80,7 +80,9 @@ def calibration(
     rates that a panel asks for."""
     plt = _pyplot()
     with plt.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 4.2), layout="constrained", squeeze=False)
+        figure, axes = plt.subplots(
+            1, len(panels), figsize=(5.2 * len(panels), 4.2), layout="constrained", squeeze=False
+        )
         for panel, (title, curves) in zip(axes[0], panels.items(), strict=True):
             places = range(len(sizes))
             colours = ["#0b62a8", "#0a7a5c", "#c05a00", "#8a4a86"]

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from analysis.figures import calibration
 from analysis.labelling.choose import Rules
 from analysis.planted.outcome import (
     Outcome,
@@ -88,3 +89,12 @@ def test_intervals_are_clopper_and_pearsons():
     assert Share(10, 10).interval() == pytest.approx((0.6915, 1), abs=1e-4)
     assert Share(0, 200).interval(level=0.90)[1] == pytest.approx(1 - 0.05 ** (1 / 200))
     assert Share(0, 0).rate is None
+
+
+def test_curves_are_drawn_whole_and_with_gaps(tmp_path):
+    points = [Share(1, 2).figures()[:3], [float("nan")] * 3, Share(0, 9).figures()[:3]]
+    calibration(
+        tmp_path / "curves.png", [4, 8, 16], {"found": {"AUROC 0.95": points, "AUROC 0.9": points}}, {"found": 0.9}
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
