@@ -72,6 +72,38 @@ def frontier(path: str | Path, points: Mapping[str, tuple[float, float]]) -> Non
         _save(plt, figure, path)
 
 
+def calibration(
+    path: str | Path, sizes: Sequence[int], panels: Mapping[str, Mapping[str, Sequence[Sequence[float]]]],
+    bars: Mapping[str, float],
+) -> None:  # fmt: skip
+    """Curves over the number of finding texts, as a PNG: panel -> curve -> (rate, low, high) at each size; `bars` are the
+    rates that a panel asks for."""
+    plt = _pyplot()
+    with plt.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure, axes = plt.subplots(
+            1, len(panels), figsize=(5.2 * len(panels), 4.2), layout="constrained", squeeze=False
+        )
+        for panel, (title, curves) in zip(axes[0], panels.items(), strict=True):
+            places = range(len(sizes))
+            colours = ["#0b62a8", "#0a7a5c", "#c05a00", "#8a4a86"]
+            for number, (name, points) in enumerate(curves.items()):
+                shift = 0.05 * (number - (len(curves) - 1) / 2)  # intervals side by side
+                rate, low, high = zip(*points, strict=True)
+                at = [place + shift for place in places]
+                panel.plot(at, rate, "o-", color=colours[number], label=name, markersize=4, clip_on=False)
+                panel.vlines(at, low, high, color=colours[number], linewidth=1.2)
+            panel.axhline(bars[title], color="#666c75", linewidth=0.9, linestyle="--")
+            panel.text(1.01, bars[title], "bar", color="#666c75", va="center", transform=panel.get_yaxis_transform())
+            panel.set_xticks(places, [str(size) for size in sizes])
+            panel.set(xlabel="finding texts a concept", ylabel="share (95 % Clopper-Pearson interval)", ylim=(0, None))
+            panel.set_title(title, fontsize=10, loc="left")
+            panel.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+            panel.grid(color="#ecebe6", linewidth=0.8)
+            panel.set_axisbelow(True)
+            panel.legend(frameon=False, fontsize=8)
+        _save(plt, figure, path)
+
+
 def directions(path: str | Path, points: Sequence[GeometryPoint]) -> None:
     """Concepts on the first two principal components of their directions, labels beside differences of means, as a PNG;
     colour is human valence."""

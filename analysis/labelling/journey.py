@@ -5,7 +5,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,11 @@ from analysis.labelling.confounds import confounds, masked_texts
 from analysis.labelling.directions import nearest_latents, promoted_tokens
 from analysis.labelling.effects import OutputEffect
 from analysis.labelling.excerpts import top_excerpts
-from analysis.labelling.lexical import is_lexical, lexical_share, naming_tokens
+from analysis.labelling.lexical import Masked, against_its_name, values_of
 from analysis.labelling.probes import sparse_probes
-from analysis.labelling.scores import auroc, aurocs
+from analysis.labelling.scores import auroc
 from analysis.labelling.split import TextTable, text_table
-from analysis.observe import Reading, check_width, observe
+from analysis.observe import check_width, observe
 from analysis.observe import read as read_texts
 from analysis.opening import on_device, reads_one_site, study_beside, writes_elsewhere
 from analysis.records import Affect, FeatureCard, Label, StudyInfo
@@ -96,13 +96,16 @@ def label(
     with tqdm(total=len(names), desc="label", unit="concept", disable=not progress) as bar:
         labels = choose_labels(pools["sae"], table, families, rng, rules, effect, lambda concept: bar.update())
     masked = _read_masked(model, dictionary, site.hook_name, table, concept_set)
-    labels = [_against_its_name(one, pools["sae"], masked, seen, table, concept_set) for one in labels]
+    labels = [
+        against_its_name(one, pools["sae"], masked, seen.strings, table, concept_set.concepts[one.concept].names)
+        for one in labels
+    ]
     panel = [
         row
         for one in labels
         if one.chosen
         for row in confounds(
-            one.concept, _values(pools["sae"], one), masked.values_of(one), seen.strings, firings.n_tokens, table,
+            one.concept, values_of(pools["sae"], one), masked.values_of(one), seen.strings, firings.n_tokens, table,
             concept_set.concepts[one.concept].names,
         )
     ]  # fmt: skip
@@ -172,46 +175,10 @@ def _log_opening(study: Study) -> None:
         file.write(line)
 
 
-def _values(pools: Pools, one: Label) -> np.ndarray:
-    return pools.score(one.pooling, one.latents, one.scales)
-
-
-@dataclass(frozen=True)
-class Masked:
-    """Checking texts that name their concept, read again with a neutral word in the name's place."""
-
-    texts: list[int]
-    """Their numbers in the table."""
-    pools: Pools | None
-    """None where no text names its concept."""
-
-    def values_of(self, one: Label) -> dict[int, float]:
-        if self.pools is None:
-            return {}
-        return dict(zip(self.texts, _values(self.pools, one).tolist(), strict=True))
-
-
 def _read_masked(model, dictionary, hook_name: str, table: TextTable, concept_set: ConceptSet) -> Masked:
     texts = masked_texts(table, concept_set)
     seen = observe(model, dictionary, hook_name, list(texts.values())) if texts else None
     return Masked(list(texts), Pools(seen.firings) if seen else None)
-
-
-def _against_its_name(
-    one: Label, pools: Pools, masked: Masked, seen: Reading, table: TextTable, concept_set: ConceptSet
-) -> Label:
-    """The label with its lexical evidence; one that detects the concept's name is no longer held."""
-    own, others = table.positives(one.concept, "checking"), table.negatives(one.concept, "checking")
-    names = concept_set.concepts[one.concept].names
-    share = lexical_share(
-        seen.firings["sae"], one, own, {int(text): naming_tokens(seen.strings[text], names) for text in own}
-    )
-    values, without = _values(pools, one), masked.values_of(one)
-    hidden = np.array([without.get(int(text), values[text]) for text in own])
-    score = float(aurocs(hidden[:, None], values[others, None])[0])
-    lexical = is_lexical(share, one.auroc_checking, score)
-    status = "rejected" if lexical else one.status
-    return replace(one, lexical_share=share, auroc_masked=score, lexical=lexical, status=status)
 
 
 def _mean_activation(model: LanguageModel, hook_name: str, table: TextTable, rng: np.random.Generator) -> np.ndarray:

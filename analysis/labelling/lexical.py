@@ -2,10 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from analysis.firings import Firings
+from analysis.labelling.choose import Pools
+from analysis.labelling.scores import aurocs
+from analysis.labelling.split import TextTable
 from analysis.records import Label
 
 MOST_SHARE = 0.5
@@ -16,6 +20,43 @@ def is_lexical(lexical_share: float, checking: float, masked: float) -> bool:
     """The rule: more than half of the firing on checking texts falls on words that name the concept, or masking them
     takes away more than half of what the AUROC has above chance."""
     return lexical_share > MOST_SHARE or masked - 0.5 < (1 - MOST_LOST) * (checking - 0.5)
+
+
+@dataclass(frozen=True)
+class Masked:
+    """Checking texts that name their concept, read again with a neutral word in the name's place."""
+
+    texts: list[int]
+    """Their numbers in the table."""
+    pools: Pools | None
+    """None where no text names its concept."""
+
+    def values_of(self, label: Label) -> dict[int, float]:
+        if self.pools is None:
+            return {}
+        return dict(zip(self.texts, values_of(self.pools, label).tolist(), strict=True))
+
+
+def values_of(pools: Pools, label: Label) -> np.ndarray:
+    """[text] the label's value."""
+    return pools.score(label.pooling, label.latents, label.scales)
+
+
+def against_its_name(
+    label: Label, pools: Pools, masked: Masked, strings: Sequence[Sequence[str]], table: TextTable, names: Sequence[str]
+) -> Label:
+    """The label with its lexical evidence; one that detects the concept's name is no longer held.
+
+    `strings` [text] its tokens, `names` those of the concept.
+    """
+    own, others = table.positives(label.concept, "checking"), table.negatives(label.concept, "checking")
+    share = lexical_share(pools.firings, label, own, {int(text): naming_tokens(strings[text], names) for text in own})
+    values, without = values_of(pools, label), masked.values_of(label)
+    hidden = np.array([without.get(int(text), values[text]) for text in own])
+    score = float(aurocs(hidden[:, None], values[others, None])[0])
+    lexical = is_lexical(share, label.auroc_checking, score)
+    status = "rejected" if lexical else label.status
+    return replace(label, lexical_share=share, auroc_masked=score, lexical=lexical, status=status)
 
 
 def lexical_share(firings: Firings, label: Label, texts: np.ndarray, naming: Mapping[int, np.ndarray]) -> float:

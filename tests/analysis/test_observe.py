@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from analysis.observe import BATCH, observe
+from analysis.planted.word_model import D_IN, HOOK, NUMBER, WordModel
 from saes.dictionary import Directions
-from tests.analysis.word_model import D_IN, HOOK, NUMBER, WordModel
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import torch
 from analysis import stability as room
 from analysis.concepts.concept import Concept, ConceptSet, Text
 from analysis.labelling.journey import label
+from analysis.planted.word_model import D_IN, FILLER, HOOK, NUMBER, WORDS, WordModel
 from analysis.stability import stability
 from saes.autoencoder import SAEConfig, SparseAutoencoder
 from saes.checkpoint import save_sae
 from saes.site import Site
-from tests.analysis.word_model import D_IN, FILLER, HOOK, NUMBER, WORDS, WordModel
 
 CONCEPTS = list(WORDS)[:4]
 

@@ -10,12 +10,12 @@ from analysis import transfer as room
 from analysis.concepts.column_map import ColumnMap
 from analysis.concepts.concept import Concept, ConceptSet, Text
 from analysis.labelling.journey import label
+from analysis.planted.word_model import D_IN, FILLER, HOOK, NUMBER, WORDS, WordModel
 from analysis.study import Study
 from analysis.transfer import transfer
 from saes.autoencoder import SAEConfig, SparseAutoencoder
 from saes.checkpoint import save_sae
 from saes.site import Site
-from tests.analysis.word_model import D_IN, FILLER, HOOK, NUMBER, WORDS, WordModel
 
 CONCEPTS = list(WORDS)[:4]
 CARRIES, DOES_NOT = CONCEPTS[:2]

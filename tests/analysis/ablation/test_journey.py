@@ -9,11 +9,11 @@ import torch
 from analysis.ablation import measures
 from analysis.ablation.journey import ablate
 from analysis.concepts.concept import Concept, ConceptSet, Text
+from analysis.planted.word_model import D_IN, FILLER, HOOK, NUMBER, VOCABULARY, WORDS, WordModel
 from analysis.records import Ablation, StudyInfo
 from analysis.study import SCHEMA, Study
 from saes.autoencoder import SAEConfig, SparseAutoencoder
 from tests.analysis.clamping.conftest import make_label
-from tests.analysis.word_model import D_IN, FILLER, HOOK, NUMBER, VOCABULARY, WORDS, WordModel
 
 WRITES, IDLE = "mooda", "moodb"
 """Both stand in the texts of their concept; the first raises its words, the decoy raises nothing."""

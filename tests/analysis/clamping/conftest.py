@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from analysis.concepts.concept import Concept, ConceptSet, Text
+from analysis.planted.word_model import CONCEPTS, D_IN, FILLER, HOOK, WORDS, WordModel
 from analysis.records import Label, StudyInfo
 from analysis.study import SCHEMA, Study
 from saes.dictionary import Directions
-from tests.analysis.word_model import CONCEPTS, D_IN, FILLER, HOOK, WORDS, WordModel
 
 
 def texts(rng, count, concept=None):

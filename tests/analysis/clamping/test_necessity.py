@@ -7,7 +7,7 @@ import torch
 from analysis.clamping.judge import judge_for
 from analysis.clamping.necessity import CONTROLS, bearing_tokens, necessity
 from analysis.clamping.verdict import VerdictRule
-from tests.analysis.word_model import CONCEPTS, D_IN, HOOK, NUMBER, WORDS, WordModel
+from analysis.planted.word_model import CONCEPTS, D_IN, HOOK, NUMBER, WORDS, WordModel
 
 
 class SpacedModel(WordModel):

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from analysis.concepts.concept import Concept, ConceptSet, Text
+from analysis.planted.word_model import D_IN, FILLER, HOOK, NUMBER, VOCABULARY, WORDS, WordModel
 from analysis.records import StudyInfo
 from analysis.study import SCHEMA, Study
 from saes.autoencoder import SAEConfig, SparseAutoencoder
-from tests.analysis.word_model import D_IN, FILLER, HOOK, NUMBER, VOCABULARY, WORDS, WordModel
 
 MOODS = ("mooda", "moodb", "moodc", "moodd")
 """Latent 0 fires at the words of the first, and so on."""

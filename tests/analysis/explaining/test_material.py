@@ -6,8 +6,8 @@ from analysis.explaining.material import Material
 from analysis.explaining.prompts import firing_places
 from analysis.labelling.split import text_table
 from analysis.observe import observe
+from analysis.planted.word_model import HOOK
 from tests.analysis.explaining.conftest import MOODS, SILENT, TWIN
-from tests.analysis.word_model import HOOK
 
 
 @pytest.fixture

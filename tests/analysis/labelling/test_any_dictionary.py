@@ -12,13 +12,13 @@ from analysis.concepts.concept import Concept, ConceptSet, Text
 from analysis.labelling.choose import Rules
 from analysis.labelling.journey import label
 from analysis.opening import dictionary_of, open_subject
+from analysis.planted.word_model import CONCEPTS, D_IN, FILLER, HOOK, NUMBER, WORDS, WordModel
 from analysis.study import Study
 from saes.autoencoder import SAEConfig, SparseAutoencoder
 from saes.checkpoint import to_parts
 from saes.opening import open_dictionary
 from saes.projections import Projections
 from saes.site import Site
-from tests.analysis.word_model import CONCEPTS, D_IN, FILLER, HOOK, NUMBER, WORDS, WordModel
 
 MOODS = CONCEPTS[:3]
 ORDER = torch.randperm(D_IN, generator=torch.Generator().manual_seed(5))

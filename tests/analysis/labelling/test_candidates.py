@@ -8,10 +8,10 @@ import torch
 
 from analysis.concepts.concept import Concept, ConceptSet, Text
 from analysis.labelling.candidates import most_promising
+from analysis.planted.word_model import D_IN, FILLER, HOOK, NUMBER, WORDS, WordModel
 from saes.autoencoder import SAEConfig, SparseAutoencoder
 from saes.checkpoint import save_sae
 from saes.site import Site
-from tests.analysis.word_model import D_IN, FILLER, HOOK, NUMBER, WORDS, WordModel
 
 NAMES = ("mooda", "moodb")
 

@@ -1,0 +1,1 @@
+"""Worlds whose truth is known, to see what the journeys make of them."""
