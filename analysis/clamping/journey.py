@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
-from analysis.clamping.battery import Battery, clamp_results, concept_effects, dose_points, mean_cost, trials
+from analysis.clamping.battery import Battery, clamp_results, concept_effects, dose_points, trials
 from analysis.clamping.finished import Finished, digest_of
 from analysis.clamping.judge import Judge, judge_for
 from analysis.clamping.matching import GRID, PUSHES, pushes_for, targets
@@ -26,7 +26,7 @@ from analysis.clamping.plan import (
     split_prompts,
 )
 from analysis.clamping.trial import NEW_TOKENS, TrialRoom
-from analysis.clamping.verdict import VerdictRule, choose_dose
+from analysis.clamping.verdict import VerdictRule, bootstrap_means, choose_dose
 from analysis.concepts.concept import ConceptSet
 from analysis.labelling.split import text_table
 from analysis.observe import observe
@@ -120,7 +120,9 @@ def validate(
         for number, label in enumerate(labels):
             mine = at_doses.of(range(number * len(doses), (number + 1) * len(doses)))
             effect = mine.judge[..., judge.concepts.index(label.concept)].mean(axis=1)
-            place = choose_dose(rule, doses, effect, np.array([mean_cost(costs) for costs in mine.fluency]))
+            place = choose_dose(
+                rule, doses, effect, np.array([_most_cost(costs, rule, seed) for costs in mine.fluency])
+            )
             chosen[label.concept] = doses[place]
             kls.append(float(mine.kl[place].mean()))
 
@@ -169,6 +171,12 @@ def control_arms(
     tried = room.output_kl([control.arm(push) for control in pool for push in grid], prompts)
     pushes = pushes_for(tried.mean(axis=1).reshape(len(pool), len(grid)), grid, targets(kls))
     return [control.arm(float(push)) for control, row in zip(pool, pushes, strict=True) for push in row]
+
+
+def _most_cost(costs: Float[np.ndarray, " prompt"], rule: VerdictRule, seed: int) -> float:
+    """The upper end of the interval of the mean cost, where anything was written; NaN where nothing ever was."""
+    known = costs[~np.isnan(costs)]
+    return float(bootstrap_means(known[:, None], rule, seed)[2][0]) if len(known) else float("nan")
 
 
 def _wanted(study: Study, concepts: Sequence[str] | None) -> list[Label]:

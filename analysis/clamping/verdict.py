@@ -36,8 +36,9 @@ class VerdictRule:
     least_effect: float = 0.05
     """Judge effect in shares of the way from other texts to the concept's own."""
     most_fluency_cost: float = 0.7
-    """Nats per token that the clamped text may cost the unclamped model more than the baseline text does. Doses above
-    it are not chosen either, where a smaller one keeps to it; it is also what the safe range keeps to."""
+    """Nats per token that the clamped text may cost the unclamped model more than the baseline text does. Doses that may
+    lie above it (by the upper end of the interval on choosing prompts) are not chosen either, where a smaller one keeps to
+    it; it is also what the safe range keeps to."""
     most_q: float = 0.05
     """After Benjamini-Hochberg over the labels."""
     most_foreign: float = 0.5
@@ -95,7 +96,8 @@ def choose_dose(
 ) -> int:
     """The place of the dose with the largest judge effect among those that keep fluency, else of the smallest dose.
 
-    `judge` and `fluency` are means over choosing prompts.
+    `judge` is a mean over choosing prompts, `fluency` the upper end of its interval over them: they are few, and what
+    lies just below the limit on these lies above it on others as often as not.
     """
     fluent = np.flatnonzero(fluency <= rule.most_fluency_cost)
     if not len(fluent):
