@@ -80,7 +80,8 @@ def test_a_whole_run_and_the_same_again(run, run_json, ready):
     assert "detection" in out
     assert run_json("show", f"{ready}:3")["latents"][0]["explanation"]["latent"] == 3
     _, out, _ = run("show", f"{ready}:5")
-    assert out.startswith("latent 5: fires at words about rain"), "which has no card"
+    assert out.startswith("latent 5")
+    assert "fires at words about rain" in out, "which has no card"
 
 
 def test_a_budget(run, ready):

@@ -130,7 +130,9 @@ def test_no_concept_text_stands_in_the_training_text(stories, few):
     told = {run for story in (*stories, *few) for run in runs(story)}
     told |= {run for line in lines_in(asdict(load_bank())) for run in runs(plain(line))}
     assert bundled().is_dir()
-    splits = [split for concept in concepts.concepts.values() for split in concept.texts.values()]
+    splits = [  # judges read storyworld's own stories as well
+        texts for concept in concepts.concepts.values() for split, texts in concept.texts.items() if split != "judge"
+    ]
     for split in (*splits, *concepts.neutral.values()):
         for text in split:
             assert not told & set(runs(text.text)), text.text
