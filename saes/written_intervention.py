@@ -5,6 +5,7 @@ latents, activation units and token ids alone. The fields are described in docs/
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -275,8 +276,14 @@ def read_plain(path: str | Path) -> Any:
 
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no spec {path}")
+
+    class Loader(yaml.SafeLoader):
+        """YAML's, with 1e-3 a number as it is in JSON: by YAML 1.1 it lacks a dot and is a string."""
+
+    number = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        return yaml.load(Path(path).read_text(encoding="utf-8"), Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not YAML: {error}") from error
 
