@@ -7,12 +7,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from analysis.concepts.concept import ConceptSet
 from analysis.firings import Firings
+from analysis.labelling.split import text_table
 from saes.dictionary import Dictionary
 from saes.kernels.encode import encode_quickly
 from training.activations.harvest import not_finite_error
 from training.language_models.language_model import LanguageModel, Tokens
 
+SAMPLE = 300
+"""Texts that `sample_firings` reads."""
 BATCH = 64
 
 
@@ -59,6 +63,15 @@ def observe(
     """
     found = read(model, {"": dictionary}, hook_name, texts, max_tokens=max_tokens)
     return Observation(found.firings[""], found.means, found.strings, found.mean_length)
+
+
+def sample_firings(
+    model: LanguageModel, dictionary: Dictionary, hook_name: str, concept_set: ConceptSet, seed: int
+) -> Firings:
+    """The firings on a sample of finding texts: how often each latent fires, and how strongly, for controls like it."""
+    table = text_table(concept_set, ("finding",))
+    sample = np.random.default_rng(seed).permutation(len(table.texts))[:SAMPLE]
+    return observe(model, dictionary, hook_name, [table.texts[text] for text in sample]).firings
 
 
 def check_width(model: LanguageModel, dictionary: Dictionary, hook_name: str) -> None:

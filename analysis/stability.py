@@ -13,15 +13,17 @@ from jaxtyping import Float
 from scipy.stats import rankdata
 
 from analysis.geometry import label_directions, unit
+from analysis.intervals import pearson_interval
+from analysis.labelling.choose import Pools
+from analysis.labelling.lexical import values_of
 from analysis.labelling.split import text_table
 from analysis.observe import observe
 from analysis.opening import as_labelled, concept_set_of, open_subject
-from analysis.records import Agreement, Label
+from analysis.records import Agreement
 from analysis.study import Study
 from training.language_models.language_model import LanguageModel
 from training.language_models.opening import open_model
 
-DRAWS = 1000
 FREE_LATENTS = 500
 """Latents of no label whose nearest cosines make the null."""
 
@@ -36,8 +38,8 @@ class Reading:
         self.decoder = dictionary.directions.detach().float().cpu().numpy()
         self.directions = label_directions(list(self.labels.values()), self.decoder).matrix
         firings = observe(as_labelled(model, study), dictionary, self.hook_name, texts).firings
-        pooled = {pooling: firings.pooled(pooling) for pooling in {one.pooling for one in self.labels.values()}}
-        self.ranks = np.array([rankdata(_value(one, pooled[one.pooling])) for one in self.labels.values()])
+        pools = Pools(firings)
+        self.ranks = np.array([rankdata(values_of(pools, one)) for one in self.labels.values()])
         """[label, text]"""
 
     @property
@@ -87,22 +89,17 @@ def _compared(one: Reading, other: Reading, families: dict[str, str], rng: np.ra
         nearest_null = float(np.quantile((one.free(rng) @ rows.T).max(axis=1), 0.95))
     found = []
     for number, concept in enumerate(shared):
-        low, high = _interval(one.ranks[mine[number]], other.ranks[theirs[number]], rng)
+        own = pearson_interval(one.ranks[mine[number]], other.ranks[theirs[number]])
         found.append(
             Agreement(
                 concept, str(one.study.folder), str(other.study.folder), one.labels[concept].is_held,
                 other.labels[concept].is_held, float(cosine[number, number]) if same_place else None,
                 _highest(cosine[foreign]) if same_place else None, float(nearest[number]) if same_place else None,
-                nearest_null if same_place else None, float(r[number, number]), low, high, _highest(r[foreign]) or 0.0,
+                nearest_null if same_place else None, own.value, own.low, own.high, _highest(r[foreign]) or 0.0,
                 one.ranks.shape[1],
             )
         )  # fmt: skip
     return found
-
-
-def _value(one: Label, pooled) -> Float[np.ndarray, " text"]:
-    """The label's value at each text: its latents in dose units, added up."""
-    return np.asarray(pooled[:, list(one.latents)] @ (1.0 / np.maximum(one.scales, 1e-12))).ravel()
 
 
 def _highest(null: np.ndarray) -> float | None:
@@ -111,13 +108,3 @@ def _highest(null: np.ndarray) -> float | None:
 
 def _correlations(a: Float[np.ndarray, "label text"], b: Float[np.ndarray, "label text"]) -> np.ndarray:
     return unit(a - a.mean(axis=1, keepdims=True)) @ unit(b - b.mean(axis=1, keepdims=True)).T
-
-
-def _interval(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
-    """95 % percentile interval of the correlation of ranks, texts drawn anew."""
-    places = rng.integers(len(a), size=(DRAWS, len(a)))
-    drawn_a, drawn_b = a[places], b[places]
-    drawn_a, drawn_b = (drawn - drawn.mean(axis=1, keepdims=True) for drawn in (drawn_a, drawn_b))
-    scores = (unit(drawn_a) * unit(drawn_b)).sum(axis=1)
-    low, high = np.quantile(scores, [0.025, 0.975])
-    return float(low), float(high)

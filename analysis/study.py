@@ -3,7 +3,7 @@
 import io
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
@@ -168,6 +168,19 @@ class Study:
     def labels(self, chosen: bool = True) -> list[Label]:
         """The frozen choice of each concept (or, with chosen=False, every label that was kept)."""
         return [label for label in self.read("labels", Label) if label.chosen or not chosen]
+
+    def held(self, concepts: Sequence[str] | None, deed: str) -> list[Label]:
+        """The held labels of these concepts (default: of all), once each; ValueError says why one cannot be `deed`."""
+        held = {label.concept: label for label in self.labels() if label.is_held}
+        if not held:
+            raise ValueError(f"{self.folder} has no held label that could be {deed}")
+        for name in concepts or ():
+            if name not in held:
+                status = self.label(name).status  # ValueError where there is no label at all
+                raise ValueError(
+                    f"the label of {name!r} is {status}: only held labels are {deed} ({', '.join(sorted(held))})"
+                )
+        return [held[name] for name in dict.fromkeys(concepts or held)]
 
     def label(self, concept: str) -> Label:
         """The chosen label of a concept; ValueError lists what there is."""

@@ -11,17 +11,15 @@ from analysis.ablation.groups import Group, groups_of, matched_groups
 from analysis.ablation.heat_map import heat_map
 from analysis.ablation.measures import Changes, Loss, Measure, Readouts, Workshop
 from analysis.concepts.concept import ConceptSet
-from analysis.observe import observe
+from analysis.observe import sample_firings
 from analysis.opening import as_labelled, concept_set_of, open_subject
-from analysis.records import Ablation, Label
+from analysis.records import Ablation
 from analysis.study import Study, write_whole
 from saes.dictionary import Dictionary
 from saes.nearest import did_you_mean
 from training.language_models.language_model import LanguageModel
 
 METRICS = ("loss", "readouts", "workshop")
-DENSITY_TEXTS = 300
-"""Finding texts on which it is seen how often each latent fires."""
 BOOTSTRAPS = 2000
 EPISODES = (12, 8)
 """Impossible and possible tasks of the workshop that every group plays."""
@@ -57,7 +55,7 @@ def ablate(
         raise ValueError(
             f"tasks of both kinds are needed, got {episodes[0]} impossible and {episodes[1]} possible ones"
         )
-    labels = _held(study, concepts)
+    labels = study.held(concepts, "ablated")
     concept_set = concept_set_of(study, concept_set)
     families = {name: concept.family for name, concept in concept_set.concepts.items()}
     wanted = groups_of(labels, families, groups)
@@ -72,7 +70,7 @@ def ablate(
     left = [group for group in wanted if (metric, group.kind, group.name) not in {_key(row) for row in done}]
     if left:
         measure = _measure(metric, model, dictionary, hook_name, concept_set, episodes, seed)
-        density = _density(as_labelled(model, study), dictionary, hook_name, concept_set, seed)
+        density = sample_firings(as_labelled(model, study), dictionary, hook_name, concept_set, seed).density()
         taken = sorted({latent for label in study.labels(chosen=False) for latent in label.latents})
         unit = f"{measure.unit}s of a group"
         with tqdm(total=len(left) * (1 + controls), desc=f"ablate: {unit}", unit="group", disable=not progress) as bar:
@@ -120,20 +118,6 @@ def bootstrap(values: np.ndarray, seed: int) -> tuple[float, float]:
     return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
 
 
-def _held(study: Study, concepts: Sequence[str] | None) -> list[Label]:
-    """The held labels that were asked for."""
-    held = {label.concept: label for label in study.labels() if label.is_held}
-    if not held:
-        raise ValueError(f"{study.folder} has no held label whose latents could be ablated")
-    for name in concepts or ():
-        if name not in held:
-            status = study.label(name).status  # ValueError where there is no label at all
-            raise ValueError(
-                f"the label of {name!r} is {status}: only held labels are ablated ({', '.join(sorted(held))})"
-            )
-    return [held[name] for name in dict.fromkeys(concepts or held)]
-
-
 def _finished(study: Study, metric: str, settings: dict) -> list[Ablation]:
     """What earlier runs have measured; of this metric only where they had the same settings, which are now recorded."""
     before = study.info.settings.get("ablate", {})
@@ -160,13 +144,3 @@ def _measure(
             return Readouts(model, dictionary, hook_name, concept_set)
         case _:
             return Workshop(model, dictionary, hook_name, *episodes, seed)
-
-
-def _density(
-    model: LanguageModel, dictionary: Dictionary, hook_name: str, concept_set: ConceptSet, seed: int
-) -> np.ndarray:
-    """[latent] how often each fires on a sample of finding texts."""
-    texts = [text.text for concept in concept_set.concepts.values() for text in concept.of("finding")]
-    texts += [text.text for text in concept_set.neutral["finding"]]
-    sample = np.random.default_rng(seed).permutation(len(texts))[:DENSITY_TEXTS]
-    return observe(model, dictionary, hook_name, [texts[place] for place in sample]).firings.density()

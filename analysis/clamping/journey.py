@@ -28,8 +28,7 @@ from analysis.clamping.plan import (
 from analysis.clamping.trial import NEW_TOKENS, TrialRoom
 from analysis.clamping.verdict import VerdictRule, bootstrap_means, choose_dose
 from analysis.concepts.concept import ConceptSet
-from analysis.labelling.split import text_table
-from analysis.observe import observe
+from analysis.observe import sample_firings
 from analysis.opening import as_labelled, concept_set_of, open_subject
 from analysis.records import Label
 from analysis.study import Study
@@ -41,8 +40,6 @@ JUDGED = ("validated", "no effect", "unspecific", "breaks fluency")
 """The statuses that this journey gives."""
 CONTROLS = 40
 """Of each of two kinds: groups of random latents, and random directions."""
-DENSITY_TEXTS = 300
-"""Texts read to find out how often each latent fires, for controls of like density."""
 KL_PROMPTS = 6
 """Choosing prompts on which the controls' pushes are matched to the labels' KL."""
 
@@ -78,7 +75,7 @@ def validate(
         raise ValueError(f"at least 3 prompts are needed, one to choose the dose on, got {prompts}")
     if min(doses) <= 0:
         raise ValueError(f"doses are positive numbers of label units, got {', '.join(map(str, doses))}")
-    labels = _wanted(study, concepts)
+    labels = study.held(concepts, "validated")
     concept_set = concept_set_of(study, concept_set)
     model, dictionary, hook_name = open_subject(study, model, dictionary, device)
     settings = {
@@ -97,7 +94,8 @@ def validate(
     if study.info.settings.get("validate", {}).get("finished") == digest and study.read("clamps"):
         return study
 
-    density, scales = _firing(as_labelled(model, study), dictionary, hook_name, concept_set, seed)
+    firings = sample_firings(as_labelled(model, study), dictionary, hook_name, concept_set, seed)
+    density, scales = firings.density(), firings.scales()
     taken = sorted({latent for label in study.labels(chosen=False) for latent in label.latents})
     pool = control_pool(labels, controls, dictionary, taken=taken, density=density, scales=scales, seed=seed)
     choosing, reporting = split_prompts(concept_set, seed, prompts)
@@ -179,20 +177,6 @@ def _most_cost(costs: Float[np.ndarray, " prompt"], rule: VerdictRule, seed: int
     return float(bootstrap_means(known[:, None], rule, seed)[2][0]) if len(known) else float("nan")
 
 
-def _wanted(study: Study, concepts: Sequence[str] | None) -> list[Label]:
-    """The held labels that were asked for."""
-    held = {label.concept: label for label in study.labels() if label.status in ("held", *JUDGED)}
-    if not held:
-        raise ValueError(f"{study.folder} has no held label to validate")
-    for name in concepts or ():
-        if name not in held:
-            status = study.label(name).status  # ValueError where there is no label at all
-            raise ValueError(
-                f"the label of {name!r} is {status}: only held labels are validated ({', '.join(sorted(held))})"
-            )
-    return [held[name] for name in dict.fromkeys(concepts or held)]
-
-
 def _take_back(study: Study) -> None:
     """Verdicts and tables of an earlier run: nothing of a run with other settings may pass for this one's."""
     for table in ("clamps", "trials", "curves", "effects", "necessity"):
@@ -200,17 +184,6 @@ def _take_back(study: Study) -> None:
     study.write("labels", [
         replace(label, status="held") if label.status in JUDGED else label for label in study.labels(chosen=False)
     ])  # fmt: skip
-
-
-def _firing(
-    model: LanguageModel, dictionary: Dictionary, hook_name: str, concept_set: ConceptSet, seed: int
-) -> tuple[Float[np.ndarray, " d_sae"], Float[np.ndarray, " d_sae"]]:
-    """How often each latent fires on a sample of finding texts, and one dose unit of each."""
-    table = text_table(concept_set)
-    finding = np.flatnonzero(table.split == "finding")
-    sample = np.random.default_rng(seed).permutation(finding)[:DENSITY_TEXTS]
-    firings = observe(model, dictionary, hook_name, [table.texts[text] for text in sample]).firings
-    return firings.density(), firings.scales()
 
 
 def _about(judge: Judge) -> dict[str, float | int]:
