@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from analysis.clamping.plan import like_latents
 from analysis.records import Label
 
 KINDS = ("each", "family", "all", "only")
 """Each label's latents alone; those of all labels of a family; all of them; all but one label's, which is kept."""
-NEAREST = 20
-"""A random latent is drawn from this many of the free latents nearest in log density."""
 
 
 @dataclass(frozen=True)
@@ -73,17 +72,9 @@ def matched_groups(
             f"{len(free)} active latents outside the labels are too few to draw random groups of {len(latents)}: ablate "
             f"fewer together, or label an SAE with more latents"
         )
-    logs = np.log(density[free])
-    wanted = np.log(np.maximum(density[list(latents)], density[free].min()))
-    groups = []
-    for _ in range(count):
-        left = np.ones(len(free), dtype=bool)
-        for target in rng.permutation(wanted):  # so that no latent always has the first choice
-            distance = np.where(left, np.abs(logs - target), np.inf)
-            near = np.argsort(distance, kind="stable")[: min(NEAREST, int(left.sum()))]
-            left[rng.choice(near)] = False
-        groups.append(tuple(int(latent) for latent in free[~left]))
-    return groups
+    # in a new order each time, so that no latent always has the first choice
+    orders = (rng.permutation(list(latents)).tolist() for _ in range(count))
+    return [tuple(sorted(like_latents([order], density, taken, rng)[0])) for order in orders]
 
 
 def _union(groups) -> tuple[int, ...]:
