@@ -1,7 +1,8 @@
 """How labelled directions lie: do their main axes follow human valence and arousal, and do families stay together?
 
 Every direction is brought to length 1 first, so that no feature counts more for being strong. Each figure stands beside its
-null: as many directions drawn from the same dictionary, which carry the same ratings.
+null, which carries the same ratings: for labels as many latents of the same dictionary, for differences of means as many
+random directions; for families, the same directions with the families shuffled.
 """
 
 from collections.abc import Sequence

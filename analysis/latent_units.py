@@ -16,8 +16,7 @@ def statistics_of(study: Study) -> LatentStatistics:
         total = sum(card.histogram_counts)
         if total:
             levels = [0.0, *(100 * count / total for count in accumulate(card.histogram_counts))]
-            pairs = dict(zip(levels, card.histogram_edges, strict=True))  # an empty bar adds no level: its end stands
-            active[card.latent] = ActiveValues(tuple(sorted(pairs.items())))
+            active[card.latent] = ActiveValues(tuple(zip(levels, card.histogram_edges, strict=True)))
     labels = {
         label.concept: LabelUnits(
             tuple(label.latents),

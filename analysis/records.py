@@ -432,7 +432,7 @@ class Agreement:
     cosine: float | None
     """Between what the two labels write; None where the two SAEs write different places."""
     cosine_null: float | None
-    """The 95th percentile of that cosine over labels of different families."""
+    """The 95th percentile of that cosine over labels of different families; None where there are none."""
     nearest: float | None
     """The largest cosine of any latent of the other SAE with what the label writes."""
     nearest_null: float | None
@@ -441,8 +441,8 @@ class Agreement:
     """Spearman correlation of the two labels' values over checking texts."""
     r_low: float
     r_high: float
-    r_null: float
-    """The 95th percentile of that correlation over labels of different families."""
+    r_null: float | None
+    """The 95th percentile of that correlation over labels of different families; None where there are none."""
     n: int
     """Texts."""
 

@@ -56,7 +56,7 @@ class Reading:
 def stability(studies: Sequence[Study | str | Path], device: str = "auto", seed: int = 0) -> list[Agreement]:
     """How each concept that two of the studies label agrees between them, for every pair of studies.
 
-    All must be about one language model and one concept set; ValueError otherwise. Writes nothing.
+    All must be about one language model and one concept set; ValueError otherwise. Writes the table `agreements` into the first study.
     """
     opened = [one if isinstance(one, Study) else Study.open(one) for one in studies]
     if len(opened) < 2:
@@ -72,7 +72,9 @@ def stability(studies: Sequence[Study | str | Path], device: str = "auto", seed:
     readings = [Reading(one, model, table.texts, device) for one in opened]
     families = {name: concept.family for name, concept in concepts.concepts.items()}
     rng = np.random.default_rng(seed)
-    return [row for one, other in combinations(readings, 2) for row in _compared(one, other, families, rng)]
+    rows = [row for one, other in combinations(readings, 2) for row in _compared(one, other, families, rng)]
+    opened[0].write("agreements", rows)
+    return rows
 
 
 def _compared(one: Reading, other: Reading, families: dict[str, str], rng: np.random.Generator) -> list[Agreement]:
@@ -95,7 +97,7 @@ def _compared(one: Reading, other: Reading, families: dict[str, str], rng: np.ra
                 concept, str(one.study.folder), str(other.study.folder), one.labels[concept].is_held,
                 other.labels[concept].is_held, float(cosine[number, number]) if same_place else None,
                 _highest(cosine[foreign]) if same_place else None, float(nearest[number]) if same_place else None,
-                nearest_null if same_place else None, own.value, own.low, own.high, _highest(r[foreign]) or 0.0,
+                nearest_null if same_place else None, own.value, own.low, own.high, _highest(r[foreign]),
                 one.ranks.shape[1],
             )
         )  # fmt: skip

@@ -43,7 +43,7 @@ from analysis.records import clamp_counts
 from saes.opening import open_dictionary
 from training.language_models.opening import open_model
 
-RULES = replace(Rules(), shuffles=1)  # the null beside the labels is not looked at here
+RULES = replace(Rules(), shuffles=0)  # the null beside the labels is not looked at here
 STRENGTH = 0.95
 POWER, FALSE = "Planted concepts found", "False discoveries"
 BARS = {POWER: 0.9, FALSE: 0.05}

@@ -37,7 +37,7 @@ def table(found: list[Agreement]) -> str:
     pairs = list(dict.fromkeys((one.study, one.other) for one in found))
     for one in found:
         if one.held and one.other_held:
-            r = f"{one.r:.2f} [{one.r_low:.2f}, {one.r_high:.2f}] ({one.r_null:.2f})"
+            r = f"{one.r:.2f} [{one.r_low:.2f}, {one.r_high:.2f}] ({_figure(one.r_null)})"
             lines.append(
                 f"{one.concept:<16}{_beside(one.cosine, one.cosine_null):<16}{_beside(one.nearest, one.nearest_null):<18}"
                 f"{r:<26}{pairs.index((one.study, one.other)) + 1}"
@@ -47,7 +47,7 @@ def table(found: list[Agreement]) -> str:
         mine = [one for one in found if (one.study, one.other) == pair]
         both = [one for one in mine if one.held and one.other_held]
         either = sum(one.held or one.other_held for one in mine)
-        above = sum(one.r > one.r_null for one in both)
+        above = sum(one.r_null is not None and one.r > one.r_null for one in both)
         middle = f"{np.median([one.r for one in both]):.2f}" if both else "-"
         lines.append(
             f"pair {number}: {pair[0]} and {pair[1]}: {len(both)} concepts held in both, {either} in at least one; "
@@ -57,4 +57,8 @@ def table(found: list[Agreement]) -> str:
 
 
 def _beside(value: float | None, null: float | None) -> str:
-    return "-" if value is None else f"{value:.2f} ({null:.2f})"
+    return "-" if value is None else f"{value:.2f} ({_figure(null)})"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

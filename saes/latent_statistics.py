@@ -24,14 +24,15 @@ class ActiveValues:
     """The distribution of one latent's values where it fires."""
 
     percentiles: tuple[tuple[float, float], ...]
-    """(level from 0 to 100, value), both ascending, from 0 to 100; linear between them."""
+    """(level from 0 to 100, value), both ascending, from 0 to 100; linear between them. A level may come twice: between
+    its two values nothing lies."""
 
     def __post_init__(self):
         object.__setattr__(
             self, "percentiles", tuple((float(level), float(value)) for level, value in self.percentiles)
         )
         levels = [level for level, _ in self.percentiles]
-        if len(levels) < 2 or levels != sorted(set(levels)) or levels[0] != 0 or levels[-1] != 100:
+        if len(levels) < 2 or levels != sorted(levels) or levels[0] != 0 or levels[-1] != 100 or levels.count(100) > 1:
             raise ValueError(f"percentiles must ascend from 0 to 100, got {levels}")
 
     def percentile(self, level: float) -> float:

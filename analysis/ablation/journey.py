@@ -10,6 +10,7 @@ from tqdm import tqdm
 from analysis.ablation.groups import Group, groups_of, matched_groups
 from analysis.ablation.heat_map import heat_map
 from analysis.ablation.measures import Changes, Loss, Measure, Readouts, Workshop
+from analysis.clamping.verdict import VerdictRule, bootstrap_means
 from analysis.concepts.concept import ConceptSet
 from analysis.observe import sample_firings
 from analysis.opening import as_labelled, concept_set_of, open_subject
@@ -20,7 +21,8 @@ from saes.nearest import did_you_mean
 from training.language_models.language_model import LanguageModel
 
 METRICS = ("loss", "readouts", "workshop")
-BOOTSTRAPS = 2000
+RULE = VerdictRule()
+"""How intervals are drawn: as those of clamps."""
 EPISODES = (12, 8)
 """Impossible and possible tasks of the workshop that every group plays."""
 
@@ -95,14 +97,14 @@ def summarise(
     rows = []
     for target in ["own"] * bool(own) + targets:
         parts = own if target == "own" else [target]
-        effects = np.concatenate([changes[name] for name in parts])
-        means = np.array([np.concatenate([one[name] for name in parts]).mean() for one in controls])
-        low, high = bootstrap(effects, seed)
+        effects = together(changes, parts)
+        means = np.array([together(one, parts).mean() for one in controls])
+        _, (low,), (high,) = bootstrap_means(effects[:, None], RULE, seed)
         distance = np.abs(means - np.median(means))
         rows.append(
             Ablation(
                 metric=metric, kind=group.kind, name=group.name, latents=list(group.latents), target=target,
-                effect=float(effects.mean()), low=low, high=high, control_mean=float(means.mean()),
+                effect=float(effects.mean()), low=float(low), high=float(high), control_mean=float(means.mean()),
                 control_low=float(np.quantile(means, 0.05)), control_high=float(np.quantile(means, 0.95)),
                 p=float((1 + (distance >= abs(effects.mean() - np.median(means))).sum()) / (1 + len(means))),
                 n_controls=len(means), n=len(effects),
@@ -111,11 +113,10 @@ def summarise(
     return rows
 
 
-def bootstrap(values: np.ndarray, seed: int) -> tuple[float, float]:
-    """95 % interval of the mean, by the percentile bootstrap over units."""
-    rng = np.random.default_rng(seed)
-    means = values[rng.integers(len(values), size=(BOOTSTRAPS, len(values)))].mean(1)
-    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+def together(changes: Changes, targets: Sequence[str]) -> np.ndarray:
+    """Some targets as one: each unit that is any one's once, with the mean of its changes."""
+    found = np.stack([changes[target] for target in targets])
+    return np.nanmean(found[:, ~np.isnan(found).all(axis=0)], axis=0)
 
 
 def _finished(study: Study, metric: str, settings: dict) -> list[Ablation]:

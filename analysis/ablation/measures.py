@@ -1,7 +1,7 @@
 """What an ablation is measured on: loss, readouts, or a case. Each says how much every text, prompt or episode changed.
 
-A measure's changes are one array a target, a number for each unit (text, prompt, task), the same units whichever latents
-are ablated, so that groups are compared unit by unit.
+A measure's changes are one array a target, a number for each unit (text, prompt, task) and NaN for those that are not the
+target's: the same units whichever latents are ablated, so that groups are compared unit by unit.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -111,9 +111,9 @@ class Loss:
 
     def _by_target(self, rise: np.ndarray) -> Changes:
         names = [str(name) for name in dict.fromkeys(self.concept) if name != "neutral"]
-        by_concept = {name: rise[self.concept == name] for name in names}
+        by_concept = {name: np.where(self.concept == name, rise, np.nan) for name in names}
         neutral = self.concept == "neutral"
-        return by_concept | {"emotional": rise[~neutral], "neutral": rise[neutral]}
+        return by_concept | {"emotional": np.where(neutral, np.nan, rise), "neutral": np.where(neutral, rise, np.nan)}
 
 
 class Readouts:
@@ -151,7 +151,10 @@ class Readouts:
         for latents in groups:
             change = self._log_probs(ablating(latents).hook(self.dictionary)) - self._before
             found.append(
-                {name: change[np.isin(self.owner, (name, "neutral")), column] for column, name in enumerate(self.names)}
+                {
+                    name: np.where(np.isin(self.owner, (name, "neutral")), change[:, column], np.nan)
+                    for column, name in enumerate(self.names)
+                }
             )
             progress(1)
         return found

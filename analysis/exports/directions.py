@@ -38,13 +38,13 @@ def directions(study: Study, latents: Sequence[int], model: str | None = None, d
     """The directions of these latents; FileNotFoundError or ValueError where the SAE or the model is not at hand."""
     import torch
 
+    from analysis.labelling.directions import logits_of
     from analysis.opening import open_subject
 
     language_model, dictionary, _ = open_subject(study, model, None, device)
     with torch.no_grad():
         rows = dictionary.directions.detach()[list(latents)].float().cpu()
-        unembedding = language_model.unembedding().detach().float().cpu()  # [vocab, d_in]
-        logits = rows @ (unembedding - unembedding.mean(dim=0)).T
+        logits = logits_of(language_model, dictionary, latents).cpu()
         high, low = logits.topk(ROWS), logits.topk(ROWS, largest=False)
 
     def named(values: torch.Tensor, ids: torch.Tensor) -> list[tuple[str, float]]:

@@ -3,9 +3,20 @@
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 
 from saes.dictionary import Dictionary
 from training.language_models.language_model import LanguageModel
+
+
+@torch.no_grad()
+def logits_of(
+    model: LanguageModel, dictionary: Dictionary, latents: Sequence[int]
+) -> Float[torch.Tensor, "latent vocab"]:
+    """What each latent's direction adds to the logits, straight through the unembedding, beside the mean token."""
+    unembedding = model.unembedding().float()  # [vocab, d_in]
+    directions = dictionary.directions[list(latents)].to(unembedding.device, torch.float32)
+    return directions @ (unembedding - unembedding.mean(dim=0)).T
 
 
 @torch.no_grad()
@@ -13,9 +24,7 @@ def promoted_tokens(
     model: LanguageModel, dictionary: Dictionary, latents: Sequence[int], count: int = 10
 ) -> list[tuple[list[str], list[str]]]:
     """For each latent the tokens whose logits its direction raises and lowers most, straight through the unembedding."""
-    unembedding = model.unembedding().float()  # [vocab, d_in]
-    directions = dictionary.directions[list(latents)].to(unembedding.device, torch.float32)
-    logits = directions @ (unembedding - unembedding.mean(dim=0)).T
+    logits = logits_of(model, dictionary, latents)
     raised, lowered = logits.topk(count).indices, logits.topk(count, largest=False).indices
     return [(model.strings(up), model.strings(down)) for up, down in zip(raised, lowered, strict=True)]
 

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Sequence
 from math import isfinite
+from statistics import median
 from typing import NamedTuple
 
 from analysis.records import ClampResult, StudyInfo
@@ -108,7 +109,7 @@ def power(clamps: Sequence[ClampResult]) -> str:
     never = len(labels) - len(known)
     return (
         f"Power: with these prompts, controls and labels, the design would have seen an effect of {number(known[0])} to "
-        f"{number(known[-1])} of the way with 80 % power, median {number(known[len(known) // 2])} (n = {len(known)} "
+        f"{number(known[-1])} of the way with 80 % power, median {number(median(known))} (n = {len(known)} "
         "labels); smaller effects may have gone unseen."
         + (f" For {never} labels no effect, however large, would have passed." if never else "")
     )

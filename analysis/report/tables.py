@@ -286,10 +286,11 @@ def affect(found: Sequence[Affect], concepts: Mapping[int, Sequence[str]]) -> li
 def quadrants(marks: Iterable[tuple[str, str, float, float]]) -> Table:
     """(concept, status, valence, arousal) -> which quadrants of human ratings, cut at the middle of the scale, are reached."""
     marks = list(marks)
-    wanted = "validated" if any(status == "validated" for _, status, _, _ in marks) else "held"
+    validated = any(status == "validated" for _, status, _, _ in marks)
+    wanted = "validated" if validated else "held"
     found: dict[tuple[bool, bool], list[str]] = defaultdict(list)
     for concept, status, valence, arousal in marks:
-        if status == wanted:
+        if status == "validated" if validated else status not in ("candidate", "rejected"):
             found[valence >= 5, arousal >= 5].append(concept)
     names = {(True, True): "pleasant, aroused", (True, False): "pleasant, quiet",
              (False, True): "unpleasant, aroused", (False, False): "unpleasant, quiet"}  # fmt: skip
