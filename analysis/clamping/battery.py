@@ -127,6 +127,7 @@ class Battery:
             Curves([self.labels.ids[at] for at in others], self.labels.places[others]), kl, concept
         ).means
 
+    @cached_property
     def claims(self) -> list[Claim]:
         """Of each label: itself at the chosen dose, the difference of means at equal fluency cost, the ablation."""
         found = []
@@ -136,8 +137,9 @@ class Battery:
             )
             found.append(self._claim(concept, [label], np.ones(1)))
             rival = [at for at, arm in enumerate(self.arms) if (arm.kind, arm.id) == ("diff_means", concept)]
-            if rival:
-                found.append(self._claim(concept, rival, cost_weights(self.fluency[rival], self.fluency[label])))
+            weights = cost_weights(self.fluency[rival], self.fluency[label])
+            if weights.any():  # else the label costs so little that no push of the rival is its match
+                found.append(self._claim(concept, rival, weights))
             found += [
                 self._claim(concept, [at], np.ones(1))
                 for at, arm in enumerate(self.arms)
@@ -160,7 +162,7 @@ class Battery:
 
 def clamp_results(battery: Battery) -> list[ClampResult]:
     """Every label with its verdict, its rival, its ablation, and all controls judged as if they were the claim."""
-    claims = battery.claims()
+    claims = battery.claims
     beside = [battery.matched(battery.controls, claim.kl, claim.concept) for claim in claims]
     columns = [battery.column(claim.concept) for claim in claims]
     p = [
@@ -292,7 +294,7 @@ def concept_effects(battery: Battery) -> list[ConceptEffect]:
             claim.judge,
             claim.readout,
         )
-        for claim in battery.claims()
+        for claim in battery.claims
         if claim.arm.kind in ("label", "diff_means")
     ]
     sources += [

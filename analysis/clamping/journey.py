@@ -90,7 +90,8 @@ def validate(
         "sae_hash": study.info.sae_hash,
     }
     claims = [[label.concept, label.latents, label.weights, label.scales] for label in labels]
-    digest = digest_of({**settings, "labels": claims, "concept_hash": concept_set.hash})
+    texts = Path(judge_texts).read_text(encoding="utf-8") if judge_texts and Path(judge_texts).is_file() else ""
+    digest = digest_of({**settings, "labels": claims, "concept_hash": concept_set.hash, "judge_texts_held": texts})
     if study.info.settings.get("validate", {}).get("finished") == digest and study.read("clamps"):
         return study
 
@@ -100,11 +101,15 @@ def validate(
     pool = control_pool(labels, controls, dictionary, taken=taken, density=density, scales=scales, seed=seed)
     choosing, reporting = split_prompts(concept_set, seed, prompts)
     judge = judge_for([label.concept for label in labels], concept_set, judge_texts, seed)
+    for name in judge.concepts:
+        if not concept_set.concepts[name].readout_words:
+            raise ValueError(f"{concept_set.name}: {name} has no readout words, which every clamp is read on: add some")
+    words = [concept_set.concepts[name].readout_words for name in judge.concepts]
+    room = TrialRoom(model, dictionary, hook_name, judge, words, new_tokens)
+    room.write_baselines([*choosing, *reporting])  # what cannot be used is said before anything is taken back
     study.update_info(settings={**study.info.settings, "validate": {**_about(judge), **settings}})
     _take_back(study)
     finished = Finished(study.folder / "battery", digest)
-    words = [concept_set.concepts[name].readout_words for name in judge.concepts]
-    room = TrialRoom(model, dictionary, hook_name, judge, words, new_tokens)
     diff_means = study.diff_means()
 
     with tqdm(

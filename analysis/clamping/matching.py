@@ -1,8 +1,9 @@
 """Arms of different kinds made comparable: what a control does where it moves the model's output as far as a label does.
 
 A control is run at a few pushes. Its effect at any other strength is read off its own curve, linear in the logarithm of
-its KL. Below its weakest push the effect falls in proportion to the KL, to nothing at nothing; above its strongest one
-the effect is unknown, and the control is no match.
+its KL. Below its weakest push the effect falls with the root of the KL, to nothing at nothing: a small push moves what it
+moves in proportion to itself, and the KL by its square. Above its strongest one the effect is unknown, and the control is
+no match.
 """
 
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ def kl_weights(
         known = kl[row, places]
         above = int(np.searchsorted(known, at))
         if above == 0:
-            weights[row, places[0]] = at / known[0] if known[0] > 0 else 0.0
+            weights[row, places[0]] = np.sqrt(at / known[0]) if known[0] > 0 else 0.0
         elif above == len(known):
             weights[row, places[-1]] = 1.0
         else:
@@ -45,9 +46,11 @@ def cost_weights(cost: Float[np.ndarray, " push"], at: float) -> Float[np.ndarra
     """How much each push (from weak to strong) counts where the fluency cost is `at`: the strongest push that keeps to it.
 
     Between pushes the cost is taken to rise linearly, from nothing at no push. A cost that cannot be known (nothing was
-    written) is beyond any bound.
+    written) is beyond any bound; where `at` itself cannot be, no push counts.
     """
     weights = np.zeros(len(cost))
+    if np.isnan(at):
+        return weights
     risen = np.maximum.accumulate(np.concatenate([[0.0], np.where(np.isnan(cost), np.inf, cost)]))
     at = max(at, 0.0)
     below = int(np.flatnonzero(risen <= at)[-1])  # 0 is no push at all

@@ -80,8 +80,8 @@ def verdict(rule: VerdictRule, shown: Evidence) -> str:
 
 
 def rank_p(own: float, others: Float[np.ndarray, " control"]) -> float:
-    """One-sided rank p of an effect among controls; a tie counts against it."""
-    return float((1 + np.sum(others >= own)) / (1 + len(others)))
+    """One-sided rank p of an effect among controls; a tie counts against it, and so does what cannot be known (NaN)."""
+    return float((1 + np.sum(~(others < own))) / (1 + len(others)))
 
 
 def largest_p(p: Sequence[float], most_q: float) -> float:

@@ -187,7 +187,7 @@ def _concept(path: Path, ratings: dict, seen: dict[str, str], open_sealed: bool,
             raise ValueError(f"{path}:1: the head lacks {key!r}")
     name = _named(path)
     if head["concept"] != name:
-        raise ValueError(f"{path}:1: the head says {head['concept']!r}, the file is called {path.stem!r}")
+        raise ValueError(f"{path}:1: the head says {head['concept']!r}, by the file's name it would be {name!r}")
     style = head.get("style", "")
     texts = _texts(lines[1:], path, seen, style)
     sealed = path.parent / "sealed" / path.name

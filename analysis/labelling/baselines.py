@@ -14,7 +14,7 @@ from analysis.concepts.concept import NEUTRAL
 from analysis.labelling.choose import Finding, Pools
 from analysis.labelling.logistic import fit_logistic
 from analysis.labelling.ranking import Ranked, Sorting
-from analysis.labelling.scores import UNKNOWN, Compared, compare
+from analysis.labelling.scores import UNKNOWN, Compared, Unknown, compare
 from analysis.labelling.split import TextTable, topic_folds
 from analysis.observe import Dense
 from analysis.records import Baseline
@@ -95,7 +95,7 @@ def best_units(dense: Dense, table: TextTable, concepts: tuple[str, ...]) -> dic
 def best_latents(pools: Pools, finding: Finding) -> dict[str, tuple[str, np.ndarray]]:
     """For each concept the latent that detects it best on finding texts: its name, its [text] values."""
     found = {}
-    for name, candidates in zip(finding.sorting.names, finding.best(), strict=True):
+    for name, candidates in zip(finding.sorting.names, finding.detectors, strict=True):
         pooling, latent, _ = candidates[0]
         found[name] = (f"{latent} {pooling}", pools.score(pooling, [latent], [1.0]))
     return found
@@ -104,16 +104,22 @@ def best_latents(pools: Pools, finding: Finding) -> dict[str, tuple[str, np.ndar
 def baseline(method: str, scores: np.ndarray, table: TextTable, concept: str, unit: str = "") -> Baseline:
     """The record of any number per text."""
 
-    def against(split: str, siblings: bool = False) -> Compared:
-        own, others = table.positives(concept, split), table.negatives(concept, split, siblings)
-        return compare(scores[own], scores[others], draws=DRAWS)
-
-    checking, everyone = against("checking"), against("checking", siblings=True)
-    implicit = against("implicit") if len(table.positives(concept, "implicit")) else UNKNOWN
+    checking, everyone, implicit = on_held_out(scores, table, concept)
     return Baseline(
         concept, method, checking.auroc, everyone.auroc, implicit.auroc, unit, checking.low, checking.high,
         everyone.low, everyone.high, implicit.low, implicit.high,
     )  # fmt: skip
+
+
+def on_held_out(scores: np.ndarray, table: TextTable, concept: str) -> tuple[Compared, Compared, Compared | Unknown]:
+    """Any number per text on checking texts, on those with siblings among the negatives, and on implicit texts, if any."""
+
+    def against(split: str, siblings: bool = False) -> Compared:
+        own, others = table.positives(concept, split), table.negatives(concept, split, siblings)
+        return compare(scores[own], scores[others], draws=DRAWS)
+
+    implicit = against("implicit") if len(table.positives(concept, "implicit")) else UNKNOWN
+    return against("checking"), against("checking", siblings=True), implicit
 
 
 def all_baselines(

@@ -6,6 +6,7 @@ latents that detect nearly as well by output effect. Checking, implicit and cont
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -93,17 +94,18 @@ class Pools:
 def choose_labels(
     pools: Pools, table: TextTable, concepts: dict[str, list[str]], rng: np.random.Generator, rules: Rules = Rules(),
     effect: Effect | None = None, progress: Callable[[str], None] = lambda concept: None,
+    finding: "Finding | None" = None,
 ) -> list[Label]:  # fmt: skip
     """Two labels for each concept (the best single latent, the best recipe), one of them marked as chosen.
 
     `concepts` maps each name to the names of its family. q-values are computed over the chosen labels, and over all
-    single and over all recipe labels for those.
+    single and over all recipe labels for those. `finding` is given where it was made before.
     """
-    finding = Finding(pools, table, rules, tuple(concepts))
+    finding = finding or Finding(pools, table, rules, tuple(concepts))
     curves = finding.over_folds(rng)
     sizes = [finding.recipe_size(curve) for curve in curves]
     nulls = finding.null(sizes, rng)
-    candidates = finding.best()
+    candidates = finding.detectors
     labels: list[Label] = []
     for number, concept in enumerate(concepts):
         single, recipe = search(
@@ -133,6 +135,11 @@ class Finding:
         """[latent] a dose unit."""
         self.pooled = {pooling: matrix.tocsr()[texts].tocsc() for pooling, matrix in pools.by_pooling.items()}
         self.ranked = {pooling: Ranked(matrix) for pooling, matrix in self.pooled.items()}
+
+    @cached_property
+    def detectors(self) -> list[list["Candidate"]]:
+        """[concept] the best detectors by all finding texts."""
+        return self.best()
 
     def best(self, sorting: Sorting | None = None, counted: np.ndarray | None = None) -> list[list[Candidate]]:
         """[concept] the best detectors, best first; a latent comes in with its best pooling only.

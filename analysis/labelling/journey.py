@@ -93,8 +93,11 @@ def label(
     firings = seen.firings["sae"]
     pools = {name: Pools(found) for name, found in seen.firings.items()}
     effect = None if writes_elsewhere(dictionary) else OutputEffect(plain, dictionary, site.hook_name, table, seed)
+    findings = {name: Finding(found, table, rules, names) for name, found in pools.items()}
     with tqdm(total=len(names), desc="label", unit="concept", disable=not progress) as bar:
-        labels = choose_labels(pools["sae"], table, families, rng, rules, effect, lambda concept: bar.update())
+        labels = choose_labels(
+            pools["sae"], table, families, rng, rules, effect, lambda concept: bar.update(), findings["sae"]
+        )
     masked = _read_masked(model, dictionary, site.hook_name, table, concept_set)
     labels = [
         against_its_name(one, pools["sae"], masked, seen.strings, table, concept_set.concepts[one.concept].names)
@@ -112,10 +115,9 @@ def label(
     if open_sealed:
         labels = _with_sealed_scores(labels, model, dictionary, site.hook_name, concept_set)
 
-    findings = {name: Finding(found, table, rules, names) for name, found in pools.items()}
     dense = {method: seen.dense[place] for method, place in places.items()}
     baselines = all_baselines(pools, findings, dense, seen.means, table, names, seed)
-    detectors = findings["sae"].best()
+    detectors = findings["sae"].detectors
     probes = [
         row
         for number, candidates in enumerate(detectors)
@@ -157,6 +159,9 @@ def _with_sealed_scores(labels: list[Label], model, dictionary, hook_name: str, 
     scored = []
     for one in labels:
         own, others = table.positives(one.concept, "sealed"), table.negatives(one.concept, "sealed")
+        if not len(own) or not len(others):
+            scored.append(one)
+            continue
         values = pools.score(one.pooling, one.latents, one.scales, np.concatenate([own, others]))
         scored.append(replace(one, auroc_sealed=auroc(values, np.arange(len(values)) < len(own))))
     return scored

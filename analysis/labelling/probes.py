@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from analysis.labelling.baselines import on_held_out
 from analysis.labelling.choose import Candidate, Finding, Pools
-from analysis.labelling.scores import UNKNOWN, Compared, compare
 from analysis.labelling.split import TextTable
 from analysis.records import Probe
 
 SIZES = (1, 2, 4, 8, 16)
-DRAWS = 500
 STRENGTH = 1.0
 
 
@@ -35,12 +34,7 @@ def sparse_probes(
         fitted = LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=500).fit(learned[:, :k], positive)
         values = everywhere[:, :k] @ fitted.coef_[0]
 
-        def against(split: str, siblings: bool = False, values: np.ndarray = values) -> Compared:
-            negatives = table.negatives(concept, split, siblings)
-            return compare(values[table.positives(concept, split)], values[negatives], draws=DRAWS)
-
-        checking, everyone = against("checking"), against("checking", siblings=True)
-        implicit = against("implicit") if len(table.positives(concept, "implicit")) else UNKNOWN
+        checking, everyone, implicit = on_held_out(values, table, concept)
         found.append(
             Probe(
                 concept, k, order[:k], pooling, checking.auroc, checking.low, checking.high, everyone.auroc,

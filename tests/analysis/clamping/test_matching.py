@@ -17,7 +17,7 @@ def test_between_two_pushes_it_is_linear_in_log_kl():
 def test_below_the_weakest_it_falls_to_nothing_and_above_the_strongest_it_is_no_match():
     kl = np.array([[0.4, 0.1, 1.6], [0.0, 0.0, 0.0]])
     weights, reached = kl_weights(kl, 0.05)
-    np.testing.assert_allclose(weights[0], [0, 0.5, 0])
+    np.testing.assert_allclose(weights[0], [0, np.sqrt(0.5), 0])
     assert reached.tolist() == [True, False]
     assert kl_weights(kl, 1.9)[1].tolist() == [True, False]
     assert kl_weights(kl, 2.1)[1].tolist() == [False, False]
@@ -49,6 +49,13 @@ def test_the_strongest_push_that_keeps_to_a_cost(at, weights):
 def test_a_cost_that_falls_again_is_still_paid_and_an_unknown_one_is_too_high():
     np.testing.assert_allclose(cost_weights(np.array([0.5, 0.1, 1.0]), 0.3), [0.6, 0, 0])
     np.testing.assert_allclose(cost_weights(np.array([0.2, float("nan")]), 9.0), [1, 0])
+    np.testing.assert_array_equal(cost_weights(np.array([0.2, 0.6]), float("nan")), [0, 0])
+
+
+def test_below_the_weakest_push_a_first_order_effect_is_met():
+    push = np.array([1.0, 2.0, 4.0])
+    weights, _ = kl_weights(0.1 * push[None] ** 2, 0.1 * 0.5**2)
+    np.testing.assert_allclose((weights * 0.3 * push).sum(axis=1), 0.3 * 0.5)
 
 
 def test_pushes_reach_the_wanted_kl():

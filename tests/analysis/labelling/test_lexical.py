@@ -30,6 +30,7 @@ def test_naming_tokens(strings, names, expected):
         (0.3, 0.9, 0.65, True),  # without the name little is left
         (0.3, 0.9, 0.72, False),
         (0.0, 0.5, 0.5, False),  # at chance nothing could be lost
+        (0.1, 0.4, 0.4, False),  # nor below it
     ],
 )
 def test_the_rule(share, checking, masked, expected):
