@@ -147,7 +147,7 @@ def test_other_settings_begin_anew(world, labels, make_study):
 
 def test_too_few_controls_validate_nothing(world, labels, make_study):
     study = validate(make_study(labels[:2]), **{**world, "controls": 5})
-    assert {label.status for label in study.labels()} == {"no effect"}
+    assert {label.status for label in study.labels()} == {"unspecific"}
     assert {clamp.detectable for clamp in study.read("clamps") if clamp.arm == "label"} == {float("inf")}
 
 
