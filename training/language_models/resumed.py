@@ -3,6 +3,7 @@
 A sweep that edits one place hundreds of times over the same texts need not read them from the beginning each time.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,9 +15,13 @@ from training.language_models.hugging_face import HuggingFaceModel, blocks_of
 from training.language_models.language_model import LanguageModel, Tokens
 
 
+_AFTER_A_BLOCK = re.compile(r"blocks\.\d+\.hook_(resid_post|out)")
+"""What a whole block answers, by either name; blocks.3.mlp.hook_out is what a part of it does."""
+
+
 def can_resume(model: LanguageModel, hook_name: str) -> bool:
     """Whether ``resumed`` knows how: after a whole block of a Hugging Face model that runs its own modules."""
-    return type(model) is HuggingFaceModel and hook_name.endswith((".hook_resid_post", ".hook_out"))
+    return type(model) is HuggingFaceModel and _AFTER_A_BLOCK.fullmatch(hook_name) is not None
 
 
 def outcome_of(model: HuggingFaceModel, tokens: Tokens, hook_name: str) -> tuple[Tensor, Callable[[Tensor], Any]]:

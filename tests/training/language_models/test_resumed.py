@@ -15,7 +15,9 @@ SITE = "blocks.1.hook_resid_post"
 def test_what_follows_a_block_is_the_same(model_folders, family):
     model = open_hugging_face(str(model_folders[family]))
     assert can_resume(model, SITE)
-    assert not can_resume(model, "blocks.1.hook_mlp_out")
+    assert can_resume(model, "blocks.1.hook_out")
+    for part in ("hook_mlp_out", "mlp.hook_out", "attn.hook_out"):
+        assert not can_resume(model, f"blocks.1.{part}")
     tokens = model.tokenise(SENTENCES)
     hooks = {SITE: DirectionPush(torch.ones(32), 3.0).hook()}
     plain, pushed = model.logits(tokens), model.logits(tokens, hooks)
