@@ -170,6 +170,7 @@ class HuggingFaceModel:
 
     @torch.no_grad()
     def log_probs(self, tokens: Tokens, hooks: Mapping[str, Hook] | None = None) -> Float[Tensor, "text token"]:
+        self._check_length(tokens)
         tokens = tokens.to(self.device)
         plain = not hooks and not self._edits and "past_key_values" in self._accepts
         if plain and (shared := shared_prefix(tokens)):
@@ -205,13 +206,16 @@ class HuggingFaceModel:
 
     def _forward(self, tokens: Tokens) -> Any:
         """The model's whole answer. Padding on the right, where causal attention never looks, needs no mask."""
+        self._check_length(tokens)
+        tokens = tokens.to(self.device)
+        with self._told(Call(None if bool(tokens.keep.all()) else tokens.keep, pieces=(tokens.ids,))):
+            return self.model(input_ids=tokens.ids, use_cache=False)
+
+    def _check_length(self, tokens: Tokens) -> None:
         if tokens.ids.shape[1] > self.context:
             raise ValueError(
                 f"a text of {tokens.ids.shape[1]} tokens is longer than {self.name}'s context of {self.context}"
             )
-        tokens = tokens.to(self.device)
-        with self._told(Call(None if bool(tokens.keep.all()) else tokens.keep, pieces=(tokens.ids,))):
-            return self.model(input_ids=tokens.ids, use_cache=False)
 
     # ---- editing
 
@@ -616,12 +620,17 @@ def shared_prefix(tokens: Tokens, least: int = 8) -> int:
 
     At most a fourth as many different beginnings as texts; shorter than every text, so that none of it is padding.
     """
-    rows = len(tokens.ids)
-    shortest = int(tokens.real.sum(dim=1).min()) if rows else 0
-    for length in range(min(shortest - 1, tokens.ids.shape[1] - 1), least - 1, -1):
-        if 4 * len(tokens.ids[:, :length].unique(dim=0)) <= rows:
-            return length
-    return 0
+    most = len(tokens.ids) // 4
+    if not most:
+        return 0
+    length = min(int(tokens.real.sum(dim=1).min()), tokens.ids.shape[1]) - 1
+    if length < least:
+        return 0
+    ordered = tokens.ids[:, :length].unique(dim=0)  # sorted: what begins alike stands together
+    alike = (ordered[1:] == ordered[:-1]).cumprod(dim=1).sum(dim=1).sort().values
+    if len(alike) >= most:  # a beginning more for each pair of neighbours that differ within the length
+        length = int(alike[most - 1])
+    return length if length >= least else 0
 
 
 def _log_probs_of(logits: Float[Tensor, "token vocab"], ids: Int64[Tensor, " token"]) -> Float[Tensor, " token"]:

@@ -153,6 +153,21 @@ def test_texts_that_begin_alike_cost_the_same_read_once(model):
     torch.testing.assert_close(inside, model.log_probs(tokens, shift))
 
 
+def test_the_shared_beginning_is_the_longest_that_few_enough_texts_differ_in():
+    draw = torch.Generator().manual_seed(0)
+    found = set()
+    for rows in [*range(6), 8, 9, 12, 13, 16, 40]:
+        for vocab in (1, 2, 3):
+            ids = torch.randint(vocab, (rows, 7), generator=draw)
+            lengths = torch.randint(4, 8, (rows,), generator=draw)
+            real = torch.arange(7) < lengths[:, None]
+            shortest = int(lengths.min()) if rows else 0
+            good = [n for n in range(2, shortest) if 4 * len(ids[:, :n].unique(dim=0)) <= rows]
+            assert shared_prefix(Tokens(ids, real, lengths), least=2) == max(good, default=0)
+            found.add(max(good, default=0))
+    assert len(found) > 3
+
+
 def test_log_probs_are_those_of_the_logits(model):
     tokens = model.tokenise(SENTENCES[:1])
     log_softmax = model.logits(tokens).log_softmax(-1)
@@ -278,6 +293,10 @@ def test_too_long_is_said(model):
     ids = torch.zeros(1, 65, dtype=torch.long)
     with pytest.raises(ValueError, match="context of 64"):
         model.logits(Tokens(ids, ids == 0))
+    alike = ids.expand(8, -1)
+    assert shared_prefix(Tokens(alike, alike == 0))
+    with pytest.raises(ValueError, match="a text of 65 tokens is longer than .* context of 64"):
+        model.log_probs(Tokens(alike, alike == 0))
 
 
 def test_tokens_and_strings(llama, models):
