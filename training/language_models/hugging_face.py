@@ -8,7 +8,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -52,6 +52,22 @@ class Call:
         return torch.cat(list(self.pieces), dim=1)
 
 
+@dataclass
+class Underway:
+    """What is going on in a model right now, whichever of our objects around it began it."""
+
+    call: Call | None = None
+    """The forward pass that hooks are called in."""
+    own_call: bool = False
+    """Whether that pass is one of ours, not one by the model's own generate()."""
+    edits: int = 0
+    """How many `hooked` are in force."""
+    heard: list[Tensor] = field(default_factory=list)
+    """The tokens of somebody else's calls so far."""
+    n_heard: int = 0
+    """How many those are a row; -1 where they were not told."""
+
+
 class HuggingFaceModel:
     """A LanguageModel around a Hugging Face one, which is left as it was found."""
 
@@ -66,9 +82,7 @@ class HuggingFaceModel:
         self.context: int = _context(text_config, tokenizer)
         self.special = _special_ids(model, tokenizer)
         self.places = self._find_places()
-        self._call: Call | None = None
-        self._heard: list[Tensor] = []
-        self._n_heard = 0  # tokens a row
+        self._underway = Underway()  # one for this object and all that `reading` makes of it: they share the modules
         self._accepts = set(inspect.signature(model.forward).parameters)
 
     @property
@@ -172,7 +186,7 @@ class HuggingFaceModel:
     def log_probs(self, tokens: Tokens, hooks: Mapping[str, Hook] | None = None) -> Float[Tensor, "text token"]:
         self._check_length(tokens)
         tokens = tokens.to(self.device)
-        plain = not hooks and not self._edits and "past_key_values" in self._accepts
+        plain = not hooks and not self._underway.edits and "past_key_values" in self._accepts
         if plain and (shared := shared_prefix(tokens)):
             return self._log_probs_after_shared(tokens, shared)
         logits = self.logits(tokens, hooks)[:, :-1]
@@ -226,7 +240,7 @@ class HuggingFaceModel:
             if edits:  # the model may also be called past us, by its own generate()
                 watch = self.model.register_forward_pre_hook(self._overhear, with_kwargs=True)
                 stack.callback(watch.remove)
-                self._edits += 1
+                self._underway.edits += 1
                 stack.callback(self._unedited)
             for place, edit in edits.values():
                 stack.enter_context(_attached(place, edit))
@@ -237,7 +251,7 @@ class HuggingFaceModel:
         wants = _accepted(hook)
 
         def act(x: Tensor) -> Tensor:
-            call = self._call or Call()
+            call = self._underway.call or Call()
             known = {"keep": call.keep, "offset": call.offset, "seen": call.seen}
             y = hook(x, **{key: known[key] for key in wants})
             if y is x or y is None:
@@ -251,41 +265,39 @@ class HuggingFaceModel:
 
     @contextmanager
     def _told(self, call: Call) -> Iterator[None]:
-        before, self._call = self._call, call
-        self._own_call = True
+        now = self._underway
+        before, now.call = now.call, call
+        now.own_call = True
         try:
             yield
         finally:
-            self._call, self._own_call = before, False
-
-    _own_call = False
-    _edits = 0
-    """How many `hooked` are under way."""
+            now.call, now.own_call = before, False
 
     def _unedited(self) -> None:
-        self._edits -= 1
+        self._underway.edits -= 1
 
     def _overhear(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         """Work out from the arguments of somebody else's call what its hooks should know."""
-        if self._own_call:
+        now = self._underway
+        if now.own_call:
             return
         ids = kwargs.get("input_ids", args[0] if args else None)
         if ids is None:
-            self._call, self._heard, self._n_heard = Call(), [], -1
+            now.call, now.heard, now.n_heard = Call(), [], -1
             return
         past, mask = kwargs.get("past_key_values"), kwargs.get("attention_mask")
         before = 0 if past is None else int(past.get_seq_length())
-        if not before or self._n_heard != before:  # a new text, or one whose beginning was not heard
-            self._heard, self._n_heard = [], 0
-        if self._n_heard == before:
-            self._heard.append(ids)
-            self._n_heard += ids.shape[1]
+        if not before or now.n_heard != before:  # a new text, or one whose beginning was not heard
+            now.heard, now.n_heard = [], 0
+        if now.n_heard == before:
+            now.heard.append(ids)
+            now.n_heard += ids.shape[1]
         keep, offset = self._text(ids), before
         if mask is not None and mask.dim() == 2 and mask.shape[1] == before + ids.shape[1] and not bool(mask.all()):
             here = mask[:, before:].bool()
             keep = here if keep is None else keep & here
             offset = before - (mask.cumsum(1) == 0).sum(1)
-        self._call = Call(None if keep is None or bool(keep.all()) else keep, offset, self._heard)
+        now.call = Call(None if keep is None or bool(keep.all()) else keep, offset, now.heard)
 
     def _text(self, ids: Int64[Tensor, "text token"]) -> Bool[Tensor, "text token"] | None:
         """Where no special token is; None where there is none at all, as at nearly every step of writing."""

@@ -115,6 +115,35 @@ def test_without_a_template_only_all_can_be_read(model_folders):
     check_read(None, "all", "any")
 
 
+def test_an_edit_is_under_way_for_whoever_reads_the_model(model_folders):
+    model = open_model(model_folders["llama"], device="cpu")
+    view = model.reading("all")
+    tokens = model.tokenise([f"The cat sat on the mat and {rest}" for rest in ("ran", "slept", "fell", "sang")])
+    rows = set()
+    note = {"blocks.1.hook_resid_post": lambda x: rows.add(len(x)) or x}
+    for one, other in ((model, view), (view, model)):
+        with one.hooked(note):
+            other.log_probs(tokens)
+    assert rows == {4}, "no pass over one beginning that all share, of which an edit of each row knows nothing"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_hooks_are_told_of_a_pass_that_another_reading_began(model_folders, turned):
+    pair = (model := open_model(model_folders["llama"], device="cpu")), model.reading("all")
+    one, other = reversed(pair) if turned else pair
+    tokens = model.tokenise(["The cat sat", "The cat sat on the mat and looked"])
+    tokens = tokens._replace(keep=tokens.keep & (torch.arange(tokens.ids.shape[1]) > 1))  # as a reading of one role does
+    told = []
+
+    def listen(x, *, keep=None):
+        told.append(keep)
+        return x
+
+    with one.hooked({"blocks.1.hook_resid_post": listen}):
+        other.logits(tokens)
+    assert torch.equal(told[0], tokens.keep)
+
+
 def test_a_model_reads_its_chat_and_stays_as_it_was(model_folders, tmp_path):
     import shutil
 
