@@ -6,7 +6,7 @@ from transformers import AutoModelForCausalLM
 
 from saes.autoencoder import SAEConfig, SparseAutoencoder
 from saes.dictionary import Directions
-from saes.intervention import DirectionPush, Edit, Intervention
+from saes.intervention import DirectionPush, Edit, Intervention, hooks_across
 from training.language_models.clamped import clamped
 
 SITE = "blocks.1.hook_resid_post"
@@ -79,6 +79,22 @@ def test_an_sae_moves_to_the_model(model_folders, device):
     assert sae.W_dec.device == ids.device
 
 
+def test_a_transcoder_writes_elsewhere_than_it_reads(plain, llama):
+    transcoder = SparseAutoencoder(SAEConfig(32, 8, "relu", d_out=32, apply_b_dec_to_input=False))
+    clamp, ids = Intervention((Edit((2,), 30.0),)), llama.tokenise(["The cat sat on the mat."]).ids
+    before, (reads, writes) = plain(ids).logits, ("blocks.1.mlp.hook_in", "blocks.1.hook_mlp_out")
+    with clamped(plain, clamp, transcoder, reads, writes):
+        during = plain(ids).logits
+    hooks = hooks_across(clamp, transcoder, reads, writes)
+    torch.testing.assert_close(during, llama.logits(llama.tokenise(["The cat sat on the mat."]), hooks))
+    assert not torch.equal(during, before)
+    with pytest.raises(ValueError, match="name the place that it writes"), clamped(plain, clamp, transcoder, reads):
+        pass
+    narrow = SparseAutoencoder(SAEConfig(32, 8, "relu", d_out=16, apply_b_dec_to_input=False))
+    with pytest.raises(ValueError, match="expected d_out 16, got 32"), clamped(plain, clamp, narrow, reads, writes):
+        pass
+
+
 def test_mistakes_are_named(plain, dictionary):
     with pytest.raises(ValueError, match="needs a hook_name"), clamped(plain, Intervention(), dictionary):
         pass
@@ -86,4 +102,6 @@ def test_mistakes_are_named(plain, dictionary):
     with pytest.raises(ValueError, match="expected d_in 8, got 32"), clamped(plain, Intervention(), wrong, SITE):
         pass
     with pytest.raises(ValueError, match="each with"), clamped(plain, Intervention(), dictionary, "blocks.5.hook_in"):
+        pass
+    with pytest.raises(ValueError, match="goes with a transcoder"), clamped(plain, Intervention(), dictionary, SITE, SITE):
         pass
