@@ -139,8 +139,8 @@ class WrittenEdit:
         if self.weights is not None and len(self.weights) != len(self.latents):
             raise ValueError(f"{len(self.weights)} weights for {len(self.latents)} latents: there must be as many")
         unit = None if self.value is None else self.value.unit
-        if self.mode == "ablate" and unit is not None:
-            raise ValueError("ablate takes no value")
+        if self.mode == "ablate" and (unit is not None or self.weights is not None):
+            raise ValueError(f"ablate takes no {'value' if unit is not None else 'weights: it sets each latent to zero'}")
         if self.mode == "scale" and unit != "factor":
             raise ValueError("scale takes a value {factor: ...}")
         if self.mode not in ("ablate", "scale") and unit not in UNITS:
@@ -160,7 +160,8 @@ class WrittenEdit:
             latents = label.latents
             units = label.units if self.value and self.value.unit == "dose" else (1.0,) * len(latents)
         if self.mode in ("ablate", "scale"):
-            return Edit(latents, self.value.number if self.value else 0.0, self.mode, where_active=self.where_active)
+            factor = self.value.number if self.value else 0.0
+            return Edit(latents, factor, self.mode, self.weights, self.where_active)
         assert self.value is not None
         if self.label and self.value.unit == "dose":
             values = [self.value.number * unit for unit in units]

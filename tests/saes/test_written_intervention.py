@@ -33,6 +33,7 @@ EDITS = st.one_of(
     st.builds(WrittenEdit, st.sampled_from(["set", "add", "min", "max"]), st.just("afraid"), st.just(()), VALUES),
     st.builds(lambda ids, value: WrittenEdit("set", None, ids, value, (0.5,) * len(ids), True), LATENTS, VALUES),
     st.builds(lambda ids, number: WrittenEdit("scale", None, ids, Amount(number, "factor")), LATENTS, NUMBERS),
+    st.builds(lambda ids: WrittenEdit("scale", None, ids, Amount(2, "factor"), (0.5,) * len(ids)), LATENTS),
     st.builds(lambda ids: WrittenEdit("ablate", None, ids), LATENTS),
 )
 SITES = st.builds(
@@ -76,6 +77,14 @@ def test_a_label_is_its_latents_in_dose_units():
     assert WrittenEdit("ablate", "afraid").resolved(STATISTICS) == Edit((3, 5), 0.0, "ablate")
 
 
+@pytest.mark.parametrize(("mode", "unit"), [("scale", "factor"), ("set", "raw"), ("set", "max")])
+def test_a_weight_multiplies_its_latent_s_amount(mode, unit):
+    edit = WrittenEdit(mode, None, (3, 4), Amount(2, unit), (0.5, 3.0))
+    known = LatentStatistics("the card", dict.fromkeys((3, 4), ActiveValues(((0, 0.0), (100, 10.0)))))
+    one = 10.0 if unit == "max" else 1.0
+    assert edit.resolved(known).values == (1.0 * one, 6.0 * one)
+
+
 def test_tokens_and_turns_are_resolved_by_the_model():
     edits = (WrittenEdit("ablate", latents=(1,)),)
     ids = {" a": [4], "long": [5, 6]}
@@ -108,6 +117,10 @@ GOOD = {"version": 1, "sites": [{"edits": [{"mode": "set", "latents": [3], "valu
         (lambda d: d["sites"][0]["edits"][0].update(value={"raw": float("nan")}), "expected a number"),
         (lambda d: d["sites"][0]["edits"][0].update(value={"factor": 2}), "set takes a value in one of the units"),
         (lambda d: d["sites"][0]["edits"][0].update(mode="ablate"), "ablate takes no value"),
+        (
+            lambda d: d["sites"][0].update(edits=[{"mode": "ablate", "latents": [3], "weights": [0.5]}]),
+            r"edits\[0\]: ablate takes no weights",
+        ),
         (lambda d: d["sites"][0]["edits"][0].update(latents=[-1]), r"latents\[0\]: -1 is not 0 or more"),
         (lambda d: d["sites"][0]["edits"][0].update(latents=[True]), "expected a whole number"),
         (lambda d: d["sites"][0]["edits"][0].update(label="afraid"), "either a label or latents"),
