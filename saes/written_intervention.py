@@ -4,14 +4,13 @@ The value, the file and the value again are the same. `resolved` turns one site'
 latents, activation units and token ids alone. The fields are described in docs/interventions.md.
 """
 
-import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saes.latent_statistics import LatentStatistics
+from saes.plain_file import read_plain, write_plain
 from saes.schema import check
 
 if TYPE_CHECKING:  # what is written is read without torch
@@ -269,35 +268,6 @@ def read_intervention(path: str | Path) -> WrittenIntervention:
 def write_intervention(path: str | Path, intervention: WrittenIntervention) -> None:
     """Writes JSON where the name ends in .json, else YAML."""
     write_plain(path, intervention.as_data())
-
-
-def read_plain(path: str | Path) -> Any:
-    """What a YAML or JSON file holds. FileNotFoundError where there is none, ValueError where it is neither."""
-    import yaml
-
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no spec {path}")
-
-    class Loader(yaml.SafeLoader):
-        """YAML's, with 1e-3 a number as it is in JSON: by YAML 1.1 it lacks a dot and is a string."""
-
-    number = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
-    try:
-        return yaml.load(Path(path).read_text(encoding="utf-8"), Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML: {error}") from error
-
-
-def write_plain(path: str | Path, data: Any) -> None:
-    """Plain data as JSON where the name ends in .json, else as YAML."""
-    import yaml
-
-    if Path(path).suffix == ".json":
-        text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
-    else:
-        text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
-    Path(path).write_text(text, encoding="utf-8")
 
 
 def _site(data: Mapping[str, Any], where: str) -> WrittenSite:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from saes.autoencoder import SAEConfig
 from saes.kernels.step import StepSettings
 from saes.nearest import did_you_mean
+from saes.plain_file import plain, read_plain
 from training.activations.places import Places
 from training.language_models.opening import Through
 
@@ -316,14 +317,7 @@ class TrainSpec:
     @classmethod
     def from_yaml(cls, path: str | Path) -> "TrainSpec":
         """A spec from a YAML file (or a run's spec.json) that holds some of the fields."""
-        import yaml
-
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"there is no spec {path}")
-        try:
-            settings = yaml.safe_load(Path(path).read_text())
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        settings = read_plain(path)
         if not isinstance(settings, dict):
             raise ValueError(f"{path} does not hold fields with values, for example: d_sae: 4096")
         return cls.from_settings(settings)
@@ -339,14 +333,12 @@ class TrainSpec:
 
     def with_settings(self, settings: Iterable[str]) -> "TrainSpec":
         """This spec with some fields changed, each written as "field=value"."""
-        import yaml
-
         changes = {}
         for setting in settings:
             name, equals, value = setting.partition("=")
             if not equals:
                 raise ValueError(f"{setting!r} is not of the form field=value")
-            changes[name.strip().replace("-", "_")] = yaml.safe_load(value)
+            changes[name.strip().replace("-", "_")] = plain(value, setting)
         return self.with_fields(**changes)
 
     def to_json(self) -> str:
@@ -355,7 +347,7 @@ class TrainSpec:
 
 
 def _fitting(name: str, value: Any) -> Any:
-    """``value`` as the type that the field has; YAML calls 2e6 a string and 1 no float."""
+    """``value`` as the type that the field has; to YAML 2e6 is a float, and 1 is none."""
     kind = _types()[name]
     allowed = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     if typing.get_origin(kind) is Literal:
@@ -379,6 +371,8 @@ def _fitting(name: str, value: Any) -> Any:
             field: tuple(values if unknown else (_fitting(field, one) for one in values))
             for field, values in value.items()
         }
+    if isinstance(value, float) and str in allowed:  # 1e3, as a text, would become 1000.0
+        raise ValueError(f"{name} must be a text, got the number {value!r}: put it in quotes")
     try:
         if bool in allowed:
             if not isinstance(value, bool):
@@ -390,7 +384,7 @@ def _fitting(name: str, value: Any) -> Any:
             return int(float(value)) if not isinstance(value, int) else value
         if float in allowed and not isinstance(value, bool):
             return float(value)
-        if str in allowed and isinstance(value, str | int | float | Path) and not isinstance(value, bool):
+        if str in allowed and isinstance(value, str | int | Path) and not isinstance(value, bool):
             return str(value)
         raise ValueError
     except (TypeError, ValueError, OverflowError):

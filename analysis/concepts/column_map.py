@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from saes.nearest import did_you_mean
+from saes.plain_file import read_plain
 
 NEUTRAL = "neutral"
 RATINGS = ("valence", "arousal", "dominance")
@@ -88,16 +89,11 @@ def is_map(source: str | Path) -> bool:
 
 def read_map(source: str | Path) -> ColumnMap:
     """A bundled map, by name, or a YAML file. Raises FileNotFoundError, or ValueError that names the field."""
-    import yaml
-
     path = bundled_maps().get(str(source), Path(source))
     if not path.is_file():
         known = ", ".join(bundled_maps())
         raise FileNotFoundError(f"there is no column map {source}: give a YAML file, or one that is bundled: {known}")
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    raw = read_plain(path)
     if not isinstance(raw, dict):
         raise ValueError(f"{path} must hold fields, as in `text: text`")
     fitting = [one.name for one in fields(ColumnMap)]

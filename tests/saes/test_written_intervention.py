@@ -41,7 +41,7 @@ SITES = st.builds(
     st.lists(EDITS, min_size=1, max_size=3),
     st.sampled_from([("all", False), ("assistant", False), ((2, 5), False), ((" a", 7), True)]),
     st.none() | st.tuples(st.integers(0, 9), VALUES),
-    st.sampled_from([(None, None, None), ("an-sae", "blocks.1.hook_resid_post", "a-study")]),
+    st.sampled_from([(None, None, None), ("1e3", None, "1e-3"), ("an-sae", "blocks.1.hook_resid_post", "a-study")]),
 )
 
 

@@ -46,6 +46,7 @@ def test_yaml_json_and_settings_meet(tmp_path):
         ({"prefixes": [64], "sparsity": "relu"}, "prefixes go with"),
         ({"d_sae": "many"}, "d_sae must be int, got 'many'"),
         ({"d_sae": 1.5}, "d_sae must be int"),
+        ({"revision": 1e3}, "revision must be a text, got the number 1000.0: put it in quotes"),
         ({"sparsity": "tapk"}, "unknown sparsity 'tapk'; .*; did you mean topk"),
         ({"k": 5000}, "k must lie between 1 and d_sae 4096, got 5000"),
         ({"k": 0}, "k must lie between 1"),
@@ -79,6 +80,11 @@ def test_bad_files(tmp_path):
         TrainSpec.from_yaml(tmp_path / "a.yaml")
     with pytest.raises(ValueError, match="field=value"):
         TrainSpec().with_settings(["d_sae"])
+    with pytest.raises(ValueError, match=r"^prefixes=\[64 is not YAML: .*$"):
+        TrainSpec().with_settings(["prefixes=[64"])
+    (tmp_path / "spec.json").write_text('{"d_sae": ')
+    with pytest.raises(ValueError, match="spec.json is not JSON"):
+        TrainSpec.from_yaml(tmp_path / "spec.json")
 
 
 def test_recipes_are_specs():

@@ -38,7 +38,7 @@ def test_goemotions_has_its_28_labels_and_the_ekman_families():
         ("data: a.csv\ntext: text\nlabels: x\nlimits: {finding: many}", "finding must be a whole number"),
         ("data: a.csv\ntext: text\nlabels: {x: 1}", "labels must be a string or a list"),
         ("- text", "must hold fields"),
-        ("text: [", "is no YAML"),
+        ("text: [", "is not YAML"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named(tmp_path, lines, said):
