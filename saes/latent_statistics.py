@@ -93,20 +93,21 @@ def statistics_from_data(data: Any, source: str) -> LatentStatistics:
     """What a card file holds. Raises ValueError naming the field that is wrong."""
     from saes.schema import check
 
-    sections = data if isinstance(data, Mapping) else {}
-    schema = {
-        "type": "object",
-        "properties": {
-            "latents": {"type": "object", "properties": dict.fromkeys(sections.get("latents") or (), PERCENTILES)},
-            "labels": {"type": "object", "properties": dict.fromkeys(sections.get("labels") or (), LABEL)},
-        },
+    kinds = {"latents": PERCENTILES, "labels": LABEL}
+    told = {name: data.get(name) if isinstance(data, Mapping) else None for name in kinds}
+    named = {name: section if isinstance(section, Mapping) else {} for name, section in told.items()}
+    sections = {
+        name: {"type": "object", "properties": dict.fromkeys(named[name], kind)} for name, kind in kinds.items()
     }
-    check(data, schema, source)
+    check(data, {"type": "object", "properties": sections}, source)
     active = {}
     for latent, percentiles in data.get("latents", {}).items():
         if not latent.isdecimal():
             raise ValueError(f"{source}.latents: {latent!r} is no latent's number")
-        active[int(latent)] = ActiveValues(tuple(percentiles))
+        try:
+            active[int(latent)] = ActiveValues(tuple(percentiles))
+        except ValueError as error:
+            raise ValueError(f"{source}.latents.{latent}: {error}") from None
     labels = {}
     for name, one in data.get("labels", {}).items():
         if len(one["latents"]) != len(one["units"]):

@@ -4,8 +4,8 @@ Only the part of JSON Schema that is used here: type, properties, required, item
 properties and numbers. An object holds no other properties than those that are named.
 """
 
+import sys
 from collections.abc import Mapping
-from math import isfinite
 from typing import Any
 
 from saes.nearest import did_you_mean
@@ -90,4 +90,5 @@ def _is(data: Any, kind: str) -> bool:
         case "integer":
             return isinstance(data, int) and not isinstance(data, bool)
         case _:
-            return isinstance(data, int | float) and not isinstance(data, bool) and isfinite(data)
+            # neither NaN nor infinite, nor an integer that no float can hold
+            return isinstance(data, int | float) and not isinstance(data, bool) and abs(data) <= sys.float_info.max

@@ -151,6 +151,33 @@ def test_what_cannot_be_resolved_is_said(edit, statistics, said):
         edit.resolved(statistics)
 
 
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ([], "card.json: expected a mapping"),
+        ({"latents": [[0, 1.0], [100, 2.0]]}, "card.json.latents: expected a mapping"),
+        ({"latents": [{"3": 1}]}, "card.json.latents: expected a mapping"),
+        ({"latents": 3}, "card.json.latents: expected a mapping, got 3"),
+        ({"labels": None}, "card.json.labels: expected a mapping, got None"),
+        ({"latents": {3: []}}, "card.json.latents: expected a mapping"),
+        ({"latents": {"3": {"0": 1.0}}}, "card.json.latents.3: expected a list"),
+        ({"latents": {"3": [[0, "1.0"], [100, 2.0]]}}, r"card.json.latents.3\[0\]\[1\]: expected a number, got '1.0'"),
+        ({"latents": {"3": [[0, 10**400], [100, 2.0]]}}, r"card.json.latents.3\[0\]\[1\]: expected a number"),
+        ({"latents": {"3": [[0], [100, 2.0]]}}, r"card.json.latents.3\[0\]: expected 2 entries, got 1"),
+        ({"latents": {"3": [[0, 1.0], [90, 2.0]]}}, "card.json.latents.3: percentiles must ascend"),
+        ({"latents": {"x": [[0, 1.0], [100, 2.0]]}}, "card.json.latents: 'x' is no latent's number"),
+        ({"labels": {"afraid": {"latents": [3]}}}, "card.json.labels.afraid: the field 'units' is missing"),
+        ({"labels": {"afraid": [3]}}, "card.json.labels.afraid: expected a mapping"),
+        ({"labels": {"afraid": {"latents": [3], "units": ["1"]}}}, r"afraid.units\[0\]: expected a number, got '1'"),
+        ({"labels": {"afraid": {"latents": [3], "units": [1.0, 2.0]}}}, "afraid: 1 latents need as many units"),
+    ],
+)
+def test_mistakes_in_a_card_name_the_field(data, said):
+    with pytest.raises(ValueError, match=said) as caught:
+        statistics_from_data(data, "card.json")
+    assert "\n" not in str(caught.value)
+
+
 def test_a_card_of_statistics_is_the_same_as_data():
     assert statistics_from_data(json.loads(json.dumps(STATISTICS.as_data())), "the card") == STATISTICS
     with pytest.raises(ValueError, match="ascend from 0 to 100"):
