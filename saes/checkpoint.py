@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,8 @@ def architecture_of(config: SAEConfig) -> str:
     return kind if base == "standard" else f"{base}_{kind}"
 
 
-LAYER_NORM_MODELS = ("gpt2", "gpt-neo", "gpt-j", "pythia", "opt-", "stanford-crfm", "solu", "attn-only")
-"""Parts of names of models that TransformerLens can centre: others have norms that do not take a mean off."""
+LAYER_NORM_MODELS = re.compile(r"gpt2|gpt-neo|gpt-j|pythia|\bopt-|solu|attn-only|biomedlm")
+"""In names, without their organisations, of models that TransformerLens can centre: others' norms take no mean off."""
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
@@ -230,9 +231,10 @@ def _centred_in_training(sae: SparseAutoencoder, metadata: Mapping[str, Any]) ->
     residual stream; Hugging Face's own activations keep that mean, which the layer norms then remove.
     """
     asked = (metadata.get("model_from_pretrained_kwargs") or {}).get("center_writing_weights")
-    model, place = str(metadata.get("model_name")).lower(), str(metadata.get("hook_name"))
+    model = str(metadata.get("model_name")).lower().rstrip("/").split("/")[-1]
+    place = str(metadata.get("hook_name"))
     written = place.endswith(("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out"))
-    return bool(asked) and written and any(name in model for name in LAYER_NORM_MODELS) and sae.config.d_out is None
+    return bool(asked) and written and LAYER_NORM_MODELS.search(model) is not None and sae.config.d_out is None
 
 
 def _check_weights(config: SAEConfig, weights: Mapping[str, Tensor]) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,14 +16,16 @@ if TYPE_CHECKING:
     import sae_lens
 
 HUB_NAMES = {
-    "gpt2-small": "openai-community/gpt2",
-    "gpt2-": "openai-community/gpt2-",
-    "pythia-": "EleutherAI/pythia-",
-    "gemma-": "google/gemma-",
-    "qwen3-": "Qwen/Qwen3-",
-    "mistral-7b": "mistralai/Mistral-7B-v0.1",
+    r"gpt2(-small)?": "openai-community/gpt2",
+    r"gpt2-(medium|large|xl)": r"openai-community/\g<0>",
+    r"pythia-[\d.]+[mb](-deduped)?(-v0|-seed\d)?": r"EleutherAI/\g<0>",
+    r"gemma-(\d-)?\d+[mb](-it|-pt)?": r"google/\g<0>",
+    r"qwen3-([\d.]+)b": r"Qwen/Qwen3-\1B",
+    r"qwen3-([\d.]+)b-base": r"Qwen/Qwen3-\1B-Base",
+    r"mistral-7b": "mistralai/Mistral-7B-v0.1",
+    r"mistral-7b-instruct": "mistralai/Mistral-7B-Instruct-v0.1",
 }
-"""Beginnings of TransformerLens' names, and the hub's for them."""
+"""TransformerLens' short names, whole, and the hub's for them: what only begins like one may be anybody's."""
 
 
 def to_sae_lens(sae: SparseAutoencoder, site: Site) -> "sae_lens.SAE":
@@ -67,12 +70,14 @@ def load_release(release: str, sae_id: str) -> tuple[SparseAutoencoder, Site, di
 
 
 def hub_name(model: str) -> str:
-    """TransformerLens' short name of a model, under which SAELens lists it, as the Hugging Face hub has it."""
-    if "/" in model:
-        return model
-    start = next((one for one in HUB_NAMES if model.startswith(one)), "")
-    rest = model.removeprefix(start)
-    return HUB_NAMES.get(start, "") + (rest.upper() if start == "qwen3-" else rest)
+    """TransformerLens' short name of a model, under which SAELens lists it, as the Hugging Face hub has it.
+
+    Any other name stays: one with its organisation, a folder, a short name that no SAE of SAELens' list is of.
+    """
+    for short, whole in HUB_NAMES.items():
+        if match := re.fullmatch(short, model):
+            return match.expand(whole)
+    return model
 
 
 def _check_listed(release: str, sae_id: str) -> None:

@@ -139,7 +139,9 @@ class WrittenEdit:
             raise ValueError(f"{len(self.weights)} weights for {len(self.latents)} latents: there must be as many")
         unit = None if self.value is None else self.value.unit
         if self.mode == "ablate" and (unit is not None or self.weights is not None):
-            raise ValueError(f"ablate takes no {'value' if unit is not None else 'weights: it sets each latent to zero'}")
+            raise ValueError(
+                f"ablate takes no {'value' if unit is not None else 'weights: it sets each latent to zero'}"
+            )
         if self.mode == "scale" and unit != "factor":
             raise ValueError("scale takes a value {factor: ...}")
         if self.mode not in ("ablate", "scale") and unit not in UNITS:

@@ -186,7 +186,10 @@ def test_an_sae_of_centred_activations_reads_those_of_the_model_as_it_is(sae_len
     assert not torch.allclose(theirs.encode(x), theirs.encode(centred), atol=0.1)
     torch.testing.assert_close(ours.encode(x), theirs.encode(centred), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(ours.reconstruct(x), theirs(centred), rtol=1e-4, atol=1e-4)
-    for model, place in (("gemma-2-2b", "blocks.8.hook_resid_pre"), ("gpt2-small", "blocks.8.ln2.hook_normalized")):
+    theirs.cfg.metadata.model_name = "openai-community/gpt2"
+    torch.testing.assert_close(from_sae_lens(theirs)[0].W_enc, ours.W_enc)
+    gemmas = [(name, "blocks.8.hook_resid_pre") for name in ("gemma-2-2b", "google/gemma-2-2b", "adopt-a/gemma-2-2b")]
+    for model, place in (*gemmas, ("gpt2-small", "blocks.8.ln2.hook_normalized")):
         theirs.cfg.metadata.model_name, theirs.cfg.metadata.hook_name = model, place
         assert_same(from_sae_lens(theirs)[0], theirs)
 
@@ -230,6 +233,11 @@ def test_short_names_of_models_are_the_hub_s(sae_lens):
     assert [hub_name(name) for name in ("gpt2-small", "gpt2-xl", "gemma-2-9b-it", "qwen3-0.6b", "org/any")] == [
         "openai-community/gpt2", "openai-community/gpt2-xl", "google/gemma-2-9b-it", "Qwen/Qwen3-0.6B", "org/any",
     ]  # fmt: skip
+    assert [hub_name(name) for name in ("gpt2", "mistral-7b-instruct", "qwen3-0.6b-base")] == [
+        "openai-community/gpt2", "mistralai/Mistral-7B-Instruct-v0.1", "Qwen/Qwen3-0.6B-Base",
+    ]  # fmt: skip
+    for other in ("gpt2-xs", "gpt2-mistral-small-e", "gemma-my-own", "pythia-finetuned", "./gemma-2-2b"):
+        assert hub_name(other) == other, "no organisation is guessed for a model that it may not have"
     listed = {one.model for one in get_pretrained_saes_directory().values()}
     assert {name for name in listed if "/" not in hub_name(name)} == set()
 

@@ -83,7 +83,7 @@ def test_bad_files(tmp_path):
     with pytest.raises(ValueError, match=r"^prefixes=\[64 is not YAML: .*$"):
         TrainSpec().with_settings(["prefixes=[64"])
     (tmp_path / "spec.json").write_text('{"d_sae": ')
-    with pytest.raises(ValueError, match="spec.json is not JSON"):
+    with pytest.raises(ValueError, match=r"spec\.json is not JSON"):
         TrainSpec.from_yaml(tmp_path / "spec.json")
 
 

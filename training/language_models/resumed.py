@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from training.language_models.hugging_face import HuggingFaceModel, blocks_of
 from training.language_models.language_model import LanguageModel, Tokens
 
-
 _AFTER_A_BLOCK = re.compile(r"blocks\.\d+\.hook_(resid_post|out)")
 """What a whole block answers, by either name; blocks.3.mlp.hook_out is what a part of it does."""
 

@@ -132,7 +132,9 @@ def test_hooks_are_told_of_a_pass_that_another_reading_began(model_folders, turn
     pair = (model := open_model(model_folders["llama"], device="cpu")), model.reading("all")
     one, other = reversed(pair) if turned else pair
     tokens = model.tokenise(["The cat sat", "The cat sat on the mat and looked"])
-    tokens = tokens._replace(keep=tokens.keep & (torch.arange(tokens.ids.shape[1]) > 1))  # as a reading of one role does
+    tokens = tokens._replace(
+        keep=tokens.keep & (torch.arange(tokens.ids.shape[1]) > 1)
+    )  # as a reading of one role does
     told = []
 
     def listen(x, *, keep=None):

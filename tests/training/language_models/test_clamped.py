@@ -103,5 +103,8 @@ def test_mistakes_are_named(plain, dictionary):
         pass
     with pytest.raises(ValueError, match="each with"), clamped(plain, Intervention(), dictionary, "blocks.5.hook_in"):
         pass
-    with pytest.raises(ValueError, match="goes with a transcoder"), clamped(plain, Intervention(), dictionary, SITE, SITE):
+    with (
+        pytest.raises(ValueError, match="goes with a transcoder"),
+        clamped(plain, Intervention(), dictionary, SITE, SITE),
+    ):
         pass

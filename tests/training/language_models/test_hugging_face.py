@@ -295,7 +295,7 @@ def test_too_long_is_said(model):
         model.logits(Tokens(ids, ids == 0))
     alike = ids.expand(8, -1)
     assert shared_prefix(Tokens(alike, alike == 0))
-    with pytest.raises(ValueError, match="a text of 65 tokens is longer than .* context of 64"):
+    with pytest.raises(ValueError, match=r"a text of 65 tokens is longer than .* context of 64"):
         model.log_probs(Tokens(alike, alike == 0))
 
 
