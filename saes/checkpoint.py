@@ -11,11 +11,12 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from saes.autoencoder import SAEConfig, SparseAutoencoder, freeze_threshold
+from saes.formats.json_file import json_object
 from saes.formats.layout import PICKLES
+from saes.formats.weights_file import guarded
 from saes.scaling import fold_centring
 from saes.site import UNKNOWN, Site
 
@@ -70,16 +71,16 @@ def load_sae(folder: str | Path, device: str | torch.device = "cpu") -> tuple[Sp
     """The SAE in ``folder`` (ours or SAELens'), in float32, with its site and its metadata."""
     folder = Path(folder)
     config, packed = _read(folder)
-    try:
+    with guarded(folder / WEIGHTS):
         weights = safetensors.torch.load(packed)
-    except (SafetensorError, ValueError) as error:
-        raise ValueError(f"{folder / WEIGHTS} is truncated or corrupted: {error}") from error
     expected = config.get("weights_sha256")
     if expected is not None and hashlib.sha256(packed).hexdigest() != expected:
         raise ValueError(f"{folder / WEIGHTS} is corrupted, or was not written together with {CONFIG}: hashes differ")
-    scale = None
-    if (folder / "activation_scaler.json").exists():  # SAELens leaves it beside the checkpoints of a run
-        scale = json.loads((folder / "activation_scaler.json").read_text())["scaling_factor"]
+    scale, scaler = None, folder / "activation_scaler.json"
+    if scaler.exists():  # SAELens leaves it beside the checkpoints of a run
+        scale = json_object(scaler).get("scaling_factor")
+        if scale is not None and (isinstance(scale, bool) or not isinstance(scale, int | float)):
+            raise ValueError(f"{scaler}: scaling_factor must be a number, got {scale!r}")
     try:
         sae, site, metadata = from_parts(config, weights, scale)
     except ValueError as error:
@@ -280,13 +281,9 @@ def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).exists():
             raise FileNotFoundError(f"{folder} is not a checkpoint: it has no {name}")
-    try:
-        config = json.loads((folder / CONFIG).read_text())
-    except ValueError as error:
-        raise ValueError(f"{folder / CONFIG} is not JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"{folder / CONFIG} does not hold an object")
-    return config, (folder / WEIGHTS).read_bytes()
+    config = json_object(folder / CONFIG)
+    with guarded(folder / WEIGHTS):
+        return config, (folder / WEIGHTS).read_bytes()
 
 
 def _replace_files(folder: Path, contents: dict[str, bytes]) -> None:

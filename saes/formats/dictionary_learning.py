@@ -13,6 +13,7 @@ from torch import Tensor
 from saes.formats.hook_names import hook_name_of_submodule
 from saes.formats.json_file import json_object
 from saes.formats.layout import Layout
+from saes.formats.weights_file import guarded
 
 CLASSES = {
     "AutoEncoder": "standard",
@@ -70,11 +71,12 @@ def read(layout: Layout) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _tensors(layout: Layout) -> dict[str, Tensor]:
     try:
-        packed = torch.load(layout.weights, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+        with guarded(layout.weights):
+            packed = torch.load(layout.weights, map_location="cpu", weights_only=True)
+    except ValueError as error:
+        if not isinstance(error.__cause__, pickle.UnpicklingError):
+            raise
         raise ValueError(f"{layout.weights} holds more than tensors, and could run code: refused") from error
-    except (RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{layout.weights} is truncated or corrupted: {str(error).splitlines()[0]}") from error
     if not isinstance(packed, dict) or not all(isinstance(one, Tensor) for one in packed.values()):
         raise ValueError(f"{layout.weights} is no state dict of tensors")
     return packed

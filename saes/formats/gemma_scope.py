@@ -5,15 +5,14 @@ shapes come from the tensors.
 """
 
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from saes.formats.layout import Layout
+from saes.formats.weights_file import arrays_in, guarded
 
 _NEEDED = ("W_enc", "b_enc", "threshold", "W_dec", "b_dec")
 _REPOSITORY = re.compile(r"gemma-scope-(2b|9b|27b)-(pt|it)-(res|mlp|att|transcoders)")
@@ -22,11 +21,9 @@ _PLACES = {"res": "hook_resid_post", "mlp": "hook_mlp_out", "att": "attn.hook_z"
 
 def read(layout: Layout) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """SAELens' settings and tensors for it; ValueError for what they cannot say."""
-    try:
-        with np.load(layout.weights, allow_pickle=False) as arrays:
-            weights = {name: torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in arrays.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{layout.weights} is truncated or corrupted: {error}") from error
+    arrays = arrays_in(layout.weights)
+    with guarded(layout.weights):  # arrays of texts are no weights
+        weights = {name: torch.from_numpy(array) for name, array in arrays.items()}
     scale = weights.pop("scaling_factor", None)
     if scale is not None and not bool((scale == 1).all()):
         raise ValueError("it rescales its code by a scaling_factor other than 1, which cannot be read")

@@ -3,13 +3,12 @@ a JumpReLU; an affine transcoder's affine_skip_connection is [d_in, d_out]."""
 
 from typing import Any
 
-import safetensors.torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from saes.formats.hook_names import hook_name_of_module
 from saes.formats.json_file import json_object
 from saes.formats.layout import Layout
+from saes.formats.weights_file import tensors_in
 
 _NEEDED = ("w_enc", "b_enc", "threshold", "w_dec", "b_dec")
 _AROUND_THE_MLP = {
@@ -25,10 +24,7 @@ def read(layout: Layout) -> tuple[dict[str, Any], dict[str, Tensor]]:
     told = json_object(layout.config)
     if told.get("architecture") != "jump_relu":
         raise ValueError(f"its architecture is {told.get('architecture')!r}; jump_relu can be read")
-    try:
-        packed = safetensors.torch.load_file(layout.weights)
-    except SafetensorError as error:
-        raise ValueError(f"{layout.weights.name} is truncated or corrupted: {error}") from error
+    packed = tensors_in(layout.weights)
     skip = packed.pop("affine_skip_connection", None)
     if set(packed) != set(_NEEDED) or packed["w_enc"].dim() != 2 or packed["w_dec"].dim() != 2:
         raise ValueError(
@@ -42,6 +38,11 @@ def read(layout: Layout) -> tuple[dict[str, Any], dict[str, Tensor]]:
         config |= {"architecture": "jumprelu_transcoder", "d_out": weights["W_dec"].shape[1]}
         if skip is not None:
             config["architecture"], weights["W_skip"] = "jumprelu_skip_transcoder", skip.T
+    elif skip is not None:
+        raise ValueError(
+            "it passes x on past its latents (affine_skip_connection) and names no other place that it writes: only a "
+            "transcoder, whose hf_hook_point_out is another than its hf_hook_point_in, may"
+        )
     return config, weights
 
 

@@ -3,8 +3,6 @@
 A study's diff_means.npz is one: its centre is the mean_activation.npz beside it, its site stands in study.json.
 """
 
-import zipfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,7 @@ import torch
 
 from saes.formats.json_file import json_object
 from saes.formats.layout import Layout
+from saes.formats.weights_file import arrays_in
 from saes.projections import Projections
 from saes.site import Site
 
@@ -21,7 +20,7 @@ CENTRE = "mean"
 
 def read(layout: Layout) -> tuple[Projections, dict[str, Any]]:
     """The directions in the file's order, and metadata with their names; ValueError for what is no such file."""
-    rows = _arrays(layout.weights)
+    rows = arrays_in(layout.weights)
     shapes = {row.shape for row in rows.values()}
     if len(shapes) != 1 or len(next(iter(shapes))) != 1 or not set(rows) - {CENTRE}:
         listed = ", ".join(f"{name} {list(row.shape)}" for name, row in list(rows.items())[:4])
@@ -30,7 +29,7 @@ def read(layout: Layout) -> tuple[Projections, dict[str, Any]]:
         )
     centre = rows.pop(CENTRE, None)
     for beside in layout.files[1:]:
-        centre = _arrays(beside).get(CENTRE, centre)
+        centre = arrays_in(beside).get(CENTRE, centre)
     matrix = torch.from_numpy(np.stack(list(rows.values())).astype(np.float32))
     if centre is not None and centre.shape != matrix.shape[1:]:
         raise ValueError(
@@ -40,14 +39,6 @@ def read(layout: Layout) -> tuple[Projections, dict[str, Any]]:
         matrix, None if centre is None else torch.from_numpy(centre.astype(np.float32)), list(rows)
     )
     return dictionary, _metadata(layout) | {"names": list(rows), "centred": centre is not None}
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: np.asarray(arrays[name]) for name in arrays.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is truncated or corrupted: {error}") from error
 
 
 def _metadata(layout: Layout) -> dict[str, Any]:

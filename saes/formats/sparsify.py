@@ -7,13 +7,12 @@ transcoder reads what that module is given.
 
 from typing import Any
 
-import safetensors.torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from saes.formats.hook_names import hook_name_of_module
 from saes.formats.json_file import json_object
 from saes.formats.layout import Layout
+from saes.formats.weights_file import tensors_in
 
 
 def read(layout: Layout) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -23,10 +22,7 @@ def read(layout: Layout) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if told.get("activation", "topk") != "topk" or told.get("signed"):
         kind = "signed topk" if told.get("signed") else told["activation"]
         raise ValueError(f"its activation is {kind!r}, which is none of the sparsities here; topk can be read")
-    try:
-        packed = safetensors.torch.load_file(layout.weights)
-    except SafetensorError as error:
-        raise ValueError(f"{layout.weights.name} is truncated or corrupted: {error}") from error
+    packed = tensors_in(layout.weights)
     names = {"encoder.bias": "b_enc", "W_dec": "W_dec", "b_dec": "b_dec", "W_skip": "W_skip"}
     if "encoder.weight" not in packed or "W_dec" not in packed:
         raise ValueError(f"{layout.weights.name} lacks encoder.weight or W_dec; it holds {', '.join(sorted(packed))}")

@@ -157,6 +157,18 @@ def test_a_scaler_beside_the_checkpoint_is_folded_in(folder):
     torch.testing.assert_close(folded.decode(folded.encode(x)), sae.decode(sae.encode(0.25 * x)) / 0.25)
 
 
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [("{", "is not JSON"), ("[]", "does not hold an object"), ('{"scaling_factor": "a"}', "must be a number, got 'a'"),
+     ("{}", "its factor is not here")],
+)  # fmt: skip
+def test_a_scaler_that_says_no_factor_is_named(folder, held, message):
+    rewrite(folder, normalize_activations="expected_average_only_in")
+    (folder / "activation_scaler.json").write_text(held)
+    with pytest.raises(ValueError, match=message):
+        load_sae(folder)
+
+
 def test_half_precision_is_read_as_float32(folder):
     half = {name: value.half() for name, value in safetensors.torch.load_file(folder / WEIGHTS).items()}
     rewrite(folder, half, dtype="float16")

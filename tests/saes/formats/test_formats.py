@@ -1,8 +1,10 @@
 """Each format is read as its own formula computes it, and as its own reader does where that is installed."""
 
 import json
+import os
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
@@ -150,8 +152,6 @@ def test_gemma_scope(tmp_path, repository, site):
 
 
 def test_what_gemma_scope_can_and_we_cannot(tmp_path):
-    import numpy as np
-
     gemma_scope(tmp_path / "gemma-scope-2b-pt-transcoders" / "layer_3")
     with pytest.raises(ValueError, match="transcoder of Gemma Scope, which reads the norm before the MLP"):
         open_dictionary(tmp_path / "gemma-scope-2b-pt-transcoders" / "layer_3")
@@ -187,6 +187,13 @@ def test_gemma_scope_2(tmp_path, settings, hook_name, hook_name_out):
 def test_gemma_scope_2_of_another_architecture(tmp_path):
     gemma_scope_2(tmp_path / "layer_9", architecture="topk")
     with pytest.raises(ValueError, match="its architecture is 'topk'; jump_relu can be read"):
+        open_dictionary(tmp_path / "layer_9")
+
+
+@pytest.mark.parametrize("written", [None, "model.layers.9.output"])
+def test_a_bypass_that_no_transcoder_has_is_not_dropped(tmp_path, written):
+    gemma_scope_2(tmp_path / "layer_9", written=written, affine=True)
+    with pytest.raises(ValueError, match=r"past its latents \(affine_skip_connection\)"):
         open_dictionary(tmp_path / "layer_9")
 
 
@@ -255,6 +262,26 @@ def test_broken_files_are_named(tmp_path):
     (tmp_path / "b" / "params.npz").write_bytes(b"PK\x03\x04 nothing")
     sparsify(tmp_path / "c")
     (tmp_path / "c" / "sae.safetensors").write_bytes(b"12345678")
-    for name in "abc":
-        with pytest.raises(ValueError, match=rf"{tmp_path / name}: .*truncated or corrupted"):
+    gemma_scope_2(tmp_path / "d")
+    (tmp_path / "d" / "params.safetensors").write_bytes(b"")
+    gemma_scope(tmp_path / "e")
+    np.savez_compressed(tmp_path / "e" / "params.npz", W_enc=np.arange(4000.0))
+    packed = bytearray((tmp_path / "e" / "params.npz").read_bytes())
+    packed[300:900] = bytes(600)
+    (tmp_path / "e" / "params.npz").write_bytes(packed)
+    gemma_scope(tmp_path / "f")
+    np.save(tmp_path / "f" / "params.npy", np.ones(3))
+    (tmp_path / "f" / "params.npy").rename(tmp_path / "f" / "params.npz")
+    gemma_scope(tmp_path / "g", notes=np.array(["a text"]))
+    for name in "abcdefg":
+        with pytest.raises(ValueError, match=rf"{tmp_path / name}: .*truncated or corrupted") as caught:
             open_dictionary(tmp_path / name)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_files_that_may_not_be_read_are_named(tmp_path):
+    gemma_scope(tmp_path / "a")
+    (tmp_path / "a" / "params.npz").chmod(0)
+    with pytest.raises(ValueError, match="cannot be read: permission denied"):
+        open_dictionary(tmp_path / "a")
