@@ -32,7 +32,7 @@ def open_subject(
 
 def concept_set_of(study: Study, given: ConceptSet | str | Path | None = None) -> ConceptSet:
     """The texts that the study was labelled with; ValueError where they are others now."""
-    source = given or study.info.settings.get("concepts", study.info.concept_set)
+    source = given or study.concepts
     found = source if isinstance(source, ConceptSet) else load_concepts(source)
     if found.hash != study.info.concept_hash:
         raise ValueError(

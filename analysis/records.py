@@ -33,7 +33,7 @@ class Label:
     auroc_folds: float
     """What the same search by detection reaches on topic folds that it was not shown: decides between single and recipe."""
     auroc_checking: float
-    """Against neutral texts and texts of other families, on texts that no choice ever saw."""
+    """Against neutral texts and texts of other families, on texts that no choice of the run saw."""
     auroc_checking_low: float
     auroc_checking_high: float
     """95 % bootstrap interval over texts."""

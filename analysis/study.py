@@ -35,6 +35,8 @@ from analysis.records import (
 if TYPE_CHECKING:
     import numpy as np
 
+    from analysis.concepts.concept import ConceptSet
+
 SCHEMA = 3
 TABLES: dict[str, type] = {
     "labels": Label,
@@ -107,6 +109,21 @@ class Study:
         if missing:
             raise ValueError(f"{path} lacks {', '.join(missing)}: make the study again with `saes label`")
         return cls(folder, StudyInfo(**{key: value for key, value in raw.items() if key in known}))
+
+    @property
+    def concepts(self) -> str:
+        """The name or the folder of the concept set that it was labelled with."""
+        return self.info.settings.get("concepts", self.info.concept_set)
+
+    def concepts_at_hand(self) -> "ConceptSet | None":
+        """The concept set that it was labelled with; None where that is gone, or is another now."""
+        from analysis.concepts.concept import load_concepts
+
+        try:
+            found = load_concepts(self.concepts, strict=False)
+        except (ValueError, FileNotFoundError):
+            return None
+        return found if found.hash == self.info.concept_hash else None
 
     def update_info(self, **changes: Any) -> None:
         self.info = StudyInfo(**{**self.info.as_dict(), **changes})

@@ -69,12 +69,15 @@ def transfer(
     split = column_map.transfer if split is None else "" if split == ALL else split
     _must_be_new(study, column_map, split)
     texts = labelled_texts(column_map, split, file)
+    rated = ratings_of(study.concepts)
+    for what in (one for one in RATED if one in column_map.numbers):
+        usable(labels, what, rated)
     if limit is not None:
         texts = sample(texts, limit, seed)
     scorer = Scorer(study, labels, *open_subject(study, model, dictionary, device))
     seen = seen_by(scorer, tqdm(texts, desc="transfer", unit="text", disable=not progress))
     rows = score_labels(seen, column_map, labels, seed) if column_map.labels else []
-    ratings = score_ratings(seen, column_map, labels, ratings_of(_concepts(study)), seed) if column_map.numbers else []
+    ratings = score_ratings(seen, column_map, labels, rated, seed) if column_map.numbers else []
     study.write("transfer", [*_others(study, "transfer", column_map), *rows])
     study.write("transfer_ratings", [*_others(study, "transfer_ratings", column_map), *ratings])
     done = study.info.settings.get("transfer", {}) | {
@@ -92,10 +95,6 @@ def _must_be_new(study: Study, column_map: ColumnMap, split: str) -> None:
     if not split or split != sealed:
         hint = f"give --split {sealed}" if sealed else "it has no split of other texts"
         raise ValueError(f"the labels of {study.folder} were found on texts of {column_map.name}: {hint}")
-
-
-def _concepts(study: Study) -> str:
-    return study.info.settings.get("concepts", study.info.concept_set)
 
 
 def _others(study: Study, table: str, column_map: ColumnMap) -> list[Any]:
@@ -219,26 +218,32 @@ def score_ratings(
     """
     return [
         row
-        for number, what in enumerate(RATED)
+        for what in RATED
         if what in column_map.numbers
-        for row in _of_rating(
-            seen, column_map, labels, what, {name: both[number] for name, both in rated.items()}, seed
-        )
+        for row in _of_rating(seen, column_map, labels, what, rated, seed)
     ]
 
 
+def usable(labels: list[Label], what: str, rated: Rated) -> dict[int, float]:
+    """The places of held labels with the human ratings of their concepts; ValueError for fewer than 3."""
+    number = RATED.index(what)
+    found = {place: rated.get(one.concept, (None, None))[number] for place, one in enumerate(labels) if one.is_held}
+    use = {place: value for place, value in found.items() if value is not None}
+    if len(use) < 3:
+        raise ValueError(f"{what} needs at least 3 held labels whose concepts are rated, got {len(use)}")
+    return use
+
+
 def _of_rating(
-    seen: Seen, column_map: ColumnMap, labels: list[Label], what: str, norm: dict[str, float | None], seed: int
+    seen: Seen, column_map: ColumnMap, labels: list[Label], what: str, rated: Rated, seed: int
 ) -> list[TransferRating]:
     rating = np.array([text.numbers[what] for text in seen.texts])
     some = np.flatnonzero(np.isfinite(rating))
     rating = rating[some]
-    use = [place for place, one in enumerate(labels) if one.is_held and norm.get(one.concept) is not None]
-    if len(use) < 3:
-        raise ValueError(f"{what} needs at least 3 held labels whose concepts are rated, got {len(use)}")
+    known = usable(labels, what, rated)
+    use, norms = list(known), np.array(list(known.values()), dtype=float)
     if len(some) < LEAST:
         raise ValueError(f"{column_map.name} has {len(some)} texts with a {what}, at least {LEAST} are needed")
-    norms = np.array([norm[labels[place].concept] for place in use], dtype=float)
     weights = norms - norms.mean()
     rng = np.random.default_rng(seed)
     shuffled = np.stack([rng.permutation(weights) for _ in range(SHUFFLES)], axis=1)

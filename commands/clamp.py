@@ -66,6 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--top-p", type=float, metavar="X", help="(default 0.95)")
 
 
+HOW = {
+    "set": "to", "add": "by adding", "scale": "times", "min": "to at least", "max": "to at most", "ablate": "ablated",
+}  # fmt: skip
+"""What each mode does to a latent, in words before its value."""
+
+
 @dataclass(frozen=True)
 class Clamp:
     """What one edit came to."""
@@ -80,22 +86,19 @@ class Clamp:
     evidence: str = ""
     """What the label's status is, and on how much."""
     dose: float | None = None
-    """The strongest that a latent of a label is pushed, in dose units, whatever the unit it was asked in."""
+    """The strongest that a latent of a label is pushed, in dose units, whatever the unit it was asked in; of a scale, what
+    becomes of a firing of one dose unit."""
 
     def __str__(self) -> str:
-        if self.mode == "set":
-            parts = ", ".join(
-                f"{latent} to {value:.4g}" for latent, value in zip(self.latents, self.values, strict=True)
-            )
-        elif self.mode == "ablate":
-            parts = f"{', '.join(map(str, self.latents))} ablated"
+        how = HOW[self.mode]
+        if self.mode == "ablate":
+            parts = f"{', '.join(map(str, self.latents))} {how}"
         else:
             pairs = zip(self.latents, self.values, strict=True)
-            parts = f"{self.mode} " + ", ".join(f"{latent} by {value:.4g}" for latent, value in pairs)
+            parts = ", ".join(f"{latent} {how} {value:.4g}" for latent, value in pairs)
         if self.unit == "dose":
-            return (
-                f"{self.name} = {self.asked:+g} dose units (latent {parts} in activation units); label {self.evidence}"
-            )
+            push = f"{self.name} {'=' if self.mode == 'set' else how} {self.asked:+g} dose units"
+            return f"{push} (latent {parts} in activation units); label {self.evidence}"
         return f"latent {parts} in activation units"
 
 
@@ -122,10 +125,6 @@ def run(arguments: argparse.Namespace) -> Answer:
     for one in opened:
         if one.study and not arguments.beyond_safe:
             refuse_unsafe(one.clamps(), one.study)
-    if arguments.save_spec:
-        whole = {name: value for name, value in asked.items() if name not in ("sites", "positions")}
-        sites = tuple(_said(one, arguments.where) for one in opened)
-        write_plain(arguments.save_spec, {**WrittenIntervention(sites).as_data(), **whole})
     from saes.intervention import in_turn
     from training.language_models.opening import open_model
     from training.language_models.turns import assistant_turns
@@ -144,6 +143,10 @@ def run(arguments: argparse.Namespace) -> Answer:
         )
         for hook_name, hook in _hooks(intervention, one, model.device).items():
             hooks.setdefault(hook_name, []).append(hook)
+    if arguments.save_spec:
+        whole = {name: value for name, value in asked.items() if name not in ("sites", "positions")}
+        sites = tuple(_said(one, arguments.where) for one in opened)
+        write_plain(arguments.save_spec, {**WrittenIntervention(sites).as_data(), **whole})
     options = {"temperature": asked["temperature"], "top_p": asked["top_p"], "seed": arguments.seed or 0}
     baseline = model.generate(asked["prompts"], asked["tokens"], **options)
     acting = {hook_name: in_turn(some) for hook_name, some in hooks.items()}
@@ -154,9 +157,10 @@ def run(arguments: argparse.Namespace) -> Answer:
         for prompt, before, after in zip(asked["prompts"], baseline, clamped, strict=True)
     ]
     shown = [
-        {"name": one.name, "asked": one.asked, "unit": one.unit, "latents": one.latents, "values": one.values}
+        {"name": one.name, "mode": one.mode, "asked": one.asked, "unit": one.unit, "latents": one.latents,
+         "values": one.values}
         for one in clamps
-    ]
+    ]  # fmt: skip
     places = list(dict.fromkeys(str(one.site) for one in opened))
     heading = [*places, *(f"clamped: {one}" for one in clamps)]
     text = "\n".join([*heading, *(side_by_side(one["prompt"], one["baseline"], one["clamped"]) for one in texts)])
@@ -195,7 +199,9 @@ def clamp_of(edit: WrittenEdit, study: Study | None, statistics: LatentStatistic
         label = study.label(edit.label)
         evidence = f"{label.status}, checking AUROC {label.auroc_checking:.2f} (n = {label.n_positive})"
     asked, dose = edit.value.number if edit.value else 0.0, None
-    if edit.label and statistics and edit.mode not in ("scale", "ablate"):
+    if edit.mode == "scale":
+        dose = asked
+    elif edit.label and statistics and edit.mode != "ablate":
         units = statistics.label(edit.label).units
         dose = max(
             (value / unit for value, unit in zip(found.values, units, strict=True) if unit), key=abs, default=None
@@ -210,9 +216,13 @@ def refuse_unsafe(clamps: Sequence[Clamp], study: Study) -> None:
         if clamp.dose is None or clamp.name not in measured:
             continue
         low, high = measured[clamp.name].safe_low, measured[clamp.name].safe_high
-        if low is not None and high is not None and not low <= clamp.dose <= high:
+        if low is None or high is None:
+            continue
+        below = clamp.dose < low and clamp.mode != "min"  # at least that little, or at most that much, pushes nowhere
+        above = clamp.dose > high and clamp.mode != "max"
+        if below or above:
             raise ValueError(
-                f"{clamp.name}={clamp.dose:+g} is outside the safe range of {low:+.2g} to {high:+.2g} dose units in which the text "
+                f"{clamp.name} {HOW[clamp.mode]} {clamp.dose:+g} is outside the safe range of {low:+.2g} to {high:+.2g} dose units in which the text "
                 f"was measured to stay fluent: choose a dose within it, or lift the limit with --beyond-safe"
             )
 

@@ -1,4 +1,4 @@
-"""Finds latents that carry emotion concepts, and checks them on texts that no choice ever saw.
+"""Finds latents that carry emotion concepts, and checks them on texts that no choice of the run saw.
 
 The search (latent, recipe, pooling) happens on finding texts; the one frozen choice per concept is then scored on
 checking, implicit and contrast texts. Leaves a study.

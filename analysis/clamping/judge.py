@@ -17,9 +17,13 @@ from jaxtyping import Float
 
 from analysis.concepts.concept import NEUTRAL, ConceptSet
 from analysis.labelling.scores import auroc
+from training.corpora.storyworld.bank import FEELINGS, load_bank
+from training.corpora.storyworld.moments import moments
 
 PER_CONCEPT = 150
-"""Storyworld texts of each of its feelings that the judges are trained on."""
+"""Storyworld texts of each of its 24 feelings that the judges are trained on."""
+PER_WIDER = 40
+"""The same of each of its wider feelings, which have fewer lines."""
 FOLDS = 4
 LEAST_TEXTS = 5
 SIBLING = 0.15
@@ -133,11 +137,11 @@ def auroc_low(values: Float[np.ndarray, " text"], positive: np.ndarray) -> tuple
     return area, float(area - 1.96 * np.sqrt(max(variance, 0.0)))
 
 
-def storyworld_texts(per_concept: int = PER_CONCEPT, seed: int = 0) -> list[JudgeText]:
+def storyworld_texts(
+    per_concept: int = PER_CONCEPT, seed: int = 0, feelings: Sequence[str] = FEELINGS
+) -> list[JudgeText]:
     """Storyworld's stories with one known feeling."""
-    from training.corpora.storyworld.moments import moments
-
-    return [JudgeText(feeling, text, "storyworld") for feeling, text in moments(per_concept, seed)]
+    return [JudgeText(feeling, text, "storyworld") for feeling, text in moments(per_concept, seed, feelings)]
 
 
 def texts_from_file(path: str | Path) -> list[JudgeText]:
@@ -163,8 +167,6 @@ def texts_from_file(path: str | Path) -> list[JudgeText]:
 
 def texts_of_set(concept_set: ConceptSet, seed: int = 0) -> list[JudgeText]:
     """The set's own judge texts, and storyworld's stories of those of its concepts that storyworld knows."""
-    from training.corpora.storyworld.bank import FEELINGS
-
     own = [
         JudgeText(name, text.text, "concept set")
         for name, texts in (
@@ -173,8 +175,9 @@ def texts_of_set(concept_set: ConceptSet, seed: int = 0) -> list[JudgeText]:
         )
         for text in texts
     ]
-    if set(FEELINGS) & set(concept_set.concepts):
-        own += [row for row in storyworld_texts(seed=seed) if row.concept in concept_set.concepts]
+    told = [name for name in load_bank().feelings if name in concept_set.concepts]
+    own += storyworld_texts(PER_CONCEPT, seed, [name for name in told if name in FEELINGS])
+    own += storyworld_texts(PER_WIDER, seed, [name for name in told if name not in FEELINGS])
     return own
 
 

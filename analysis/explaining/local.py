@@ -3,6 +3,7 @@
 import threading
 
 import torch
+from jinja2.exceptions import TemplateError
 
 from analysis.explaining.llm import Messages
 from training.language_models.language_model import LanguageModel, Tokens
@@ -33,9 +34,20 @@ class LocalLLM:
     def _ids(self, messages: Messages) -> list[int]:
         tokenizer = self.model.tokenizer
         if getattr(tokenizer, "chat_template", None):
-            turns = [{"role": role, "content": text} for role, text in messages]
-            return tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=True, return_dict=False)
+            try:
+                return self._templated(messages)
+            except TemplateError:  # some templates know no system turn (Gemma's): what it says opens the first turn
+                if messages[0][0] != "system" or len(messages) < 2:
+                    raise
+                (_, told), (role, asked), *rest = messages
+                return self._templated([(role, f"{told}\n\n{asked}"), *rest])
         return tokenizer("\n\n".join(text for _, text in messages) + "\n\n")["input_ids"]
+
+    def _templated(self, messages: Messages) -> list[int]:
+        turns = [{"role": role, "content": text} for role, text in messages]
+        return self.model.tokenizer.apply_chat_template(
+            turns, add_generation_prompt=True, tokenize=True, return_dict=False
+        )
 
 
 def open_local(name_or_folder: str, device: str = "auto") -> LocalLLM:

@@ -209,11 +209,7 @@ def _rounded(values) -> list[float]:
 
 def _n_texts(study: Study) -> int | None:
     """How many texts density and histogram are of; None where the concept set is not the study's."""
-    from analysis.concepts.concept import load_concepts
     from analysis.labelling.split import text_table
 
-    try:
-        found = load_concepts(study.info.settings.get("concepts", study.info.concept_set), strict=False)
-    except (ValueError, FileNotFoundError):
-        return None
-    return len(text_table(found).texts) if found.hash == study.info.concept_hash else None
+    found = study.concepts_at_hand()
+    return None if found is None else len(text_table(found).texts)

@@ -1,4 +1,4 @@
-"""The frozen choice of a label for each concept, and its check on texts that no choice ever saw.
+"""The frozen choice of a label for each concept, and its check on texts that no choice of the run saw.
 
 Everything that is chosen (latent, pooling, recipe, dose unit) is chosen on finding texts: by detection first, and among
 latents that detect nearly as well by output effect. Checking, implicit and contrast texts are used once, on the frozen choice.

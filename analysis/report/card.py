@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from analysis.records import (
+    Ablation,
     Affect,
     Baseline,
     ClampResult,
@@ -56,6 +57,9 @@ def concept_card(study: Study, concept: str) -> Card:
         name: [one for one in study.read(name, object) if getattr(one, "concept", None) == concept]
         for name in ("labels", "baselines", "confounds", "probes", "curves", "necessity", "transfer", "agreements")
     }
+    mine["ablations"] = [
+        one for one in study.read("ablations", Ablation) if one.name == concept and one.kind in ("each", "only")
+    ]
     clamps = [one for one in all_clamps if one.concept == concept]
     moved = [one for one in study.read("effects", ConceptEffect) if one.arm == "label" and one.arm_id == concept]
     rules = study.info.settings.get("rules") or {}

@@ -230,14 +230,11 @@ def all_tables(
 
 def concept_facts(study: Study, cards: Sequence[FeatureCard]) -> dict[str, ConceptFacts]:
     """Family and human ratings of each concept: from the concept set, or, where it is not at hand, from the cards."""
-    from analysis.concepts.concept import load_concepts
-
     facts = {
         card.concepts[0]: ConceptFacts(valence=card.valence, arousal=card.arousal) for card in cards if card.concepts
     }
-    try:
-        found = load_concepts(study.info.settings.get("concepts", study.info.concept_set), strict=False)
-    except (ValueError, FileNotFoundError):
+    found = study.concepts_at_hand()
+    if found is None:
         return facts
     return facts | {
         name: ConceptFacts(one.family, one.valence, one.arousal, one.definition) for name, one in found.concepts.items()

@@ -64,7 +64,7 @@ def _checking(info: StudyInfo) -> list[str]:
     rules = info.settings.get("rules") or {}
     opened = "were opened for this study" if info.opened_sealed else "were not opened"
     return [
-        f"Held: an AUROC of at least {number(rules.get('least_auroc', 0.8))} on checking texts, which no choice ever saw, against "
+        f"Held: an AUROC of at least {number(rules.get('least_auroc', 0.8))} on checking texts, which no choice of the run saw, against "
         "neutral texts and texts of other families; and q, the permutation p on checking texts after Benjamini-Hochberg over "
         f"the concepts, of at most {number(rules.get('most_q', 0.05))}. Texts are compared with texts of the same style only.",
         "A label is rejected as a detector of its concept's name where "

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def render(study: Study, extra: dict[str, Any] | None = None) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
+    whole = content(study, extra)
     jinja = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -60,7 +62,7 @@ def render(study: Study, extra: dict[str, Any] | None = None) -> str:
         "percent": percent,
         "strength": strength,
         "css": css,
-        "cell": cell,
+        "cell": lambda value: cell(value, {card.latent for card in whole.cards}),
         "kind": kind,
         "prose": prose,
         **{
@@ -68,7 +70,6 @@ def render(study: Study, extra: dict[str, Any] | None = None) -> str:
             for name in ("circumplex", "dose_plot", "heat_map", "workshop_bars", "histogram", "legend_mark")
         },
     }
-    whole = content(study, extra)
     return jinja.get_template("report.html.j2").render(c=whole, t=whole.tables, info=study.info, statuses=STATUS_ABOUT)
 
 
@@ -76,8 +77,8 @@ def css(status: str) -> str:
     return "s-" + status.replace(" ", "-")
 
 
-def cell(value: Cell):
-    """A table's cell as markup, escaped."""
+def cell(value: Cell, cards: Collection[int] = ()):
+    """A table's cell as markup, escaped; latents that have a card on the page are links to it."""
     from markupsafe import Markup
 
     match value:
@@ -88,7 +89,8 @@ def cell(value: Cell):
             mark = Markup(svg.legend_mark(value.name))
             return Markup('<span class="status {}">{} {}</span>').format(css(value.name), mark, value.name)
         case Latents():
-            return Markup(", ").join(Markup('<a href="#latent-{0}">{0}</a>').format(one) for one in value.ids)
+            link = Markup('<a href="#latent-{0}">{0}</a>')
+            return Markup(", ").join(link.format(one) if one in cards else str(one) for one in value.ids)
         case Tokens():
             return Markup("").join(Markup("<code>{}</code>").format(token) for token in value.strings)
     return Markup("{}").format(plain(value))

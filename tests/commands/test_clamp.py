@@ -15,7 +15,9 @@ WRITE = ("--prompt", "Nora was", "--tokens", "6", "--temperature", "0")
 
 def test_a_name_is_resolved_through_the_study_in_dose_units(run_json, study):
     found = run_json("clamp", study, *WRITE, "--clamp", "afraid=+8")
-    assert found["clamps"] == [{"name": "afraid", "asked": 8.0, "unit": "dose", "latents": [3], "values": [16.0]}]
+    assert found["clamps"] == [
+        {"name": "afraid", "mode": "set", "asked": 8.0, "unit": "dose", "latents": [3], "values": [16.0]}
+    ]
     assert found["texts"][0]["prompt"] == "Nora was"
 
 
@@ -115,6 +117,41 @@ def test_a_dose_beyond_the_safe_range_needs_to_be_asked_for(run, run_json, study
         assert "--beyond-safe" in err
     for words in (("afraid=+3",), ("3=99",), ("calm=+9",), ("afraid=+4", "--beyond-safe")):
         assert run_json("clamp", study, *WRITE, "--clamp", *words)["texts"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "amount", "safe"),
+    [
+        ("add", {"dose": 4}, False),
+        ("add", {"dose": 2}, True),
+        ("min", {"dose": 4}, False),
+        ("min", {"dose": -4}, True),
+        ("max", {"dose": -4}, False),
+        ("max", {"dose": 4}, True),
+        ("scale", {"factor": 4}, False),
+        ("scale", {"factor": 0.5}, True),
+        ("ablate", None, True),
+    ],
+)
+def test_the_safe_range_is_kept_in_the_way_that_each_mode_pushes(run, study, make_clamp, tmp_path, mode, amount, safe):
+    from analysis.study import Study
+
+    Study.open(study).write("clamps", [make_clamp("afraid", "label", "validated", safe_low=-1.5, safe_high=3.0)])
+    edit = {"mode": mode, "label": "afraid"} | ({"value": amount} if amount else {})
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump({"version": 1, "sites": [{"edits": [edit]}]}))
+    code, out, err = run("clamp", study, *WRITE, "--spec", "spec.yaml", "--save-spec", "saved.yaml")
+    assert code == (0 if safe else 2), err
+    assert ("safe range" in err) != safe
+    assert (tmp_path / "saved.yaml").exists() == safe
+    assert {"add": "by adding", "min": "to at least", "max": "to at most", "scale": "times", "ablate": "ablated"}[
+        mode
+    ] in (out if safe else err)
+
+
+def test_what_cannot_be_clamped_leaves_no_spec(run, study, tmp_path):
+    code, _, _ = run("clamp", study, *WRITE, "--clamp", "64=1", "--save-spec", "saved.yaml")
+    assert code == 2
+    assert not (tmp_path / "saved.yaml").exists()
 
 
 @pytest.mark.parametrize(

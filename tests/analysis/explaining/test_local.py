@@ -46,6 +46,15 @@ def test_the_chat_template_is_applied_where_there_is_one(model, monkeypatch):
     assert chat == "<system> Be brief.\n<user> Where did you go?\n<assistant>"
 
 
+def test_a_template_without_a_system_turn_hears_it_in_the_first(model, monkeypatch):
+    prompts = heard(model, monkeypatch)
+    model.tokenizer.chat_template = (
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + TEMPLATE
+    )
+    assert LocalLLM(model).ask(ASKED, 5) == "yes"
+    assert prompts == ["<user> Be brief.\n\nWhere did you go?\n<assistant>"]
+
+
 def test_a_question_longer_than_the_context(model):
     with pytest.raises(ValueError, match="reads 128 tokens"):
         LocalLLM(model).ask((("user", "Rain fell all night. " * 40),), 5)

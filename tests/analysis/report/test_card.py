@@ -28,6 +28,7 @@ def test_the_card_of_a_clamped_label(study):
         "difference of means", "sparse probe, k = 4", "0.83 [0.70, 0.90]", "0.61 [0.52, 0.73]",  # beside it, confounds
         "+0.40 [+0.30, +0.50]", "p = 0.013 among 79", "q = 0.020", "\u22124.0 to +3.3", "0.17 of the way", "2 of 5 concepts",
         "\u22120.20 [\u22120.30, \u22120.10]", "direction 2", "+0.190 [+0.100, +0.300]",  # as a clamp
+        "Ablations", "0.02 [0.01, 0.03]",
         "1.23% of tokens", "4 (0.50), 5 (0.25)", "ab" * 32, "cd" * 8, "commit 1234567", "saes demo",  # latents, provenance
     ):  # fmt: skip
         assert part in said, part

@@ -63,6 +63,9 @@ def test_every_link_to_a_card_arrives_where_there_is_one(study):
     page = Page(render(study))
     ids = {value for name, value in page.attributes if name == "id"}
     assert {f"latent-{card.latent}" for card in study.read("cards")} <= ids
+    links = {value for name, value in page.attributes if name == "href"}
+    assert {link for link in links if link.startswith("#latent-")}
+    assert {link.removeprefix("#") for link in links} <= ids
 
 
 @pytest.mark.parametrize("status", STATUSES)
