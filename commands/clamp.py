@@ -21,6 +21,7 @@ from analysis.study import Study
 from commands.answer import Answer
 from commands.places import DEFAULT, find_folder, is_checkpoint, is_study
 from saes.latent_statistics import LabelUnits, LatentStatistics
+from saes.plain_file import read_plain, write_plain
 from saes.schema import check
 from saes.written_intervention import (
     NAMED_POSITIONS,
@@ -30,8 +31,6 @@ from saes.written_intervention import (
     WrittenIntervention,
     WrittenSite,
     intervention_from_data,
-    read_plain,
-    write_plain,
 )
 
 EXAMPLE = 'saes clamp --prompt "The door opened and" --clamp afraid=+4 --tokens 40'

@@ -1,4 +1,4 @@
-"""Trains a small language model from nothing, by the recipe of the bundled one.
+"""Trains a small language model, from nothing or on from an earlier run (`--start`), by the recipe of the bundled one.
 
 Leaves a Hugging Face folder with a model card. Text comes from storyworld (endless, from the seed) and, where given,
 from prose. Stopped at any time, the same command goes on where it was.
@@ -11,7 +11,7 @@ from commands.answer import Answer
 from commands.spec_flags import add_spec_flags, given
 
 EXAMPLE = "saes pretrain --out checkpoints/small --tokens 200k --d-model 64 --n-layers 2 --vocab-size 512"
-MAIN = ("out", "tokens", "corpus", "corpus_weights", "storyworld_share")
+MAIN = ("out", "tokens", "start", "corpus", "corpus_weights", "storyworld_share")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -63,11 +63,11 @@ def count(text: str) -> int:
 
 def mapping(text: str) -> dict[str, Any]:
     """`{d_sae: [1024, 4096]}`, as YAML."""
-    import yaml
+    from saes.plain_file import plain
 
     try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError:
+        found = plain(text, "it")
+    except ValueError:
         found = None
     if not isinstance(found, dict):
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form {{field: [value, value]}}")

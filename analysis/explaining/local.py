@@ -40,7 +40,7 @@ class LocalLLM:
                 if messages[0][0] != "system" or len(messages) < 2:
                     raise
                 (_, told), (role, asked), *rest = messages
-                return self._templated([(role, f"{told}\n\n{asked}"), *rest])
+                return self._templated(((role, f"{told}\n\n{asked}"), *rest))
         return tokenizer("\n\n".join(text for _, text in messages) + "\n\n")["input_ids"]
 
     def _templated(self, messages: Messages) -> list[int]:

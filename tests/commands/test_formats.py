@@ -63,7 +63,7 @@ def test_directions_are_clamped_by_their_names(run, run_json, tiny_model, direct
     words = ("clamp", directions, *PLACE, "--model", tiny_model, "--prompt", "Rain", "--tokens", "6")
     found = run_json(*words, "--clamp", "afraid=60", "--temperature", "0")
     assert found["clamps"] == [
-        {"name": "afraid", "asked": 60.0, "unit": "activation", "latents": [1], "values": [60.0]}
+        {"name": "afraid", "mode": "set", "asked": 60.0, "unit": "activation", "latents": [1], "values": [60.0]}
     ]
     assert found["texts"][0]["baseline"] != found["texts"][0]["clamped"]
     code, _, err = run(*words, "--clamp", "joyful=1")
