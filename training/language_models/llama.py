@@ -11,6 +11,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+NOTHING = -100
+"""What comes after a window's last token."""
+
 
 @dataclass(frozen=True)
 class LlamaShape:
@@ -119,8 +122,9 @@ class Llama(nn.Module):
         return F.linear(self.model.norm(x), self.model.embed_tokens.weight)
 
     def loss(self, tokens: Int[Tensor, "window token"]) -> Float[Tensor, ""]:
-        logits = self(tokens[:, :-1])
-        return F.cross_entropy(logits.reshape(-1, logits.shape[-1]).float(), tokens[:, 1:].reshape(-1))
+        logits = self(tokens)  # of the last token, too: windows of a round length are worth more than what it costs
+        after = F.pad(tokens[:, 1:], (0, 1), value=NOTHING)
+        return F.cross_entropy(logits.reshape(-1, logits.shape[-1]).float(), after.reshape(-1), ignore_index=NOTHING)
 
 
 def rotary_tables(shape: LlamaShape) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Muon: momentum whose matrix is made orthogonal before the step (Jordan et al. 2024).
 
 torch.optim.Muon does its Newton-Schulz iteration in bfloat16, which a CPU without instructions for it runs a hundred times
-slower; this one works in the weights' own precision and takes matrices of one shape together.
+slower; this one does so only where there are such instructions, and takes matrices of one shape together.
 """
 
 from collections import defaultdict
@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+
+from saes.kernels.choose import multiplies_bfloat16
 
 QUINTIC = (3.4445, -4.7750, 2.0315)
 """Coefficients of the iteration x -> a x + b x^3 + c x^5 on the singular values (Jordan et al. 2024)."""
@@ -39,9 +41,10 @@ class Muon(torch.optim.Optimizer):
                 if weight.grad is not None:
                     alike[weight.shape].append(weight)
             for shape, weights in alike.items():
-                updates = orthogonalised(
-                    torch.stack([self._direction(weight, group["momentum"]) for weight in weights])
-                )
+                directions = torch.stack([self._direction(weight, group["momentum"]) for weight in weights])
+                if directions.device.type != "cpu" or multiplies_bfloat16():  # exact enough: steps are only near 1
+                    directions = directions.bfloat16()
+                updates = orthogonalised(directions).to(weights[0].dtype)
                 scale = group["lr"] * 0.2 * max(shape) ** 0.5
                 for weight, update in zip(weights, updates, strict=True):
                     weight.mul_(1 - group["lr"] * group["weight_decay"]).sub_(update, alpha=scale)

@@ -1,4 +1,4 @@
-"""Trains a small language model from nothing: the recipe of the bundled one.
+"""Trains a small language model, from nothing or from where another run of it ended: the recipe of the bundled one.
 
     pretrain(PretrainSpec(out="checkpoints/mine", tokens=20_000_000, corpus=("texts/",))) -> the Hugging Face folder
 
@@ -46,6 +46,8 @@ class PretrainSpec:
     """The Hugging Face folder to make."""
     tokens: int = 18_000_000
     """How many tokens to train on."""
+    start: str = ""
+    """The folder of a model of the same shape, made by an earlier run, whose weights and tokenizer this one begins with."""
     corpus: tuple[str, ...] = ()
     """Prose to mix in: folders, files, or `datasets` names; each read as often as its share needs."""
     storyworld_share: float = 0.8
@@ -142,13 +144,18 @@ def pretrain(spec: PretrainSpec, device: str = "cpu", progress: bool = True) -> 
     if not state_folder.exists():
         for entry in spec.corpus:
             next(texts(entry))  # one that cannot be read is an error before there is a folder
+        if spec.start:
+            _check_start(spec)
         state_folder.mkdir(parents=True)
     _same_spec(spec, state_folder / "spec.json")
     tokenizer = _tokenizer(spec, state_folder)
     sources = Sources(spec, tokenizer, state_folder)
 
     torch.manual_seed(spec.seed)
-    model = Llama(spec.shape).to(device)
+    model = Llama(spec.shape)
+    if spec.start:
+        model.load_state_dict(load_file(Path(spec.start) / "model.safetensors"))
+    model.to(device)
     optimiser = Optimiser(model, spec)
     loss_of = _maybe_compiled(model, spec)
     kind = torch.device(device).type
@@ -285,12 +292,16 @@ def _encoded(pieces: Iterator[list[int]], needed: int | None, path: Path | None)
 
 
 def _tokenizer(spec: PretrainSpec, folder: Path):
-    """A byte-level BPE learned on a sample of the mixture; digits stand alone."""
+    """A byte-level BPE learned on a sample of the mixture, where the run begins from nothing; digits stand alone."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
     path = folder / "tokenizer.json"
     if path.exists():
         return Tokenizer.from_file(str(path))
+    if spec.start:
+        tokenizer = Tokenizer.from_file(str(Path(spec.start) / "tokenizer.json"))
+        _write(path, tokenizer.to_str(pretty=True))
+        return tokenizer
 
     def sample() -> Iterator[str]:
         yield from islice(documents(spec.seed, variety=spec.variety), spec.sample_documents)
@@ -392,6 +403,21 @@ def _same_spec(spec: PretrainSpec, path: Path) -> None:
         _write(path, json.dumps(settings, indent=2) + "\n")
 
 
+def _check_start(spec: PretrainSpec) -> None:
+    """ValueError where the model to begin with is not one of this shape that an earlier run left."""
+    folder = Path(spec.start)
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder} has no {name}: start is a folder that `saes pretrain` left")
+    held = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    other = [name for name, value in spec.shape.hugging_face().items() if held.get(name) != value]
+    if other:
+        raise ValueError(
+            f"{folder} is a model of another shape: "
+            + ", ".join(f"{name} {held.get(name)} (wanted {spec.shape.hugging_face()[name]})" for name in other)
+        )
+
+
 def _save_state(model: Llama, optimiser: Optimiser, step: int, seconds: float, folder: Path) -> None:
     tensors = {f"model.{name}": weight.detach() for name, weight in model.named_parameters()} | optimiser.tensors()
     packed = save(tensors, {"step": str(step), "seconds": str(seconds)})
@@ -490,7 +516,7 @@ def model_card(
     quoted = "\n\n".join("> " + text.replace("\n", "\n> ") for text in texts_)
     hardware = f"on the CPU with {torch.get_num_threads()} threads" if kind == "cpu" else f"on {kind}"
     return CARD.format(
-        data_note=spec.data_note,
+        start=f"the weights of {spec.start}" if spec.start else "nothing", data_note=spec.data_note,
         parameters=f"{count:,}", tokens=f"{spec.steps * spec.batch_windows * spec.context:,}", shares=shares, settings=settings,
         hours=f"{seconds / 3600:.1f}", hardware=hardware, samples=quoted, layers=spec.n_layers, d_model=spec.d_model,
         vocab=spec.vocab_size, context=spec.context, torch=torch.__version__.split("+")[0],
@@ -505,7 +531,7 @@ pipeline_tag: text-generation
 # A small storyteller
 
 A Llama of {parameters} parameters ({layers} layers, d_model {d_model}, vocabulary {vocab}, context {context}), trained from
-nothing by `saes pretrain` to write short plain-English stories in which feelings decide what people do. It is meant for
+{start} by `saes pretrain` to write short plain-English stories in which feelings decide what people do. It is meant for
 trying interpretability tools, and for nothing else: it knows no facts, and it repeats the attitudes of its sources.
 
 | source | share of the windows | tokens held | held-out loss in nats (perplexity) |

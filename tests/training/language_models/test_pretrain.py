@@ -178,6 +178,28 @@ def test_it_learns(tmp_path):
     assert seen[-1] < math.log(400) - 0.8  # a model that knows nothing is at log(400)
 
 
+def test_a_run_that_starts_with_another_begins_where_that_ended(spec, folder, tmp_path):
+    """On the same text, with hardly a step of its own, it has the other's loss and tokenizer, not a new model's."""
+    on = replace(
+        spec, out=str(tmp_path / "on"), start=str(folder), tokens=128 * 4 * 20, lr=1e-9, hidden_lr=1e-9, seed=1
+    )
+    made = pretrain(on, progress=False)
+    assert (made / "tokenizer.json").read_bytes() == (folder / "tokenizer.json").read_bytes()
+    assert losses(made)[-1] == pytest.approx(losses(folder)[-1], abs=0.5)
+    assert losses(made)[-1] < math.log(400) - 0.4
+    assert f"the weights of {folder}" in (made / "README.md").read_text()
+
+
+def test_what_a_run_cannot_start_with(spec, folder, tmp_path):
+    for change, error, said in (
+        ({"start": str(tmp_path / "none")}, FileNotFoundError, "has no config.json: start is a folder"),
+        ({"start": str(folder), "d_model": 16}, ValueError, r"another shape: hidden_size 32 \(wanted 16\)"),
+    ):
+        with pytest.raises(error, match=said):
+            pretrain(replace(spec, out=str(tmp_path / "m"), **change), progress=False)
+        assert not (tmp_path / "m").exists()
+
+
 def test_corpus_weights_must_match(tmp_path):
     (tmp_path / "a.txt").write_text("One day. " * 400)
     with pytest.raises(ValueError, match="corpus_weights"):

@@ -18,7 +18,8 @@ FEELINGS = (
     "surprised", "sad", "lonely", "tired", "ashamed", "guilty", "afraid", "anxious", "desperate", "angry", "frustrated",
     "jealous", "disgusted",
 )  # fmt: skip
-"""The order of the inner state's entries."""
+"""Those that people have about their goals, in the order of the inner state's entries. Beside them stand the wider
+feelings, a file each in wider/: stories tell of them, but not of what they make of a goal."""
 
 ACTIONS = (
     "try_again", "ask_help", "stop_honestly", "cut_corner", "break_it", "show_work", "confess", "hide", "share",
@@ -42,30 +43,32 @@ class Feeling:
     name: str
     words: tuple[str, ...]
     """Adjectives that name it ("was afraid")."""
-    causes: tuple[str, ...]
     tellings: tuple[str, ...]
     """What happened and what the person did then, in two to four sentences that never name the feeling."""
-    shows: tuple[str, ...]
-    thoughts: tuple[str, ...]
-    says: tuple[str, ...]
-    notices: tuple[str, ...]
-    decides: tuple[str, ...]
-    others: tuple[str, ...]
-    eases: tuple[str, ...]
-    voices: tuple[str, ...]
-    """Verbs of saying that fit the feeling ("whispered")."""
     plain_shows: tuple[str, ...]
     plain_says: tuple[str, ...]
     plain_deeds: tuple[str, ...]
     """The plain signs: short, in words that come again and again."""
+    voices: tuple[str, ...] = ("said",)
+    """Verbs of saying that fit the feeling ("whispered")."""
+    causes: tuple[str, ...] = ()
+    shows: tuple[str, ...] = ()
+    thoughts: tuple[str, ...] = ()
+    says: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    decides: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    eases: tuple[str, ...] = ()
+    """The rich lines, from `causes` to `eases`. A wider feeling has none of them."""
 
     def sign(self, rng, way: str, variety: float) -> str:
         """A line that lets the feeling be seen, in a plain way or in one of the rich lines (see `some`)."""
         plain = {"shows": self.plain_shows, "notices": self.plain_shows, "says": self.plain_says,
                  "thoughts": self.plain_says, "decides": self.plain_deeds}  # fmt: skip
-        if rng.random() < PLAINLY:
+        rich = getattr(self, way)
+        if not rich or rng.random() < PLAINLY:
             return rng.choice(plain[way])
-        return rng.choice(some(getattr(self, way), variety))
+        return rng.choice(some(rich, variety))
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,14 @@ class Scene:
 @dataclass(frozen=True)
 class Bank:
     feelings: dict[str, Feeling]
+    """`FEELINGS`, then the wider ones."""
     scenes: tuple[Scene, ...]
     plain: dict[str, tuple[str, ...]]
     """Everyday lines without any feeling, by kind: openings, happenings, places."""
+
+    @property
+    def wider(self) -> tuple[str, ...]:
+        return tuple(self.feelings)[len(FEELINGS) :]
 
 
 def _read(path) -> dict[str, Any]:
@@ -99,10 +107,12 @@ def load_bank() -> Bank:
     voices, signs = _read(root / "voices.toml"), _read(root / "signs.toml")
     feelings = {}
     for name in FEELINGS:
-        fields = {key: tuple(lines) for key, lines in _read(root / "feelings" / f"{name}.toml").items()}
-        fields["tellings"] = tuple((root / "tellings" / f"{name}.txt").read_text(encoding="utf-8").splitlines())
-        plain = {f"plain_{key}": tuple(lines) for key, lines in signs[name].items()}
-        feelings[name] = Feeling(name=name, voices=tuple(voices[name]), **plain, **fields)
+        rich = {key: tuple(lines) for key, lines in _read(root / "feelings" / f"{name}.toml").items()}
+        feelings[name] = Feeling(name=name, voices=tuple(voices[name]), **_plainly(root, name, signs[name]), **rich)
+    for path in sorted((root / "wider").iterdir(), key=lambda path: path.name):
+        lines = _read(path)
+        name = path.name.removesuffix(".toml").replace("_", " ")
+        feelings[name] = Feeling(name=name, words=tuple(lines.pop("words")), **_plainly(root, name, lines))
     scenes = []
     for path in sorted((root / "scenes").iterdir(), key=lambda path: path.name):
         if path.name.endswith(".toml"):
@@ -110,6 +120,12 @@ def load_bank() -> Bank:
             actions = {action: lines.pop(action) for action in ACTIONS}
             scenes.append(Scene(name=path.name.removesuffix(".toml"), actions=actions, **lines))
     return Bank(feelings, tuple(scenes), {key: tuple(value) for key, value in _read(root / "plain.toml").items()})
+
+
+def _plainly(root, name: str, signs: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:
+    """What every feeling has beside its words: its tellings and its plain signs."""
+    told = (root / "tellings" / f"{name.replace(' ', '_')}.txt").read_text(encoding="utf-8")
+    return {"tellings": tuple(told.splitlines())} | {f"plain_{key}": tuple(lines) for key, lines in signs.items()}
 
 
 def some(lines: Sequence, variety: float) -> Sequence:

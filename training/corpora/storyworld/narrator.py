@@ -67,6 +67,8 @@ NAMED_DEED = (
 )  # fmt: skip
 TOLD = 0.6
 """How often what wakes a feeling is a whole telling (what happened, and what the person did), and not a bare cause."""
+WIDER = 0.65
+"""Of the feelings that a story is about where no goal and no inner state stand behind them, the share of wider ones."""
 DENIED = ("{He} was not {word} at all.", "{He} did not feel {word} this time.", "{He} was no longer {word}.")
 
 
@@ -99,8 +101,7 @@ class Narrator:
     def _mood(self, voice: Telling) -> str:
         """One feeling that lasts the whole story, in all that is done, said, thought and noticed; at times it eases."""
         rng = self.rng
-        feeling = rng.choice(FEELINGS)
-        voice.person.mind.feel(feeling)
+        feeling = self._any_feeling()
         lines = []
         if self.naming and rng.random() < 0.6:
             lines += self._stated(voice, feeling)
@@ -178,8 +179,7 @@ class Narrator:
         rng = self.rng
         lines = [voice.tell(self._pick(self.bank.plain["openings"]))]
         for telling in (voice, voice.seen_from_friend()):
-            feeling = rng.choice(FEELINGS)
-            telling.person.mind.feel(feeling)
+            feeling = self._any_feeling()
             lines.append(telling.tell(self._event(feeling)))
             lines += self._react(telling, feeling, rng.choice((1, 2)))
             lines += self._deed(telling, feeling, None)
@@ -188,11 +188,10 @@ class Narrator:
     def _talk(self, voice: Telling) -> str:
         """Mostly what is said, as a script: two people, one with a feeling, the other answering."""
         rng = self.rng
-        feeling = rng.choice(FEELINGS)
-        kind = self.bank.feelings[feeling]
+        kind = self.bank.feelings[self._any_feeling()]
         name, friend = voice.person.name, voice.friend.name
         told = Telling(rng, voice.person, voice.friend, first_person=True)
-        lines = [f"{name}: {told.tell(self._pick(kind.causes))}"]
+        lines = [f"{name}: {told.tell(self._pick(kind.causes or kind.tellings))}"]
         for _ in range(rng.choice((1, 2, 3))):
             if rng.random() < 0.6:
                 lines.append(f"{friend}: {voice.tell(self._pick(self.bank.plain['answers']))}")
@@ -205,11 +204,10 @@ class Narrator:
 
     def _glimpse(self, voice: Telling) -> str:
         """A short moment: a cause, or a stated feeling, and what comes of it."""
-        return self._moment(voice, self.rng.choice(FEELINGS))
+        return self._moment(voice, self._any_feeling())
 
     def _moment(self, voice: Telling, feeling: str) -> str:
         rng = self.rng
-        voice.person.mind.feel(feeling)
         lines = []
         if rng.random() < 0.6:
             lines.append(voice.tell(self._event(feeling)))
@@ -226,7 +224,10 @@ class Narrator:
     def _event(self, feeling: str) -> str:
         """What wakes the feeling."""
         kind = self.bank.feelings[feeling]
-        return self._pick(kind.tellings if self.rng.random() < TOLD else kind.causes)
+        return self._pick(kind.tellings if not kind.causes or self.rng.random() < TOLD else kind.causes)
+
+    def _any_feeling(self) -> str:
+        return self.rng.choice(self.bank.wider if self.rng.random() < WIDER else FEELINGS)
 
     def _appraise(self, event: str) -> str:
         return self.rng.choices(*zip(*APPRAISAL[event].items(), strict=True))[0]
@@ -273,7 +274,7 @@ class Narrator:
         if self.naming and rng.random() < 0.6:
             return [voice.tell(self._named_deed(kind, line))]
         lines = [voice.tell(line)]
-        if not voice.first_person and rng.random() < 0.25:
+        if kind.others and not voice.first_person and rng.random() < 0.25:
             lines.append(voice.tell(self._pick(kind.others)))
         return lines
 
@@ -288,7 +289,7 @@ class Narrator:
     def _close(self, voice: Telling, feeling: str, scene: Scene | None) -> list[str]:
         rng, kind = self.rng, self.bank.feelings[feeling]
         chance = rng.random()
-        if chance < 0.35:
+        if kind.eases and chance < 0.35:
             return [voice.tell(self._pick(kind.eases))]
         if chance < 0.5:
             return [voice.tell(kind.sign(rng, "decides", self.variety))]

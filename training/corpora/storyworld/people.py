@@ -160,6 +160,7 @@ class Telling:
         if self.first_person:
             line = (
                 line.replace("of {Name}'s", "of mine")
+                .replace("of {Name}", "of {him}")
                 .replace("{Name}'s", "my")
                 .replace("{Name} and {Friend}", "{Friend} and I")
             )

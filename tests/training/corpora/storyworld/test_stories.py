@@ -15,6 +15,8 @@ from training.corpora.storyworld.people import KIN, Mind
 from training.corpora.storyworld.stream import documents
 
 SLOTS = {"He", "His", "he", "him", "his", "himself", "Name", "Friend", "Fhe", "fhe", "fhim", "fhis"}
+ALSO_OTHER_WORDS = {"kind", "stuck", "alert", "content", "patient", "safe", "mad", "lazy", "hurt", "hope"}
+"""Names of feelings that are words for other things, too: a safe, a kind of bread."""
 
 
 @pytest.fixture(scope="module")
@@ -36,27 +38,52 @@ def test_the_same_seed_writes_the_same_stories(stories):
 
 def test_every_line_of_the_bank_can_be_told():
     bank = load_bank()
-    assert set(bank.feelings) == set(FEELINGS) == set(DEEDS) == set(KIN)
-    for kind in bank.feelings.values():
+    assert tuple(bank.feelings)[: len(FEELINGS)] == FEELINGS
+    assert set(FEELINGS) == set(DEEDS) == set(KIN)
+    for kind in (bank.feelings[name] for name in FEELINGS):
         lines = [
             line
             for field in ("causes", "tellings", "shows", "thoughts", "says", "notices", "decides", "others", "eases")
             for line in getattr(kind, field)
         ]
         assert len(lines) > 500
-        assert len(set(kind.tellings)) == len(kind.tellings) >= 240
-        assert not [line for line in kind.tellings if re.search(rf"\b{kind.name}\b", line)], "a telling never names it"
-        plain = (*kind.plain_shows, *kind.plain_says, *kind.plain_deeds)
-        assert len(plain) == len(set(plain)) == 24
-        assert all(len(line.split()) <= 13 for line in plain), "plain signs are short"
-        for line in (*lines, *plain):
-            assert set(SLOT.findall(line)) <= SLOTS, line
-            assert line.isascii(), line
-            assert "[" not in CHOICE.sub("", line), line
+        assert len(kind.tellings) >= 240
+        check_lines(kind, lines)
+        assert len(plain_signs(kind)) == 24
     for scene in bank.scenes:
         assert set(scene.actions) == set(ACTIONS)
     assert {deed for deeds in DEEDS.values() for deed in deeds} <= set(ACTIONS)
     assert {feeling for felt in APPRAISAL.values() for feeling in felt} <= set(FEELINGS)
+
+
+def test_every_wider_feeling_is_one_of_the_concepts_and_can_be_told():
+    bank = load_bank()
+    assert set(bank.wider) == set(load_concepts("emotions").concepts) - set(FEELINGS)
+    signs = Counter(sign for name in bank.wider for sign in plain_signs(bank.feelings[name]))
+    assert max(signs.values()) <= 3, "signs that many feelings share tell nothing"
+    for name in bank.wider:
+        kind = bank.feelings[name]
+        assert len(kind.words) >= 2
+        assert len(kind.tellings) >= 45
+        assert len(plain_signs(kind)) >= 22
+        check_lines(kind, [])
+
+
+def plain_signs(kind) -> tuple[str, ...]:
+    return (*kind.plain_shows, *kind.plain_says, *kind.plain_deeds)
+
+
+def check_lines(kind, rich) -> None:
+    assert len(set(kind.tellings)) == len(kind.tellings)
+    if kind.name not in ALSO_OTHER_WORDS:
+        assert not [line for line in kind.tellings if re.search(rf"\b{kind.name}\b", line)], "a telling never names it"
+    plain = plain_signs(kind)
+    assert len(plain) == len(set(plain))
+    assert all(len(line.split()) <= 13 for line in plain), "plain signs are short"
+    for line in (*rich, *plain, *kind.tellings):
+        assert set(SLOT.findall(line)) <= SLOTS, line
+        assert line.isascii(), line
+        assert "[" not in CHOICE.sub("", line), line
 
 
 def test_some_lines_are_the_first_and_one_at_least():
@@ -69,7 +96,7 @@ def test_variety_decides_how_much_of_the_bank_is_told(stories, few):
     def words(told):
         return {word for story in told[:3000] for word in re.findall(r"[a-z']+", story.lower())}
 
-    assert len(words(few)) < 0.8 * len(words(stories))
+    assert len(words(few)) < 0.9 * len(words(stories))
 
 
 def test_a_feeling_mostly_lasts():
@@ -133,8 +160,9 @@ def test_no_concept_text_stands_in_the_training_text(stories, few):
     splits = [  # judges read storyworld's own stories as well
         texts for concept in concepts.concepts.values() for split, texts in concept.texts.items() if split != "judge"
     ]
-    for split in (*splits, *concepts.neutral.values()):
-        for text in split:
+    splits += [texts for split, texts in concepts.neutral.items() if split != "judge"]
+    for texts in splits:
+        for text in texts:
             assert not told & set(runs(text.text)), text.text
 
 
