@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -113,10 +114,8 @@ def _run(command: list[str], given: Path, limits: Limits) -> Ran:
 
 def _end(process: subprocess.Popen) -> None:
     """All that the program started; in a process namespace the rest goes with its first process."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def _signal_of(code: int) -> int:
