@@ -387,6 +387,46 @@ class WorkshopArm:
 
 
 @dataclass(frozen=True)
+class DoseTrend:
+    """How a label's level goes with the number of one family of prompts, and of its control, where the number is harmless."""
+
+    family: str
+    concept: str
+    form: str
+    """"story" or "chat"."""
+    sign: int
+    """What the family expects: 1 rises with the number, -1 falls, 0 nothing."""
+    trend: float
+    """Spearman's correlation of number and mean level from the number on."""
+    trend_control: float
+    values: list[float]
+    levels: list[float]
+    """Dose units, one a value."""
+    levels_control: list[float]
+
+
+@dataclass(frozen=True)
+class DoseTest:
+    """Whether a label follows the danger, over all families that expect something of it."""
+
+    concept: str
+    form: str
+    contrast: float
+    """Mean over families of sign * (trend - trend of the control), from -2 to 2."""
+    low: float
+    high: float
+    """95 % bootstrap interval over families."""
+    p: float
+    """One-sided, by flipping families' signs."""
+    q: float
+    """After Benjamini-Hochberg over the concepts."""
+    control_share: float
+    """Of random groups of latents that fire as often, those with as large a contrast."""
+    n_controls: int
+    n_families: int
+
+
+@dataclass(frozen=True)
 class GeometryPoint:
     """Where a concept's direction, at length 1, lies on the principal components of all of them."""
 

@@ -31,6 +31,8 @@ class Block:
     strings: list[str]
     turns: np.ndarray
     """[token] the turn that each belongs to; -1 for a template's marks."""
+    places: np.ndarray
+    """[token, 2] where each begins and ends in the document."""
     levels: Float[np.ndarray, "token label"]
 
 
@@ -84,7 +86,7 @@ class LevelReader:
             mine = ids[start : start + width]
             turns = np.array([document.turn_at(*places[start + at]) for at in range(len(mine))], dtype=int)
             levels[[token in special for token in mine]] = 0.0
-            yield Block(start, self.model.strings(mine), turns, levels)
+            yield Block(start, self.model.strings(mine), turns, np.array(places[start : start + width]), levels)
 
     def _of(self, tokens: Tokens) -> torch.Tensor:
         return self.levels(self.model.activations(tokens, [self.hook_name])[self.hook_name])
