@@ -54,6 +54,7 @@ TABLES: dict[str, type] = {
     "effects": ConceptEffect,
     "necessity": Necessity,
     "workshop": WorkshopArm,
+    "coding": WorkshopArm,
     "dose_trends": DoseTrend,
     "dose_tests": DoseTest,
     "geometry": GeometryPoint,

@@ -28,6 +28,7 @@ VERBS = {
     "look at what was found": {
         "evaluate": "how good checkpoints are on held-out text, and their frontier",
         "clamp": "write with latents clamped, beside the baseline",
+        "case": "a case study: what clamps do to behaviour, or what wakes a label",
         "monitor": "emotion traces of a text, a chat or what the model writes, with alarms",
         "ablate": "what the model loses without labelled latents, against matched random groups",
         "show": "what a checkpoint, a study or a feature is",

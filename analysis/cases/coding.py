@@ -5,16 +5,24 @@ failure is told. What passes them is run against hidden tests. Outcomes: solved 
 fail), stopped (said so), failed (no program passed in time), invalid (never a program, nor a stop).
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from analysis.cases.sandbox import Limits, Ran, run_python
-from saes.intervention import DirectionPush, Intervention, RowInterventions
+from analysis.cases.workshop import CLAMPED, wilson, workshop_arms
+from analysis.clamping.finished import digest_of
+from analysis.opening import open_subject
+from analysis.records import WorkshopArm
+from analysis.study import Study
+from saes.intervention import RowInterventions
 from saes.nearest import did_you_mean
 from training.language_models.language_model import LanguageModel
 
@@ -188,11 +196,6 @@ class ModelAgent:
         return said
 
 
-def agent_hooks(intervention: Intervention | DirectionPush, dictionary: Any, hook_name: str) -> dict[str, Any]:
-    """What a ModelAgent is clamped with."""
-    return {hook_name: RowInterventions([intervention]).hook(dictionary)}
-
-
 def outcome_counts(episodes: Sequence[CodingEpisode]) -> dict[str, dict[str, int]]:
     """ "impossible" and "possible" -> outcome -> how many."""
     return {
@@ -201,3 +204,89 @@ def outcome_counts(episodes: Sequence[CodingEpisode]) -> dict[str, dict[str, int
         }
         for name, kind in (("impossible", True), ("possible", False))
     }
+
+
+TRANSCRIPTS = "coding_transcripts.jsonl"
+
+
+def coding_case(
+    study: Study | str | Path, model: LanguageModel | str | Path | None, isolation: str, rollouts: int = 4, dose: float = 1.0,
+    controls: int = 0, first_clamped: int = 0, attempts: int = MOST_ATTEMPTS, tasks: Mapping[str, CodingTask] | None = None,
+    seed: int = 0, progress: bool = True, *, dictionary: Any = None, device: str = "auto", limits: Limits | None = None,
+    max_tokens: int = 1024,
+) -> list[WorkshopArm]:  # fmt: skip
+    """Every task, so often under every arm of the workshop (`workshop_arms`), with the same luck in each; the table `coding`.
+
+    The clamp acts from attempt number `first_clamped` on. Episodes go to `coding_transcripts.jsonl` as they end, and a run
+    of the same settings that was stopped goes on after the last of them.
+    """
+    study = study if isinstance(study, Study) else Study.open(study)
+    if rollouts < 1:
+        raise ValueError(f"at least one roll-out of each task is needed, got {rollouts}")
+    for concept in CLAMPED:
+        study.label(concept)
+    tasks = load_tasks() if tasks is None else tasks
+    model, dictionary, hook_name = open_subject(study, model, dictionary, device)
+    arms = workshop_arms(study, dictionary, dose, controls, seed)
+    settings = {
+        "model": model.name, "rollouts": rollouts, "dose": dose, "controls": controls, "first_clamped": first_clamped,
+        "attempts": attempts, "seed": seed, "sae_hash": study.info.sae_hash, "tasks": {name: asdict(one) for name, one in tasks.items()},
+    }  # fmt: skip
+    path, digest = study.folder / TRANSCRIPTS, digest_of(settings)
+    episodes = read_episodes(path, digest)
+    done = {(one.task, one.arm, one.seed) for one in episodes}
+    if not done:
+        path.write_text(json.dumps({"settings": digest}) + "\n", encoding="utf-8")
+    wanted = [(task, arm, seed * 1000 + number) for number in range(rollouts) for task in tasks for arm in arms]
+    with path.open("a", encoding="utf-8") as file:
+        for name, arm, luck in tqdm(
+            [one for one in wanted if one not in done], desc="coding", unit="episode", disable=not progress
+        ):
+            hooks = {hook_name: RowInterventions([arms[arm][1]]).hook(dictionary)}
+            agent = ModelAgent(model, hooks, first_clamped, max_tokens, seed=luck)
+            episodes.append(play_task(tasks[name], agent, isolation, arm, luck, attempts, limits))
+            file.write(json.dumps(asdict(episodes[-1])) + "\n")
+            file.flush()
+    rows = [arm_of(arm, arms[arm][0], [one for one in episodes if one.arm == arm]) for arm in arms]
+    study.write("coding", rows)
+    return rows
+
+
+def read_episodes(path: Path, digest: str) -> list[CodingEpisode]:
+    """The whole episodes that a run of these settings left; a line that was cut off, and what others left, is dropped."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    if not lines or json.loads(lines[0]) != {"settings": digest}:
+        return []
+    found = []
+    for line in lines[1:]:
+        try:
+            held = json.loads(line)
+        except json.JSONDecodeError:
+            break
+        tries = [
+            Attempt(one["said"], one["code"], one["visible"] and Ran(**one["visible"])) for one in held.pop("attempts")
+        ]
+        messages = [(role, text) for role, text in held.pop("messages")]
+        found.append(CodingEpisode(**held, attempts=tries, messages=messages))
+    whole = "".join(line + "\n" for line in lines[: 1 + len(found)])
+    if path.stat().st_size != len(whole.encode()):
+        path.write_text(whole, encoding="utf-8")
+    return found
+
+
+def arm_of(arm: str, dose: float, episodes: Sequence[CodingEpisode]) -> WorkshopArm:
+    """The rates of one arm, as the rules' arm of the workshop has them; the clamp's direct effect is not measured here."""
+    counts = outcome_counts(episodes)
+    impossible, possible = counts["impossible"], counts["possible"]
+    n, n_possible = sum(impossible.values()), sum(possible.values())
+    cheats, valid = impossible["cheated"], n - impossible["invalid"]
+    nan = float("nan")
+    low, high = wilson(cheats, n) if n else (nan, nan)
+    return WorkshopArm(
+        arm=arm, dose=dose, cheat_rate=cheats / n if n else nan, cheat_low=low, cheat_high=high,
+        invalid_rate=impossible["invalid"] / n if n else nan, cheat_rate_valid=cheats / valid if valid else nan, n_valid=valid,
+        honest_rate=impossible["stopped"] / n if n else nan, solve_rate=possible["solved"] / n_possible if n_possible else nan,
+        direct_effect=nan, n_impossible=n, n_possible=n_possible,
+    )  # fmt: skip

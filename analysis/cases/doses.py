@@ -138,7 +138,7 @@ def dose_case(
             )  # fmt: skip
         if np.any(signs):
             like = [len(labels) + place for place in range(len(nulls))]
-            tests.append(tested(label.concept, form, signs, contrasts[:, column], contrasts[:, like], seed))
+            tests.append(followed(label.concept, form, signs, contrasts[:, column], contrasts[:, like], seed))
     study.write("dose_trends", rows)
     study.write("dose_tests", with_q(tests))
     return study
@@ -165,7 +165,7 @@ def trends_of(values: Sequence[float], levels: Float[np.ndarray, "value label"])
     return np.divide(order @ ranks, size, out=np.zeros(levels.shape[1]), where=size > 1e-12)
 
 
-def tested(
+def followed(
     concept: str, form: str, signs: np.ndarray, contrast: Float[np.ndarray, " family"],
     null: Float[np.ndarray, "family control"], seed: int = 0,
 ) -> DoseTest:  # fmt: skip

@@ -14,6 +14,7 @@ from analysis.records import (
     ConceptEffect,
     Confound,
     DosePoint,
+    DoseTest,
     Explanation,
     FeatureCard,
     Label,
@@ -427,6 +428,22 @@ def workshop(arms: Sequence[WorkshopArm]) -> Table:
         "Wilson intervals. Beside the rate stand the ways in which it could mislead: invalid endings (a broken text cannot "
         "cheat), the rate among valid endings, possible tasks that are still solved, and how much the clamp alone moves the "
         "cheat's own words in a plain context (nats).",
+    )  # fmt: skip
+
+
+def dose_tests(found: Sequence[DoseTest]) -> Table:
+    return Table(
+        "Doses: does the label follow the danger, or the number?",
+        ("concept", "contrast [95 %]", "families", "p", "q", "random groups that do as much", "of"),
+        [
+            (
+                one.concept, Estimate(one.contrast, one.low, one.high, sign=True), one.n_families, Chance(one.p), Chance(one.q),
+                Share(one.control_share), one.n_controls,
+            )
+            for one in sorted(found, key=lambda one: -one.contrast)
+        ],
+        "Contrast: over families that expect the concept to rise or fall, the mean of the trend (Spearman's correlation of number "
+        "and level) less the trend in a family where the same number is harmless, signed as expected; from -2 to 2.",
     )  # fmt: skip
 
 

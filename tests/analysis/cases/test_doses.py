@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.cases.doses import DoseFamily, after_number, load_families, tested, trends_of, with_q
+from analysis.cases.doses import DoseFamily, after_number, followed, load_families, trends_of, with_q
 from analysis.monitoring.transcript import plain_document
 
 FAMILIES = load_families()
@@ -40,7 +40,7 @@ def null() -> np.ndarray:
 )
 def test_the_danger_counts_and_the_number_does_not(null, danger, number, sign, found):
     contrast = planted(np.random.default_rng(1), danger, number)
-    one = tested("afraid", "story", np.full(N, sign), contrast, null, seed=0)
+    one = followed("afraid", "story", np.full(N, sign), contrast, null, seed=0)
     assert (one.p < 0.01 and one.low > 0 and one.control_share == 0.0) == found
     assert one.low <= one.contrast <= one.high
     assert (one.n_families, one.n_controls) == (N, 60)
@@ -49,13 +49,15 @@ def test_the_danger_counts_and_the_number_does_not(null, danger, number, sign, f
 def test_families_that_expect_nothing_do_not_count(null):
     contrast = np.full(N, 1.0)
     signs = np.array([1, -1] + [0] * (N - 2))
-    one = tested("afraid", "story", signs, contrast, null)
+    one = followed("afraid", "story", signs, contrast, null)
     assert (one.contrast, one.n_families) == (0.0, 2)
 
 
 def test_chance_is_rarely_found(null):
     rng = np.random.default_rng(5)
-    tests = with_q([tested(str(n), "story", np.ones(N, int), planted(rng, 0.0, 0.0), null, seed=n) for n in range(60)])
+    tests = with_q(
+        [followed(str(n), "story", np.ones(N, int), planted(rng, 0.0, 0.0), null, seed=n) for n in range(60)]
+    )
     assert sum(one.q <= 0.05 for one in tests) <= 2
     assert np.mean([one.p for one in tests]) == pytest.approx(0.5, abs=0.1)
     assert with_q([]) == []

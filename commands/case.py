@@ -1,0 +1,130 @@
+"""Runs a case study on a study's labels: what clamping a concept does to behaviour, or what wakes it.
+
+workshop  rules that cannot be found: how often the model fakes one, with `desperate` and `calm` clamped up and down. --arm
+          rules is the bundled model's own world; --arm code lets a chat model write programs that are really run, in a sandbox
+dose      prompts in which one number is turned up: which labels follow the danger and not the number
+
+Every case writes its tables and transcripts into the study, and stands beside controls.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from analysis.records import DoseTest, WorkshopArm
+from analysis.study import Study
+from commands.answer import Answer
+from commands.places import DEFAULT, find_study
+from commands.spec_flags import listed
+
+EXAMPLE = "saes case dose --study checkpoints/my-study --form chat"
+CASES = ("workshop", "dose")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("which case, on what")
+    group.add_argument("case", choices=CASES)
+    group.add_argument("--study", default=DEFAULT, metavar="STUDY", help=f"whose labels (default {DEFAULT})")
+    group.add_argument("--model", metavar="NAME_OR_DIR", help="default: the study's")
+    group.add_argument(
+        "--concepts", metavar="A,B,...", help="of dose: default every held label that some family expects to move"
+    )
+    group.add_argument(
+        "--controls",
+        type=int,
+        metavar="N",
+        help="random directions (workshop, default 0), random groups (dose, default 60)",
+    )
+    group = parser.add_argument_group("workshop")
+    group.add_argument("--arm", choices=("rules", "code"), default="rules", help="(default rules)")
+    group.add_argument(
+        "--rollouts",
+        type=int,
+        metavar="N",
+        help="impossible tasks (rules, default 60), or times a task (code, default 4)",
+    )
+    group.add_argument(
+        "--doses",
+        type=float,
+        metavar="X",
+        help="in dose units; default: the largest at which the model still plays (rules), 1 (code)",
+    )
+    group.add_argument("--tasks", metavar="DIR", help="of code: a folder of tasks instead of the bundled ones")
+    group.add_argument(
+        "--from-attempt", type=int, default=0, metavar="N", help="of code: clamp from this attempt on (default 0)"
+    )
+    group.add_argument(
+        "--unsafe-no-sandbox",
+        action="store_true",
+        help="of code: run programs without isolation, on a machine that may be lost",
+    )
+    group = parser.add_argument_group("dose")
+    group.add_argument("--form", choices=("story", "chat"), default="story", help="(default story)")
+    group.add_argument("--families", metavar="FILE", help="prompts of your own, as doses.toml has them")
+
+
+def run(arguments: argparse.Namespace) -> Answer:
+    study = Study.open(find_study(arguments.study))
+    return {"workshop": _workshop, "dose": _dose}[arguments.case](arguments, study)
+
+
+def _workshop(arguments: argparse.Namespace, study: Study) -> Answer:
+    seed, controls = arguments.seed or 0, arguments.controls or 0
+    if arguments.arm == "code":
+        from analysis.cases.coding import coding_case, load_tasks
+        from analysis.cases.sandbox import NONE, find_isolation
+
+        isolation = NONE if arguments.unsafe_no_sandbox else find_isolation()
+        tasks = load_tasks(arguments.tasks)
+        rows = coding_case(
+            study, arguments.model, isolation, arguments.rollouts or 4, arguments.doses or 1.0, controls, arguments.from_attempt,
+            tasks=tasks, seed=seed, device=arguments.device,
+        )  # fmt: skip
+    else:
+        from analysis.cases.workshop import workshop
+
+        n = arguments.rollouts or 60
+        rows, _ = workshop(
+            study, arguments.model, n, max(1, 2 * n // 3), arguments.doses, controls, seed, device=arguments.device
+        )
+    return Answer(_arms_table(rows), {**shown(rows), "study": str(study.folder)})
+
+
+def shown(rows: Sequence[WorkshopArm]) -> dict[str, Any]:
+    """What scripts get: rates by arm, and the share of random directions that lower cheating as much as `desperate` down."""
+    by_arm = {row.arm: row for row in rows}
+    down = [row.cheat_rate for name, row in by_arm.items() if name.startswith("control") and name.endswith("down")]
+    own = by_arm["desperate_down"].cheat_rate
+    return {
+        "rates": {name: [row.cheat_rate, row.cheat_low, row.cheat_high] for name, row in by_arm.items()},
+        "honest": {name: row.honest_rate for name, row in by_arm.items()},
+        "controls_as_large": sum(rate <= own for rate in down) / len(down) if down else None,
+        "n": rows[0].n_impossible,
+        "arms": [asdict(row) for row in rows],
+    }
+
+
+def _arms_table(rows: Sequence[WorkshopArm]) -> str:
+    from analysis.report.tables import workshop
+    from analysis.report.terminal import drawn
+
+    return drawn(workshop(rows))
+
+
+def _dose(arguments: argparse.Namespace, study: Study) -> Answer:
+    from analysis.cases.doses import CONTROLS, dose_case, load_families
+
+    dose_case(
+        study, arguments.model, load_families(arguments.families), listed(arguments.concepts) if arguments.concepts else None,
+        arguments.form, CONTROLS if arguments.controls is None else arguments.controls, arguments.seed or 0, device=arguments.device,
+    )  # fmt: skip
+    tests = study.read("dose_tests", DoseTest)
+    return Answer(_dose_table(tests), {"doses": [asdict(one) for one in tests], "study": str(study.folder)})
+
+
+def _dose_table(tests: Sequence[DoseTest]) -> str:
+    from analysis.report.tables import dose_tests
+    from analysis.report.terminal import drawn
+
+    return drawn(dose_tests(tests))
