@@ -387,6 +387,32 @@ class WorkshopArm:
 
 
 @dataclass(frozen=True)
+class CaseEffect:
+    """What one arm of a case changes in one score."""
+
+    case: str
+    scorer: str
+    """The score's name, or "fluency": nats a token that the text costs the unclamped model."""
+    arm: str
+    """"label", "diff_means", "random_latent" or "random_direction"."""
+    concept: str
+    """Whose claim it is, or whose push a control is matched to."""
+    arm_id: str
+    dose: float
+    base: float
+    """The score without a clamp."""
+    effect: float
+    """Clamped minus unclamped, mean over prompts."""
+    low: float
+    high: float
+    """95 % bootstrap interval over prompts."""
+    p: float | None
+    """Two-sided rank among the controls that push as far, of the distance from their median; one test, not corrected."""
+    n_controls: int
+    n_prompts: int
+
+
+@dataclass(frozen=True)
 class DoseTrend:
     """How a label's level goes with the number of one family of prompts, and of its control, where the number is harmless."""
 

@@ -2,6 +2,8 @@
 
 workshop  rules that cannot be found: how often the model fakes one, with `desperate` and `calm` clamped up and down. --arm
           rules is the bundled model's own world; --arm code lets a chat model write programs that are really run, in a sandbox
+harsh-or-sweet   flawed work is shown in hope of praise: how much the answer praises, criticises, is harsh
+run FILE.yaml    a case of your own: prompts, scorers, concepts, doses (docs/cases.md)
 dose      prompts in which one number is turned up: which labels follow the danger and not the number
 
 Every case writes its tables and transcripts into the study, and stands beside controls.
@@ -19,12 +21,13 @@ from commands.places import DEFAULT, find_study
 from commands.spec_flags import listed
 
 EXAMPLE = "saes case dose --study checkpoints/my-study --form chat"
-CASES = ("workshop", "dose")
+CASES = ("workshop", "dose", "harsh-or-sweet", "run")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("which case, on what")
     group.add_argument("case", choices=CASES)
+    group.add_argument("file", nargs="?", metavar="FILE.yaml", help="of run")
     group.add_argument("--study", default=DEFAULT, metavar="STUDY", help=f"whose labels (default {DEFAULT})")
     group.add_argument("--model", metavar="NAME_OR_DIR", help="default: the study's")
     group.add_argument(
@@ -36,6 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="random directions (workshop, default 0), random groups (dose, default 60)",
     )
+    group.add_argument(
+        "--doses", metavar="X,Y,...", help="in dose units; workshop: one, default the largest at which the model still plays "
+        "(rules) or 1 (code); of other cases also negative ones, default -1,1"
+    )  # fmt: skip
     group = parser.add_argument_group("workshop")
     group.add_argument("--arm", choices=("rules", "code"), default="rules", help="(default rules)")
     group.add_argument(
@@ -66,11 +73,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Answer:
     study = Study.open(find_study(arguments.study))
-    return {"workshop": _workshop, "dose": _dose}[arguments.case](arguments, study)
+    if arguments.file and arguments.case != "run":
+        raise ValueError(f"{arguments.file}: only `saes case run` takes a file; the study is named by --study")
+    cases = {"workshop": _workshop, "dose": _dose, "harsh-or-sweet": _behaviour, "run": _behaviour}
+    return cases[arguments.case](arguments, study)
 
 
 def _workshop(arguments: argparse.Namespace, study: Study) -> Answer:
-    seed, controls = arguments.seed or 0, arguments.controls or 0
+    seed, controls, doses = arguments.seed or 0, arguments.controls or 0, _doses(arguments)
+    if len(doses) > 1:
+        raise ValueError(f"the workshop is played at one dose, up and down, got {arguments.doses}")
+    dose = doses[0] if doses else None
     if arguments.arm == "code":
         from analysis.cases.coding import coding_case, load_tasks
         from analysis.cases.sandbox import NONE, find_isolation
@@ -78,16 +91,14 @@ def _workshop(arguments: argparse.Namespace, study: Study) -> Answer:
         isolation = NONE if arguments.unsafe_no_sandbox else find_isolation()
         tasks = load_tasks(arguments.tasks)
         rows = coding_case(
-            study, arguments.model, isolation, arguments.rollouts or 4, arguments.doses or 1.0, controls, arguments.from_attempt,
+            study, arguments.model, isolation, arguments.rollouts or 4, dose or 1.0, controls, arguments.from_attempt,
             tasks=tasks, seed=seed, device=arguments.device,
         )  # fmt: skip
     else:
         from analysis.cases.workshop import workshop
 
         n = arguments.rollouts or 60
-        rows, _ = workshop(
-            study, arguments.model, n, max(1, 2 * n // 3), arguments.doses, controls, seed, device=arguments.device
-        )
+        rows, _ = workshop(study, arguments.model, n, max(1, 2 * n // 3), dose, controls, seed, device=arguments.device)
     return Answer(_arms_table(rows), {**shown(rows), "study": str(study.folder)})
 
 
@@ -110,6 +121,42 @@ def _arms_table(rows: Sequence[WorkshopArm]) -> str:
     from analysis.report.terminal import drawn
 
     return drawn(workshop(rows))
+
+
+def _behaviour(arguments: argparse.Namespace, study: Study) -> Answer:
+    from dataclasses import replace
+
+    from analysis.cases.behaviour import behaviour, harsh_or_sweet, read_case
+
+    if arguments.case == "run":
+        if not arguments.file:
+            raise ValueError("saes case run needs the case's file: saes case run my_case.yaml")
+        case = read_case(arguments.file)
+    else:
+        case = harsh_or_sweet(arguments.form)
+        case = replace(
+            case, concepts=tuple(one for one in case.concepts if any(one == label.concept for label in study.labels()))
+        )
+    changes: dict[str, Any] = {}
+    if arguments.concepts:
+        changes["concepts"] = tuple(listed(arguments.concepts))
+    if doses := _doses(arguments):
+        changes["doses"] = tuple(doses)
+    for name in ("controls", "rollouts"):
+        if getattr(arguments, name) is not None:
+            changes[name] = getattr(arguments, name)
+    rows = behaviour(study, replace(case, **changes), arguments.model, arguments.seed or 0, device=arguments.device)
+    from analysis.report.tables import case_effects
+    from analysis.report.terminal import drawn
+
+    return Answer(
+        drawn(case_effects(rows)),
+        {"case": case.name, "effects": [asdict(one) for one in rows], "study": str(study.folder)},
+    )
+
+
+def _doses(arguments: argparse.Namespace) -> list[float]:
+    return listed(arguments.doses, float) if arguments.doses else []
 
 
 def _dose(arguments: argparse.Namespace, study: Study) -> Answer:

@@ -10,6 +10,7 @@ from analysis.records import (
     STATUSES,
     Affect,
     Baseline,
+    CaseEffect,
     ClampResult,
     ConceptEffect,
     Confound,
@@ -429,6 +430,45 @@ def workshop(arms: Sequence[WorkshopArm]) -> Table:
         "cheat), the rate among valid endings, possible tasks that are still solved, and how much the clamp alone moves the "
         "cheat's own words in a plain context (nats).",
     )  # fmt: skip
+
+
+def case_effects(found: Sequence[CaseEffect]) -> Table:
+    """Labels and their rivals; controls are summed up in each label's p."""
+    rows: list[tuple[Cell, ...]] = []
+    for one in found:
+        if one.arm not in ("label", "diff_means"):
+            continue
+        like = [
+            other.effect for other in found
+            if other.arm.startswith("random") and (other.scorer, other.concept, other.dose) == (one.scorer, one.concept, one.dose)
+        ]  # fmt: skip
+        band = (
+            ""
+            if not like
+            else f"{Estimate(float(np.quantile(like, 0.05)), sign=True)} to {Estimate(float(np.quantile(like, 0.95)), sign=True)}"
+        )
+        rows.append(
+            (one.scorer, one.concept, ARMS.get(one.arm, one.arm), Estimate(one.dose, digits=1, sign=True), Estimate(one.base),
+             Estimate(one.effect, one.low, one.high, sign=True), band, Chance(one.p), one.n_controls, one.n_prompts)
+        )  # fmt: skip
+    return Table(
+        "What clamps change",
+        (
+            "score",
+            "concept",
+            "arm",
+            "dose",
+            "unclamped",
+            "change [95 %]",
+            "controls, 5 to 95 %",
+            "p",
+            "controls",
+            "prompts",
+        ),
+        rows,
+        "Clamped minus unclamped at the same prompt with the same luck; intervals are bootstraps over prompts. Controls: random "
+        "latents that fire as often and random directions, pushed as far. p: two-sided rank among them, one test a line.",
+    )
 
 
 def dose_tests(found: Sequence[DoseTest]) -> Table:

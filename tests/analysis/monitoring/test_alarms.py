@@ -31,7 +31,7 @@ def test_rules_are_read(text, rule):
     "text", ["desperate", "desperate >", "> p99", "desperate = 3", "desperate > p101", "desperate > 1 for 0"]
 )
 def test_what_is_no_rule(text):
-    with pytest.raises(ValueError, match="give a rule such as|between 0 and 100|at least one token"):
+    with pytest.raises(ValueError, match=r"give a rule such as|between 0 and 100|at least one token"):
         parse_rule(text)
 
 
