@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 
 from analysis.clamping.plan import Control, control_pool, label_arm
+from analysis.concepts.concept import ConceptSet
 from analysis.observe import sample_firings
 from analysis.opening import concept_set_of
 from analysis.study import Study
@@ -44,7 +45,7 @@ class CaseArm:
 
 def case_arms(
     study: Study, model: LanguageModel, dictionary: Dictionary, hook_name: str, concepts: Sequence[str], doses: Sequence[float],
-    controls: int, seed: int = 0,
+    controls: int, seed: int = 0, concept_set: ConceptSet | None = None,
 ) -> list[CaseArm]:  # fmt: skip
     """No clamp first; then every concept at every dose (negative ones downwards) with its rival and `controls` of each kind."""
     if not doses or any(dose == 0 for dose in doses):
@@ -55,7 +56,7 @@ def case_arms(
     means = study.diff_means()
     pool: list[Control] = []
     if controls:
-        firings = sample_firings(model, dictionary, hook_name, concept_set_of(study), seed)
+        firings = sample_firings(model, dictionary, hook_name, concept_set_of(study, concept_set), seed)
         taken = sorted({latent for label in study.labels() for latent in label.latents})
         pool = control_pool(
             labels, controls, dictionary, taken=taken, density=firings.density(), scales=firings.scales(), seed=seed

@@ -26,6 +26,7 @@ from analysis.clamping.finished import digest_of
 from analysis.clamping.readouts import text_cost
 from analysis.clamping.trial import ROWS
 from analysis.clamping.verdict import rank_p
+from analysis.concepts.concept import ConceptSet
 from analysis.opening import open_subject
 from analysis.records import CaseEffect
 from analysis.study import Study
@@ -106,7 +107,7 @@ def case_from(held: Mapping[str, Any], source: str) -> BehaviourCase:
 
 def behaviour(
     study: Study | str | Path, case: BehaviourCase, model: LanguageModel | str | Path | None = None, seed: int = 0,
-    progress: bool = True, *, dictionary: Dictionary | None = None, device: str = "auto",
+    progress: bool = True, *, dictionary: Dictionary | None = None, concept_set: ConceptSet | None = None, device: str = "auto",
 ) -> list[CaseEffect]:  # fmt: skip
     """Writes every arm at every prompt, scores it, and adds the rows to the table `case_effects` (those of this name go).
 
@@ -118,7 +119,7 @@ def behaviour(
         study.label(concept)
     model, dictionary, hook_name = open_subject(study, model, dictionary, device)
     prompts = _rendered(model, case)
-    arms = case_arms(study, model, dictionary, hook_name, case.concepts, case.doses, case.controls, seed)
+    arms = case_arms(study, model, dictionary, hook_name, case.concepts, case.doses, case.controls, seed, concept_set)
     by_key = {arm.key: arm for arm in arms}
     settings = {**asdict(case), "seed": seed, "model": model.name, "sae_hash": study.info.sae_hash}
     path = study.folder / f"case_{case.name}.jsonl"

@@ -49,7 +49,7 @@ def _words(field: str, value: Any) -> Scorer:
     def score(prompts: Sequence[str], texts: Sequence[str]) -> list[float]:
         found = []
         for text in texts:
-            said = re.findall(r"[a-z']+", text.lower())
+            said = re.findall(r"[\w']+", text.lower())
             found.append(100.0 * sum(word in wanted for word in said) / len(said) if said else float("nan"))
         return found
 

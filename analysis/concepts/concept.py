@@ -23,6 +23,8 @@ word that counts; openings to clamp at; training a judge that shares no text wit
 LEAST = {"finding": 10, "checking": 10, "implicit": 5, "contrast": 3, "judge": 16, "sealed": 4}
 """How many texts a concept of the bundled set has at least."""
 EMOTIONS = "emotions"
+CHARACTER = "character"
+"""Twelve traits of character in six opposed pairs: the second bundled set."""
 DETAILS = ("topic", "person", "form", "setting", "kind")
 KINDS = ("negated", "quoted", "other")
 """How a contrast text holds the concept's word: the person is not so, the word is only mentioned, somebody else is so."""
@@ -87,14 +89,14 @@ def bundled() -> Path:
 
 def bundled_names() -> list[str]:
     """The concept sets that come with the toolkit: the whole one, and its subsets."""
-    return [EMOTIONS, *sorted(path.stem for path in bundled().glob("*.txt"))]
+    return [EMOTIONS, *sorted(path.stem for path in bundled().glob("*.txt")), CHARACTER]
 
 
 def load_concepts(source: str | Path = EMOTIONS, open_sealed: bool = False, strict: bool | None = None) -> ConceptSet:
     """Reads and checks a concept set: a bundled name ("emotions", or the smaller "core"), a folder, FOLDER:SUBSET, or the
     column map of a labelled data set (see `labelled_set.py`).
 
-    `strict` (default: for the bundled set) asks for the full number of texts in each split. Raises ValueError naming the
+    `strict` (default: for the bundled sets) asks for the full number of texts in each split. Raises ValueError naming the
     file and line of whatever is wrong.
     """
     if is_map(source):
@@ -102,7 +104,7 @@ def load_concepts(source: str | Path = EMOTIONS, open_sealed: bool = False, stri
 
         return labelled_set(source, open_sealed)
     folder, subset = _found(source)
-    strict = folder == bundled() if strict is None else strict
+    strict = folder.parent == bundled().parent if strict is None else strict
     paths = sorted(path for path in folder.glob("*.jsonl") if path.stem != NEUTRAL)
     if subset:
         wanted = _names_in(folder / f"{subset}.txt", {path.stem for path in paths})
@@ -135,6 +137,8 @@ def load_concepts(source: str | Path = EMOTIONS, open_sealed: bool = False, stri
 def _found(source: str | Path) -> tuple[Path, str]:
     """The folder of a concept set, and the name of the subset that is meant ("" for all of it)."""
     name = str(source)
+    if name == CHARACTER:
+        return bundled().with_name(CHARACTER), ""
     if name in bundled_names():
         return bundled(), "" if name == EMOTIONS else name
     if Path(source).is_dir():
