@@ -90,18 +90,12 @@ def run(arguments: argparse.Namespace) -> Answer:
 
 
 def _documents(arguments: argparse.Namespace, reader: Any) -> Iterator[Any]:
-    from analysis.monitoring.transcript import documents, plain_document, read_documents
+    from analysis.monitoring.live import written_live
+    from analysis.monitoring.transcript import documents, read_documents
 
     tokenizer = reader.model.tokenizer
     if arguments.prompt is not None:
-        (written,) = reader.model.generate(
-            [arguments.prompt],
-            arguments.tokens,
-            temperature=arguments.temperature,
-            seed=arguments.seed or 0,
-            keep_prompt=True,
-        )
-        yield plain_document(written)
+        yield written_live(reader, arguments.prompt, arguments.tokens, arguments.temperature, seed=arguments.seed or 0)
     elif arguments.file == "-":
         yield from documents(iter(sys.stdin), "standard input", tokenizer)
     else:

@@ -76,7 +76,7 @@ Event = TokenRead | AlarmRaised | TurnRead
 
 def monitor(
     study: Study,
-    documents: Iterable[Document],
+    documents: Iterable[Document | tuple[Document, Iterable[Block]]],
     rules: Sequence[Rule] = (),
     concepts: Sequence[str] | None = None,
     reference: Reference | None = None,
@@ -85,15 +85,16 @@ def monitor(
 ) -> Iterator[Event]:
     """Each token, each alarm where it is raised, and each turn when it has ended, in order; bounded memory.
 
-    `reference` is by default `reference_for(study, reader)`. `outside` adds to every turn where it parts from the words.
+    A document may come with its blocks, as one does that is just being written (`live.written_live`). `reference` is by default `reference_for(study, reader)`. `outside` adds to every turn where it parts from the words.
     """
     reader = reader or LevelReader.of_study(study, concepts)
     reference = reference or reference_for(study, reader)
     watch = Watch(rules, reference)
-    for number, document in enumerate(documents):
+    for number, one in enumerate(documents):
+        document, blocks = one if isinstance(one, tuple) else (one, reader.blocks(one))
         watch.begin()
         sums = _Turns(number, document, reader.concepts, reference, outside)
-        for block in reader.blocks(document):
+        for block in blocks:
             yield from _of_block(number, document, block, reader.concepts, reference, watch, sums)
         yield from sums.end()
 
@@ -110,7 +111,7 @@ def _of_block(
     percentiles = reference.percentiles(block.levels)
     for at, text in enumerate(block.strings):
         turn = int(block.turns[at])
-        yield from sums.next(turn, block.levels[at], percentiles[at])
+        yield from sums.next(turn, text, block.levels[at], percentiles[at])
         speaker = document.turns[turn].speaker if turn >= 0 else ""
         yield TokenRead(
             number,
@@ -138,27 +139,28 @@ class _Turns:
         self.number, self.document, self.concepts = number, document, concepts
         self.reference, self.outside = reference, outside
         self.turn, self.n_tokens = -1, 0
+        self.words: list[str] = []
         self.total = self.peak = self.highest = np.zeros(len(concepts))
 
-    def next(self, turn: int, levels: np.ndarray, percentiles: np.ndarray) -> Iterator[TurnRead]:
+    def next(self, turn: int, text: str, levels: np.ndarray, percentiles: np.ndarray) -> Iterator[TurnRead]:
         if turn < 0:
             return
         if turn != self.turn:
             yield from self.end()
-            self.turn, self.n_tokens = turn, 0
+            self.turn, self.n_tokens, self.words = turn, 0, []
             self.total = self.peak = self.highest = np.zeros(len(self.concepts))
         self.n_tokens += 1
+        self.words.append(text)
         self.total = self.total + levels
         self.peak, self.highest = np.maximum(self.peak, levels), np.maximum(self.highest, percentiles)
 
     def end(self) -> Iterator[TurnRead]:
         if self.turn < 0 or not self.n_tokens:
             return
-        place, means = self.document.turns[self.turn], self.total / self.n_tokens
-        words = self.document.text[place.start : place.stop]
-        parted = self.outside.of(words, means, self.n_tokens) if self.outside else []
+        speaker, means = self.document.turns[self.turn].speaker, self.total / self.n_tokens
+        parted = self.outside.of("".join(self.words), means, self.n_tokens) if self.outside else []
         yield TurnRead(
-            self.number, self.turn, place.speaker, self.n_tokens, _named(self.concepts, means), _named(self.concepts, self.peak),
+            self.number, self.turn, speaker, self.n_tokens, _named(self.concepts, means), _named(self.concepts, self.peak),
             _named(self.concepts, self.highest), parted,
         )  # fmt: skip
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from analysis.monitoring.alarms import Watch, parse_rule
-from analysis.monitoring.live import monitored
+from analysis.monitoring.live import monitored, written_live
 from analysis.monitoring.reader import LevelReader
 from analysis.monitoring.reference import reference_of
 from analysis.monitoring.transcript import chat_document, plain_document
@@ -125,6 +125,17 @@ def test_an_alarm_can_end_the_writing(model, reader):
         model.generate([TEXT], max_new_tokens=20, temperature=1.0)
     assert heard == [(0, "calm")]
     assert len(seen.alarms[0]) == 1
+
+
+def test_what_is_written_live_is_what_is_written_and_read_afterwards(model, reader):
+    _, blocks = written_live(reader, "The cat sat", 8, temperature=0.0)
+    blocks = list(blocks)
+    (text,) = model.generate(["The cat sat"], 8, keep_prompt=True)
+    assert "".join(s for block in blocks for s, t in zip(block.strings, block.turns, strict=True) if t == 0) == text
+    assert len(blocks) > 5, "block by block, as it was written"
+    assert [block.first for block in blocks] == list(np.cumsum([0, *(len(block.strings) for block in blocks[:-1])]))
+    with pytest.raises(ValueError, match="do not fit"):
+        list(written_live(reader, "The cat sat", 5000)[1])
 
 
 def test_the_model_is_left_as_it_was(model, reader):
