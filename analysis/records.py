@@ -387,6 +387,92 @@ class WorkshopArm:
 
 
 @dataclass(frozen=True)
+class ActivityScore:
+    """How much a model prefers an activity to the others."""
+
+    category: str
+    activity: str
+    form: str
+    """"story" or "chat"."""
+    elo: float
+    """Mean 0; 400 points are odds of ten to one."""
+
+
+@dataclass(frozen=True)
+class PreferenceTest:
+    """Whether a label fires at the activities that the model prefers."""
+
+    concept: str
+    form: str
+    r: float
+    """Pearson's correlation of its mean level and Elo over activities."""
+    low: float
+    high: float
+    """95 % bootstrap interval over activities."""
+    r_within: float
+    """The same with each category's means taken off."""
+    p: float
+    """Two-sided, by permutation of the activities."""
+    q: float
+    """After Benjamini-Hochberg over the labels."""
+    control_share: float
+    """Of random groups of latents that fire as often, those that correlate as much, either way."""
+    n_controls: int
+    n_activities: int
+
+
+@dataclass(frozen=True)
+class PreferenceShift:
+    """What a clamp on the mention of an activity does to its Elo, against activities that are never clamped."""
+
+    concept: str
+    arm: str
+    """"label" or "diff_means"."""
+    form: str
+    dose: float
+    shift: float
+    """Elo points, mean over clamped activities."""
+    low: float
+    high: float
+    """95 % bootstrap interval over them."""
+    control_low: float
+    control_high: float
+    """5th and 95th percentile of the controls' mean shifts."""
+    p: float | None
+    """Two-sided rank among controls that push as far, of the distance from their median; one test, not corrected."""
+    n_controls: int
+    n_activities: int
+
+
+@dataclass(frozen=True)
+class LevelShift:
+    """How a label's level differs between two models on the same prompts."""
+
+    concept: str
+    family: str
+    model: str
+    other: str
+    prompts: str
+    """What the prompts are."""
+    mean: float
+    """Dose units, in the study's model."""
+    other_mean: float
+    shift: float
+    """Other minus own, mean over prompts."""
+    low: float
+    high: float
+    """95 % bootstrap interval over prompts."""
+    p: float
+    """Two-sided, by flipping prompts' signs."""
+    q: float
+    """After Benjamini-Hochberg over the labels."""
+    control_share: float
+    """Of random groups of latents that fire as often, those that shift as much, either way."""
+    n_controls: int
+    n_prompts: int
+
+
+@dataclass(frozen=True)
 class CaseEffect:
     """What one arm of a case changes in one score."""
 

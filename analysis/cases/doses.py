@@ -17,6 +17,7 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from analysis.clamping.plan import like_latents
+from analysis.concepts.concept import ConceptSet
 from analysis.monitoring.reader import LevelReader
 from analysis.monitoring.transcript import Document, chat_document, plain_document
 from analysis.observe import sample_firings
@@ -113,7 +114,7 @@ def dose_case(
     expected = {name for family in dangers for name in (*family.rises, *family.falls)}
     labels = _labels(study, concepts, expected)
     model, dictionary, hook_name = open_subject(study, model, dictionary, device)
-    nulls = _random_labels(labels, study, model, dictionary, hook_name, controls, seed)
+    nulls = random_labels(labels, study, model, dictionary, hook_name, controls, seed)
     reader = LevelReader(model, dictionary, hook_name, [*labels, *nulls])
 
     means: dict[str, Float[np.ndarray, "value label"]] = {}
@@ -207,7 +208,7 @@ def _labels(study: Study, concepts: Sequence[str] | None, expected: set[str]) ->
     return labels
 
 
-def _random_labels(
+def random_labels(
     labels: Sequence[Label],
     study: Study,
     model: LanguageModel,
@@ -215,13 +216,14 @@ def _random_labels(
     hook_name: str,
     count: int,
     seed: int,
+    concept_set: ConceptSet | None = None,
 ) -> list[Label]:
     """Groups of latents that fire as often as the labels' do, as if they were labels."""
     from dataclasses import replace
 
     if not count:
         return []
-    firings = sample_firings(model, dictionary, hook_name, concept_set_of(study), seed)
+    firings = sample_firings(model, dictionary, hook_name, concept_set_of(study, concept_set), seed)
     density, scales = firings.density(), firings.scales()
     taken = sorted({latent for label in study.labels() for latent in label.latents})
     models = [labels[place % len(labels)] for place in range(count)]
