@@ -2,6 +2,8 @@
 
 workshop  rules that cannot be found: how often the model fakes one, with `desperate` and `calm` clamped up and down. --arm
           rules is the bundled model's own world; --arm code lets a chat model write programs that are really run, in a sandbox
+preference       which of 72 activities the model prefers, which labels go with that, and what clamps change
+compare MODEL    the same prompts through another model of the same width (base and tuned): which levels differ
 harsh-or-sweet   flawed work is shown in hope of praise: how much the answer praises, criticises, is harsh
 run FILE.yaml    a case of your own: prompts, scorers, concepts, doses (docs/cases.md)
 dose      prompts in which one number is turned up: which labels follow the danger and not the number
@@ -12,6 +14,7 @@ Every case writes its tables and transcripts into the study, and stands beside c
 import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from analysis.records import DoseTest, WorkshopArm
@@ -21,13 +24,15 @@ from commands.places import DEFAULT, find_study
 from commands.spec_flags import listed
 
 EXAMPLE = "saes case dose --study checkpoints/my-study --form chat"
-CASES = ("workshop", "dose", "harsh-or-sweet", "run")
+CASES = ("workshop", "dose", "preference", "compare", "harsh-or-sweet", "run")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("which case, on what")
     group.add_argument("case", choices=CASES)
-    group.add_argument("file", nargs="?", metavar="FILE.yaml", help="of run")
+    group.add_argument(
+        "file", nargs="?", metavar="FILE.yaml_or_MODEL", help="of run: the case; of compare: the other model"
+    )
     group.add_argument("--study", default=DEFAULT, metavar="STUDY", help=f"whose labels (default {DEFAULT})")
     group.add_argument("--model", metavar="NAME_OR_DIR", help="default: the study's")
     group.add_argument(
@@ -66,16 +71,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="of code: run programs without isolation, on a machine that may be lost",
     )
-    group = parser.add_argument_group("dose")
+    group = parser.add_argument_group("preference, compare")
+    group.add_argument(
+        "--clamped", metavar="A,B,...", help="of preference: labels to clamp at the mention of activities"
+    )
+    group.add_argument(
+        "--prompts", metavar="FILE", help="of compare: a prompt a line; default the study's neutral texts"
+    )
+    group = parser.add_argument_group("dose, preference, harsh-or-sweet")
     group.add_argument("--form", choices=("story", "chat"), default="story", help="(default story)")
     group.add_argument("--families", metavar="FILE", help="prompts of your own, as doses.toml has them")
 
 
 def run(arguments: argparse.Namespace) -> Answer:
     study = Study.open(find_study(arguments.study))
-    if arguments.file and arguments.case != "run":
+    if arguments.file and arguments.case not in ("run", "compare"):
         raise ValueError(f"{arguments.file}: only `saes case run` takes a file; the study is named by --study")
-    cases = {"workshop": _workshop, "dose": _dose, "harsh-or-sweet": _behaviour, "run": _behaviour}
+    cases = {
+        "workshop": _workshop,
+        "dose": _dose,
+        "preference": _preference,
+        "compare": _compare,
+        "harsh-or-sweet": _behaviour,
+        "run": _behaviour,
+    }
     return cases[arguments.case](arguments, study)
 
 
@@ -121,6 +140,50 @@ def _arms_table(rows: Sequence[WorkshopArm]) -> str:
     from analysis.report.terminal import drawn
 
     return drawn(workshop(rows))
+
+
+def _preference(arguments: argparse.Namespace, study: Study) -> Answer:
+    from analysis.cases.preference import CONTROLS, preference
+    from analysis.report.tables import preference_shifts, preference_tests
+    from analysis.report.terminal import drawn
+
+    preference(
+        study, arguments.model, form=arguments.form, concepts=listed(arguments.concepts) if arguments.concepts else None,
+        clamped=listed(arguments.clamped) if arguments.clamped else (), doses=_doses(arguments) or (-1.0, 1.0),
+        controls=CONTROLS if arguments.controls is None else arguments.controls, seed=arguments.seed or 0, device=arguments.device,
+    )  # fmt: skip
+    tests, shifts = study.read("preference_tests"), study.read("preference_shifts")
+    text = drawn(preference_tests(tests)) + (f"\n\n{drawn(preference_shifts(shifts))}" if arguments.clamped else "")
+    data = {"activities": study.read("activity_scores"), "tests": tests, "shifts": shifts if arguments.clamped else []}
+    return Answer(
+        text, {**{name: [asdict(one) for one in some] for name, some in data.items()}, "study": str(study.folder)}
+    )
+
+
+def _compare(arguments: argparse.Namespace, study: Study) -> Answer:
+    from analysis.cases.compare import CONTROLS, compare
+    from analysis.report.tables import level_shifts
+    from analysis.report.terminal import drawn
+
+    if not arguments.file:
+        raise ValueError("saes case compare needs the other model: saes case compare MODEL --study STUDY")
+    prompts = None
+    if arguments.prompts:
+        prompts = [line for line in Path(arguments.prompts).read_text(encoding="utf-8").splitlines() if line.strip()]
+    found = compare(
+        study, arguments.file, arguments.model, prompts, Path(arguments.prompts).name if arguments.prompts else "",
+        listed(arguments.concepts) if arguments.concepts else None, CONTROLS if arguments.controls is None else arguments.controls,
+        arguments.seed or 0, device=arguments.device,
+    )  # fmt: skip
+    own, other = found.explained
+    return Answer(
+        f"{drawn(level_shifts(found.shifts))}\nthe SAE explains {own:.0%} of the variance in the study's model, {other:.0%} in the other",
+        {
+            "shifts": [asdict(one) for one in found.shifts],
+            "explained_variance": [own, other],
+            "study": str(study.folder),
+        },
+    )
 
 
 def _behaviour(arguments: argparse.Namespace, study: Study) -> Answer:

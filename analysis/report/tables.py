@@ -19,7 +19,10 @@ from analysis.records import (
     Explanation,
     FeatureCard,
     Label,
+    LevelShift,
     Necessity,
+    PreferenceShift,
+    PreferenceTest,
     Probe,
     StudyInfo,
     WorkshopArm,
@@ -469,6 +472,55 @@ def case_effects(found: Sequence[CaseEffect]) -> Table:
         "Clamped minus unclamped at the same prompt with the same luck; intervals are bootstraps over prompts. Controls: random "
         "latents that fire as often and random directions, pushed as far. p: two-sided rank among them, one test a line.",
     )
+
+
+def preference_tests(found: Sequence[PreferenceTest]) -> Table:
+    return Table(
+        "Preference: do labels fire at what the model prefers?",
+        ("concept", "r [95 %]", "within categories", "p", "q", "random groups as large", "of", "activities"),
+        [
+            (
+                one.concept, Estimate(one.r, one.low, one.high, sign=True), Estimate(one.r_within, sign=True), Chance(one.p),
+                Chance(one.q), Share(one.control_share), one.n_controls, one.n_activities,
+            )
+            for one in sorted(found, key=lambda one: -one.r)
+        ],
+        "r: Pearson's correlation, over activities, of a label's mean level at the activity and its Elo. Within: each category's "
+        "means taken off, so that good against harmful does not count.",
+    )  # fmt: skip
+
+
+def preference_shifts(found: Sequence[PreferenceShift]) -> Table:
+    return Table(
+        "Preference under clamps",
+        ("concept", "arm", "dose", "shift of Elo [95 %]", "controls, 5 to 95 %", "p", "controls", "activities"),
+        [
+            (
+                one.concept, ARMS.get(one.arm, one.arm), Estimate(one.dose, digits=1, sign=True),
+                Estimate(one.shift, one.low, one.high, 0, True),
+                f"{Estimate(one.control_low, digits=0, sign=True)} to {Estimate(one.control_high, digits=0, sign=True)}",
+                Chance(one.p), one.n_controls, one.n_activities,
+            )
+            for one in found
+        ],
+        "The clamp acts on the tokens of an activity's mention; the activities that it is chosen against are never clamped.",
+    )  # fmt: skip
+
+
+def level_shifts(found: Sequence[LevelShift]) -> Table:
+    return Table(
+        f"Levels in {found[0].other} against {found[0].model}" if found else "Levels in two models",
+        ("concept", "family", "level", "there", "shift [95 %]", "p", "q", "random groups as large", "of", "prompts"),
+        [
+            (
+                one.concept, one.family, Estimate(one.mean, digits=3), Estimate(one.other_mean, digits=3),
+                Estimate(one.shift, one.low, one.high, 3, True), Chance(one.p), Chance(one.q), Share(one.control_share),
+                one.n_controls, one.n_prompts,
+            )
+            for one in sorted(found, key=lambda one: -one.shift)
+        ],
+        "Dose units, means over prompts' tokens, paired by prompt; read through one SAE, which was trained on the first model.",
+    )  # fmt: skip
 
 
 def dose_tests(found: Sequence[DoseTest]) -> Table:
