@@ -473,6 +473,23 @@ class LevelShift:
 
 
 @dataclass(frozen=True)
+class SceneRead:
+    """A label's level in a scene, and in its twin, in which the one fact that matters is another."""
+
+    kind: str
+    name: str
+    form: str
+    """"story" or "chat"."""
+    concept: str
+    expected: bool
+    """Whether the scene should wake it."""
+    level: float
+    """Dose units, mean over the tokens that somebody says."""
+    twin_level: float
+    rise: float
+
+
+@dataclass(frozen=True)
 class CaseEffect:
     """What one arm of a case changes in one score."""
 

@@ -39,7 +39,7 @@ def test_another_width_is_said(make_study, make_label, word_model, dictionary, c
     narrow = WordModel()
     narrow.width = lambda hook_name: 12
     study = make_study([make_label("mooda", [0])])
-    with pytest.raises(ValueError, match="has width 12 at blocks.0.hook_resid_post"):
+    with pytest.raises(ValueError, match=r"has width 12 at blocks\.0\.hook_resid_post"):
         compare(study, narrow, word_model, dictionary=dictionary, concept_set=concept_set, progress=False)
 
 

@@ -1,0 +1,128 @@
+"""A gallery of scenes (a sad user, a dangerous dose, a missing attachment, ...), each beside a twin in which the one fact that
+matters is another: do the labels that a scene should wake read more in it than in its twin, and more than other labels do?
+"""
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from analysis.monitoring.reader import LevelReader
+from analysis.monitoring.transcript import Document, chat_document, plain_document
+from analysis.records import SceneRead
+from analysis.study import Study
+from saes.dictionary import Dictionary
+from training.language_models.language_model import LanguageModel
+
+FORMS = ("story", "chat")
+FIELDS = ("kind", "name", "expected", "story", "story_twin", "chat", "chat_twin")
+DRAWS = 4000
+
+
+@dataclass(frozen=True)
+class Scene:
+    kind: str
+    name: str
+    expected: tuple[str, ...]
+    """Concepts that it should wake, and its twin should not."""
+    story: str
+    story_twin: str
+    chat: tuple[dict[str, str], ...]
+    chat_twin: tuple[dict[str, str], ...]
+
+    def documents(self, form: str, tokenizer: Any) -> tuple[Document, Document]:
+        """The scene, and its twin."""
+        if form == "story":
+            return plain_document(self.story), plain_document(self.story_twin)
+        return chat_document(self.chat, tokenizer), chat_document(self.chat_twin, tokenizer)
+
+
+@dataclass(frozen=True)
+class GalleryTest:
+    """Whether expected labels rise more from twin to scene than others do."""
+
+    expected: float
+    """Mean rise of expected labels, each in the spread of its own rises over all scenes."""
+    others: float
+    p: float
+    """One-sided, by shuffling which concepts are expected, among those that are expected somewhere."""
+    n: int
+    """Pairs of a scene and an expected label."""
+
+
+def load_scenes(path: str | Path | None = None) -> list[Scene]:
+    """The bundled gallery, or a file of the same form. Raises ValueError naming what a scene lacks."""
+    place = Path(str(path)) if path else Path(str(files("analysis.cases"))) / "scenes.toml"
+    try:
+        held = tomllib.loads(place.read_text(encoding="utf-8")).get("scene", [])
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{place} is not TOML: {error}") from error
+    scenes = []
+    for number, row in enumerate(held, start=1):
+        if missing := sorted(set(FIELDS) - row.keys()):
+            raise ValueError(f"{place}: scene {number} lacks {', '.join(missing)}")
+        scenes.append(
+            Scene(**{name: tuple(row[name]) if isinstance(row[name], list) else row[name] for name in FIELDS})
+        )
+    if not scenes:
+        raise ValueError(f"{place} holds no scene")
+    return scenes
+
+
+def gallery(
+    study: Study | str | Path, model: LanguageModel | str | Path | None = None, scenes: Sequence[Scene] | None = None,
+    form: str = "story", seed: int = 0, progress: bool = True, *, dictionary: Dictionary | None = None, device: str = "auto",
+) -> tuple[list[SceneRead], GalleryTest]:  # fmt: skip
+    """Writes `scenes` (a row a scene and held label that some scene expects). ValueError where no such label held."""
+    study = study if isinstance(study, Study) else Study.open(study)
+    if form not in FORMS:
+        raise ValueError(f"form is one of {', '.join(FORMS)}, got {form!r}")
+    scenes = load_scenes() if scenes is None else list(scenes)
+    wanted = {name for scene in scenes for name in scene.expected}
+    names = [label.concept for label in study.labels() if label.is_held and label.concept in wanted]
+    if not names:
+        raise ValueError(
+            f"no label of {study.folder} held of a concept that the scenes expect ({', '.join(sorted(wanted))})"
+        )
+    reader = LevelReader.of_study(study, names, model, dictionary, device)
+    rows = []
+    for scene in tqdm(scenes, desc="scenes", unit="scene", disable=not progress):
+        levels, twins = (mean_level(reader, one) for one in scene.documents(form, reader.model.tokenizer))
+        rows += [
+            SceneRead(
+                scene.kind, scene.name, form, name, name in scene.expected, float(levels[at]), float(twins[at]),
+                float(levels[at] - twins[at]),
+            )
+            for at, name in enumerate(names)
+        ]  # fmt: skip
+    study.write("scenes", rows)
+    rises = np.array([row.rise for row in rows]).reshape(len(scenes), len(names))
+    expected = np.array([row.expected for row in rows]).reshape(rises.shape)
+    return rows, gallery_test(rises, expected, seed)
+
+
+def mean_level(reader: LevelReader, document: Document) -> np.ndarray:
+    """Over all tokens that somebody says."""
+    blocks = list(reader.blocks(document))
+    levels = np.concatenate([block.levels[block.turns >= 0] for block in blocks])
+    return levels.mean(axis=0)
+
+
+def gallery_test(rises: np.ndarray, expected: np.ndarray, seed: int = 0) -> GalleryTest:
+    """`[scene, label]` rises, and where they are expected."""
+    spread = rises.std(axis=0)
+    scaled = np.divide(rises, spread, out=np.zeros_like(rises), where=spread > 0)
+    found = scaled[expected].mean() if expected.any() else float("nan")
+    rng = np.random.default_rng(seed)
+    drawn = (
+        np.array([scaled[:, rng.permutation(rises.shape[1])][expected].mean() for _ in range(DRAWS)])
+        if expected.any()
+        else np.zeros(0)
+    )
+    p = float((1 + np.sum(drawn >= found - 1e-12)) / (1 + len(drawn)))
+    return GalleryTest(float(found), float(scaled[~expected].mean()), p, int(expected.sum()))
