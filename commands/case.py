@@ -2,6 +2,7 @@
 
 workshop  rules that cannot be found: how often the model fakes one, with `desperate` and `calm` clamped up and down. --arm
           rules is the bundled model's own world; --arm code lets a chat model write programs that are really run, in a sandbox
+scenes           24 scenes (a sad user, a dangerous dose, ...) beside twins: do they wake the labels that they should
 preference       which of 72 activities the model prefers, which labels go with that, and what clamps change
 compare MODEL    the same prompts through another model of the same width (base and tuned): which levels differ
 harsh-or-sweet   flawed work is shown in hope of praise: how much the answer praises, criticises, is harsh
@@ -24,7 +25,7 @@ from commands.places import DEFAULT, find_study
 from commands.spec_flags import listed
 
 EXAMPLE = "saes case dose --study checkpoints/my-study --form chat"
-CASES = ("workshop", "dose", "preference", "compare", "harsh-or-sweet", "run")
+CASES = ("workshop", "dose", "scenes", "preference", "compare", "harsh-or-sweet", "run")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,6 +91,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     cases = {
         "workshop": _workshop,
         "dose": _dose,
+        "scenes": _scenes,
         "preference": _preference,
         "compare": _compare,
         "harsh-or-sweet": _behaviour,
@@ -140,6 +142,20 @@ def _arms_table(rows: Sequence[WorkshopArm]) -> str:
     from analysis.report.terminal import drawn
 
     return drawn(workshop(rows))
+
+
+def _scenes(arguments: argparse.Namespace, study: Study) -> Answer:
+    from analysis.cases.scenes import gallery
+    from analysis.report.tables import scenes
+    from analysis.report.terminal import drawn
+
+    rows, test = gallery(study, arguments.model, form=arguments.form, seed=arguments.seed or 0, device=arguments.device)
+    text = (
+        f"expected labels rise by {test.expected:+.2f} of their own spread from twin to scene, others by {test.others:+.2f} "
+        f"(p = {test.p:.4f} by shuffling what is expected, n = {test.n} pairs of scene and label)"
+    )
+    data = {"scenes": [asdict(one) for one in rows], "test": asdict(test), "study": str(study.folder)}
+    return Answer(f"{drawn(scenes(rows))}\n{text}", data)
 
 
 def _preference(arguments: argparse.Namespace, study: Study) -> Answer:

@@ -24,6 +24,7 @@ from analysis.records import (
     PreferenceShift,
     PreferenceTest,
     Probe,
+    SceneRead,
     StudyInfo,
     WorkshopArm,
 )
@@ -471,6 +472,27 @@ def case_effects(found: Sequence[CaseEffect]) -> Table:
         rows,
         "Clamped minus unclamped at the same prompt with the same luck; intervals are bootstraps over prompts. Controls: random "
         "latents that fire as often and random directions, pushed as far. p: two-sided rank among them, one test a line.",
+    )
+
+
+def scenes(found: Sequence[SceneRead]) -> Table:
+    """What each scene should wake; other labels are in the study's table."""
+    return Table(
+        "Scenes beside their twins",
+        ("kind", "scene", "expected", "level", "in the twin", "rise"),
+        [
+            (
+                one.kind,
+                one.name,
+                one.concept,
+                Estimate(one.level, digits=3),
+                Estimate(one.twin_level, digits=3),
+                Estimate(one.rise, digits=3, sign=True),
+            )
+            for one in found
+            if one.expected
+        ],
+        "Dose units, means over the tokens that somebody says.",
     )
 
 
