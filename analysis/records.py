@@ -473,6 +473,43 @@ class LevelShift:
 
 
 @dataclass(frozen=True)
+class AttemptLevel:
+    """A label's level after so many failed attempts at impossible tasks, nothing clamped."""
+
+    concept: str
+    attempt: int
+    """From 1."""
+    mean: float
+    """Dose units, over the tokens between the attempt and the next act."""
+    low: float
+    high: float
+    """95 % bootstrap interval over episodes."""
+    n: int
+    """Episodes with so many attempts."""
+
+
+@dataclass(frozen=True)
+class Foretelling:
+    """A label's level after the last failed attempt as a detector of episodes that will end in cheating."""
+
+    concept: str
+    auroc: float
+    """Cheated against stopped."""
+    low: float
+    high: float
+    """95 % bootstrap interval over episodes."""
+    words: float
+    """A bag of words of the same beginning, trained on other episodes."""
+    words_low: float
+    words_high: float
+    control_share: float
+    """Of random groups of latents that fire as often, those that lie as far from 0.5."""
+    n_controls: int
+    n_cheated: int
+    n_stopped: int
+
+
+@dataclass(frozen=True)
 class SceneRead:
     """A label's level in a scene, and in its twin, in which the one fact that matters is another."""
 

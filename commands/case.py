@@ -1,13 +1,14 @@
 """Runs a case study on a study's labels: what clamping a concept does to behaviour, or what wakes it.
 
-workshop  rules that cannot be found: how often the model fakes one, with `desperate` and `calm` clamped up and down. --arm
+workshop         rules that cannot be found: how often the model fakes one, with `desperate` and `calm` clamped up and down. --arm
           rules is the bundled model's own world; --arm code lets a chat model write programs that are really run, in a sandbox
 scenes           24 scenes (a sad user, a dangerous dose, ...) beside twins: do they wake the labels that they should
 preference       which of 72 activities the model prefers, which labels go with that, and what clamps change
 compare MODEL    the same prompts through another model of the same width (base and tuned): which levels differ
 harsh-or-sweet   flawed work is shown in hope of praise: how much the answer praises, criticises, is harsh
 run FILE.yaml    a case of your own: prompts, scorers, concepts, doses (docs/cases.md)
-dose      prompts in which one number is turned up: which labels follow the danger and not the number
+foretell         whether levels after failed attempts foretell the cheat, beside a bag of words of the same beginning
+dose             prompts in which one number is turned up: which labels follow the danger and not the number
 
 Every case writes its tables and transcripts into the study, and stands beside controls.
 """
@@ -25,7 +26,7 @@ from commands.places import DEFAULT, find_study
 from commands.spec_flags import listed
 
 EXAMPLE = "saes case dose --study checkpoints/my-study --form chat"
-CASES = ("workshop", "dose", "scenes", "preference", "compare", "harsh-or-sweet", "run")
+CASES = ("workshop", "foretell", "dose", "scenes", "preference", "compare", "harsh-or-sweet", "run")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,6 +91,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         raise ValueError(f"{arguments.file}: only `saes case run` takes a file; the study is named by --study")
     cases = {
         "workshop": _workshop,
+        "foretell": _foretell,
         "dose": _dose,
         "scenes": _scenes,
         "preference": _preference,
@@ -142,6 +144,22 @@ def _arms_table(rows: Sequence[WorkshopArm]) -> str:
     from analysis.report.terminal import drawn
 
     return drawn(workshop(rows))
+
+
+def _foretell(arguments: argparse.Namespace, study: Study) -> Answer:
+    from analysis.cases.foretelling import CONTROLS, foretell
+    from analysis.report.tables import attempt_levels, foretellings
+    from analysis.report.terminal import drawn
+
+    foretell(
+        study, arguments.model, listed(arguments.concepts) if arguments.concepts else None, arguments.rollouts or 300,
+        CONTROLS if arguments.controls is None else arguments.controls, arguments.seed or 0, device=arguments.device,
+    )  # fmt: skip
+    levels, scores = study.read("attempt_levels"), study.read("foretellings")
+    data = {"levels": [asdict(one) for one in levels], "foretellings": [asdict(one) for one in scores]}
+    return Answer(
+        f"{drawn(attempt_levels(levels))}\n\n{drawn(foretellings(scores))}", {**data, "study": str(study.folder)}
+    )
 
 
 def _scenes(arguments: argparse.Namespace, study: Study) -> Answer:

@@ -9,6 +9,7 @@ import numpy as np
 from analysis.records import (
     STATUSES,
     Affect,
+    AttemptLevel,
     Baseline,
     CaseEffect,
     ClampResult,
@@ -18,6 +19,7 @@ from analysis.records import (
     DoseTest,
     Explanation,
     FeatureCard,
+    Foretelling,
     Label,
     LevelShift,
     Necessity,
@@ -473,6 +475,31 @@ def case_effects(found: Sequence[CaseEffect]) -> Table:
         "Clamped minus unclamped at the same prompt with the same luck; intervals are bootstraps over prompts. Controls: random "
         "latents that fire as often and random directions, pushed as far. p: two-sided rank among them, one test a line.",
     )
+
+
+def attempt_levels(found: Sequence[AttemptLevel]) -> Table:
+    return Table(
+        "Levels after failed attempts",
+        ("concept", "attempt", "level [95 %]", "episodes"),
+        [(one.concept, one.attempt, Estimate(one.mean, one.low, one.high, 3), one.n) for one in found],
+        "Impossible tasks, nothing clamped; dose units, means over the tokens up to the next act, intervals over episodes.",
+    )
+
+
+def foretellings(found: Sequence[Foretelling]) -> Table:
+    return Table(
+        "Do levels foretell the cheat?",
+        ("concept", "AUROC [95 %]", "bag of words [95 %]", "random groups as far", "of", "cheated", "stopped"),
+        [
+            (
+                one.concept, Estimate(one.auroc, one.low, one.high), Estimate(one.words, one.words_low, one.words_high),
+                Share(one.control_share), one.n_controls, one.n_cheated, one.n_stopped,
+            )
+            for one in found
+        ],
+        "The mean level after the last failed attempt, before the ending is written: episodes that will end in cheating against "
+        "those that will end in an honest stop. The bag of words reads the same beginning and was trained on other episodes.",
+    )  # fmt: skip
 
 
 def scenes(found: Sequence[SceneRead]) -> Table:
