@@ -1,5 +1,7 @@
 """Where an episode's beginning ends, and whether what foretells is told from what does not."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -83,6 +85,6 @@ def test_a_rise_over_attempts_is_seen():
     rows = attempt_levels(["desperate", "decoy"], read)
     rising = [row for row in rows if row.concept == "desperate"]
     assert [row.attempt for row in rising] == [1, 2, 3, 4]
-    assert all(later.low > earlier.high for earlier, later in zip(rising, rising[1:], strict=False))
+    assert all(later.low > earlier.high for earlier, later in pairwise(rising))
     assert [row.n for row in rising] == sorted((row.n for row in rising), reverse=True)
     assert all(row.low <= 0.15 and row.high >= -0.15 for row in rows if row.concept == "decoy")
