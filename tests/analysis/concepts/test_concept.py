@@ -46,6 +46,17 @@ def test_the_bundled_set_is_whole(core):
     assert len({text.text for text in held}) == len(held)
 
 
+def test_the_second_bundled_set_is_whole():
+    traits = load_concepts("character", open_sealed=True)
+    assert len(traits.concepts) == 12
+    assert sorted(map(len, traits.families.values())) == [2] * 6
+    for trait in traits.concepts.values():
+        for split, least in LEAST.items():
+            assert len(trait.of(split)) >= least, (trait.name, split)
+        assert not [text for text in trait.of("implicit") if masked(text.text, trait.names) != text.text]
+    assert len(traits.neutral["prompt"]) >= 48
+
+
 def test_implicit_texts_never_name_the_emotion_and_contrast_texts_do(emotions):
     for concept in emotions.concepts.values():
         for split in ("implicit", "judge") if concept.of("prompt") == () else ("implicit",):
