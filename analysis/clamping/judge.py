@@ -17,13 +17,11 @@ from jaxtyping import Float
 
 from analysis.concepts.concept import NEUTRAL, ConceptSet
 from analysis.labelling.scores import auroc
-from training.corpora.storyworld.bank import FEELINGS, load_bank
+from training.corpora.storyworld.bank import FEELINGS
 from training.corpora.storyworld.moments import moments
 
 PER_CONCEPT = 150
 """Storyworld texts of each of its 24 feelings that the judges are trained on."""
-PER_WIDER = 40
-"""The same of each of its wider feelings, which have fewer lines."""
 FOLDS = 4
 LEAST_TEXTS = 5
 SIBLING = 0.15
@@ -137,11 +135,9 @@ def auroc_low(values: Float[np.ndarray, " text"], positive: np.ndarray) -> tuple
     return area, float(area - 1.96 * np.sqrt(max(variance, 0.0)))
 
 
-def storyworld_texts(
-    per_concept: int = PER_CONCEPT, seed: int = 0, feelings: Sequence[str] = FEELINGS
-) -> list[JudgeText]:
+def storyworld_texts(per_concept: int = PER_CONCEPT, seed: int = 0) -> list[JudgeText]:
     """Storyworld's stories with one known feeling."""
-    return [JudgeText(feeling, text, "storyworld") for feeling, text in moments(per_concept, seed, feelings)]
+    return [JudgeText(feeling, text, "storyworld") for feeling, text in moments(per_concept, seed)]
 
 
 def texts_from_file(path: str | Path) -> list[JudgeText]:
@@ -175,9 +171,8 @@ def texts_of_set(concept_set: ConceptSet, seed: int = 0) -> list[JudgeText]:
         )
         for text in texts
     ]
-    told = [name for name in load_bank().feelings if name in concept_set.concepts]
-    own += storyworld_texts(PER_CONCEPT, seed, [name for name in told if name in FEELINGS])
-    own += storyworld_texts(PER_WIDER, seed, [name for name in told if name not in FEELINGS])
+    if set(FEELINGS) & set(concept_set.concepts):
+        own += [row for row in storyworld_texts(seed=seed) if row.concept in concept_set.concepts]
     return own
 
 

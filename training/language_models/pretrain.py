@@ -54,6 +54,8 @@ class PretrainSpec:
     """Of the training windows, how many are storyworld's (stories and workshop); all of them when there is no corpus."""
     variety: float = VARIETY
     """The share of storyworld's lines and scenes that its stories are drawn from."""
+    wider: float = 0.0
+    """Of the feelings that most stories are about, the share drawn from the 147 wider ones, which stand beside the 24."""
     corpus_weights: tuple[float, ...] = ()
     """How the rest is divided among the corpus entries; evenly when not given."""
     vocab_size: int = 4096
@@ -98,7 +100,7 @@ class PretrainSpec:
             raise ValueError(
                 f"vocab_size must lie between 257 (the bytes and the end sign) and 65536, got {self.vocab_size}"
             )
-        for name in ("storyworld_share", "variety", "warmup", "cooldown"):
+        for name in ("storyworld_share", "variety", "wider", "warmup", "cooldown"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share, between 0 and 1, got {getattr(self, name)}")
         if not self.variety:
@@ -215,7 +217,9 @@ class Sources:
         needed = int(spec.steps * spec.batch_windows * share * 1.05 + 8) * spec.context
         self.arrays = {
             "storyworld": _encoded(
-                _until(documents(spec.seed, variety=spec.variety), tokenizer), needed, folder / "storyworld.npy"
+                _until(documents(spec.seed, variety=spec.variety, wider=spec.wider), tokenizer),
+                needed,
+                folder / "storyworld.npy",
             )
         }
         self.weights = [share]
@@ -249,7 +253,10 @@ class Sources:
         for name, array in self.arrays.items():
             if name == "storyworld":
                 array = _encoded(
-                    _until(documents(self.spec.seed + HELD_OUT_SEED, variety=self.spec.variety), self.tokenizer),
+                    _until(
+                        documents(self.spec.seed + HELD_OUT_SEED, variety=self.spec.variety, wider=self.spec.wider),
+                        self.tokenizer,
+                    ),
                     200 * context,
                     None,
                 )
@@ -304,7 +311,7 @@ def _tokenizer(spec: PretrainSpec, folder: Path):
         return tokenizer
 
     def sample() -> Iterator[str]:
-        yield from islice(documents(spec.seed, variety=spec.variety), spec.sample_documents)
+        yield from islice(documents(spec.seed, variety=spec.variety, wider=spec.wider), spec.sample_documents)
         for entry in spec.corpus:
             budget = 6_000_000
             for text in texts(entry):

@@ -67,16 +67,17 @@ NAMED_DEED = (
 )  # fmt: skip
 TOLD = 0.6
 """How often what wakes a feeling is a whole telling (what happened, and what the person did), and not a bare cause."""
-WIDER = 0.65
-"""Of the feelings that a story is about where no goal and no inner state stand behind them, the share of wider ones."""
 DENIED = ("{He} was not {word} at all.", "{He} did not feel {word} this time.", "{He} was no longer {word}.")
 
 
 class Narrator:
-    """One story at a time, drawn by `rng`. `named`: the share of stories that name a feeling. `variety`: see the bank."""
+    """One story at a time, drawn by `rng`. `named`: the share of stories that name a feeling. `variety`: see the bank.
+    `wider`: of the feelings that a story is about where no goal and no inner state stand behind them, the share of wider ones.
+    """
 
-    def __init__(self, rng, named: float = 1 / 3, variety: float = VARIETY):
+    def __init__(self, rng, named: float = 1 / 3, variety: float = VARIETY, wider: float = 0.0):
         self.rng, self.named, self.variety, self.bank = rng, named, variety, load_bank()
+        self.wider = wider
 
     def story(self) -> str:
         rng = self.rng
@@ -227,7 +228,9 @@ class Narrator:
         return self._pick(kind.tellings if not kind.causes or self.rng.random() < TOLD else kind.causes)
 
     def _any_feeling(self) -> str:
-        return self.rng.choice(self.bank.wider if self.rng.random() < WIDER else FEELINGS)
+        if self.wider and self.rng.random() < self.wider:
+            return self.rng.choice(self.bank.wider)
+        return self.rng.choice(FEELINGS)
 
     def _appraise(self, event: str) -> str:
         return self.rng.choices(*zip(*APPRAISAL[event].items(), strict=True))[0]
