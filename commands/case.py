@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--doses", metavar="X,Y,...", help="in dose units; workshop: one, default the largest at which the model still plays "
-        "(rules) or 1 (code); of other cases also negative ones, default -1,1"
+        "(rules) or 1 (code); of other cases also negative ones (--doses=-1,1, the default)"
     )  # fmt: skip
     group = parser.add_argument_group("workshop")
     group.add_argument("--arm", choices=("rules", "code"), default="rules", help="(default rules)")
@@ -57,12 +57,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="impossible tasks (rules, default 60), or times a task (code, default 4)",
-    )
-    group.add_argument(
-        "--doses",
-        type=float,
-        metavar="X",
-        help="in dose units; default: the largest at which the model still plays (rules), 1 (code)",
     )
     group.add_argument("--tasks", metavar="DIR", help="of code: a folder of tasks instead of the bundled ones")
     group.add_argument(

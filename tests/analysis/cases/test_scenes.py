@@ -37,11 +37,15 @@ def test_expected_labels_are_told_from_others(effect, found):
     assert one.n == 24
 
 
-def test_a_scene_that_wakes_everything_is_no_evidence():
+def test_scenes_that_wake_everything_are_no_evidence():
     rng = np.random.default_rng(1)
-    expected = np.zeros((24, 10), bool)
-    expected[np.arange(24), rng.integers(0, 10, 24)] = True
-    assert gallery_test(3.0 + rng.normal(size=(24, 10)), expected).p > 0.05
+    found = []
+    for _ in range(20):
+        expected = np.zeros((24, 10), bool)
+        expected[np.arange(24), rng.integers(0, 10, 24)] = True
+        found.append(gallery_test(3.0 + rng.normal(size=(24, 10)), expected).p)
+    assert sum(p < 0.05 for p in found) <= 3
+    assert np.mean(found) > 0.3
 
 
 def test_the_journey_leaves_its_table(tmp_path):
