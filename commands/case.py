@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from analysis.records import DoseTest, WorkshopArm
+from analysis.records import AttemptLevel, DoseTest, Foretelling, PreferenceShift, PreferenceTest, WorkshopArm
 from analysis.study import Study
 from commands.answer import Answer
 from commands.places import DEFAULT, find_study
@@ -149,7 +149,7 @@ def _foretell(arguments: argparse.Namespace, study: Study) -> Answer:
         study, arguments.model, listed(arguments.concepts) if arguments.concepts else None, arguments.rollouts or 300,
         CONTROLS if arguments.controls is None else arguments.controls, arguments.seed or 0, device=arguments.device,
     )  # fmt: skip
-    levels, scores = study.read("attempt_levels"), study.read("foretellings")
+    levels, scores = study.read("attempt_levels", AttemptLevel), study.read("foretellings", Foretelling)
     data = {"levels": [asdict(one) for one in levels], "foretellings": [asdict(one) for one in scores]}
     return Answer(
         f"{drawn(attempt_levels(levels))}\n\n{drawn(foretellings(scores))}", {**data, "study": str(study.folder)}
@@ -180,9 +180,13 @@ def _preference(arguments: argparse.Namespace, study: Study) -> Answer:
         clamped=listed(arguments.clamped) if arguments.clamped else (), doses=_doses(arguments) or (-1.0, 1.0),
         controls=CONTROLS if arguments.controls is None else arguments.controls, seed=arguments.seed or 0, device=arguments.device,
     )  # fmt: skip
-    tests, shifts = study.read("preference_tests"), study.read("preference_shifts")
+    tests, shifts = study.read("preference_tests", PreferenceTest), study.read("preference_shifts", PreferenceShift)
     text = drawn(preference_tests(tests)) + (f"\n\n{drawn(preference_shifts(shifts))}" if arguments.clamped else "")
-    data = {"activities": study.read("activity_scores"), "tests": tests, "shifts": shifts if arguments.clamped else []}
+    data: dict[str, list[Any]] = {
+        "activities": study.read("activity_scores"),
+        "tests": tests,
+        "shifts": shifts if arguments.clamped else [],
+    }
     return Answer(
         text, {**{name: [asdict(one) for one in some] for name, some in data.items()}, "study": str(study.folder)}
     )

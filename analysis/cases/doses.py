@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -80,7 +81,8 @@ def load_families(path: str | Path | None = None) -> dict[str, DoseFamily]:
             raise ValueError(f"{place}: {name} lacks {', '.join(missing)}")
         if more := sorted(row.keys() - set(FIELDS)):
             raise ValueError(f"{place}: {name}: there is no field {more[0]!r}{did_you_mean(more[0], FIELDS)}")
-        family = DoseFamily(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
+        fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+        family = DoseFamily(**fields)
         for form in FORMS:
             if getattr(family, form).count("{n}") != 1:
                 raise ValueError(f"{place}: {name}: {form} must hold {{n}} once")

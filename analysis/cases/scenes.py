@@ -66,9 +66,10 @@ def load_scenes(path: str | Path | None = None) -> list[Scene]:
     for number, row in enumerate(held, start=1):
         if missing := sorted(set(FIELDS) - row.keys()):
             raise ValueError(f"{place}: scene {number} lacks {', '.join(missing)}")
-        scenes.append(
-            Scene(**{name: tuple(row[name]) if isinstance(row[name], list) else row[name] for name in FIELDS})
-        )
+        fields: dict[str, Any] = {
+            name: tuple(row[name]) if isinstance(row[name], list) else row[name] for name in FIELDS
+        }
+        scenes.append(Scene(**fields))
     if not scenes:
         raise ValueError(f"{place} holds no scene")
     return scenes

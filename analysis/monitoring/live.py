@@ -48,7 +48,7 @@ def monitored(
     held = reader.model if model is None else _ours(model)
     seen, watches = Seen(), []
 
-    def look(x: Tensor, keep: Tensor | None = None, offset: Any = 0) -> None:
+    def look(x: Tensor, keep: Tensor | None = None) -> Tensor:
         levels = reader.levels(x).cpu().numpy()
         kept = None if keep is None else keep.cpu().numpy()
         while len(seen.levels) < len(levels):
@@ -67,6 +67,7 @@ def monitored(
                 seen.alarms[row].append(alarm)
                 if on_alarm is not None:
                     on_alarm(row, alarm)
+        return x
 
     parts: dict[int, list[np.ndarray]] = {}
     try:
@@ -91,9 +92,10 @@ def _as_written(
     found: Queue[tuple[list[int], np.ndarray] | BaseException | None] = Queue()
     model, special = reader.model, set(reader.model.tokenizer.all_special_ids)
 
-    def look(x: Tensor, seen: Callable[[], Tensor] = lambda: torch.zeros(0)) -> None:
+    def look(x: Tensor, seen: Callable[[], Tensor] = lambda: torch.zeros(0)) -> Tensor:
         ids = seen()[0, -x.shape[1] :].tolist()
         found.put((ids, reader.levels(x[0]).cpu().numpy()))
+        return x
 
     def write() -> None:
         try:
