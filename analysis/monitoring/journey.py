@@ -6,6 +6,7 @@ for event in monitor(study, read_documents("chat.jsonl"), rules=[parse_rule("des
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -189,7 +190,8 @@ def reference_for(study: Study, reader: LevelReader, path: str | Path | None = N
             return of_concepts(held, reader.concepts)
     found = reference_of(reader.concepts, reader.texts(reference_texts(study)), source)
     if not kept.is_file() or load_reference(kept).source != source:
-        found.save(kept)
+        with suppress(PermissionError):  # a study that cannot be written to is measured each time
+            found.save(kept)
     return found
 
 

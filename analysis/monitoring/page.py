@@ -91,7 +91,7 @@ def _trace(name: str, tokens: Sequence[TokenRead], alarms: Sequence[AlarmRaised]
             marks.append(f'<line class="turn" x1="{x(at):.1f}" x2="{x(at):.1f}" y1="4" y2="{HEIGHT - foot}"/>')
     for p, value in lines.items():
         marks.append(f'<line class="p" x1="{left}" x2="{WIDTH - right}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>')
-        marks.append(f'<text x="{left - 4}" y="{y(value) + 3:.1f}" text-anchor="end">p{p:g}</text>')
+        marks.append(f'<text x="{left - 4}" y="{y(value) + (9 if p < 99 else -1):.1f}" text-anchor="end">p{p:g}</text>')
     path = " ".join(f"{x(at):.1f},{y(value):.1f}" for at, value in enumerate(means))
     first = tokens[0].token if tokens else 0
     rung = "".join(f'<circle cx="{x(one.token - first):.1f}" cy="{y(one.mean):.1f}" r="4"/>' for one in alarms)
