@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--out", metavar="PAGE.html", help="a page with traces and coloured text")
 
 
-def run(arguments: argparse.Namespace) -> Answer:
+def run(arguments: argparse.Namespace) -> Answer | None:
     from analysis.monitoring.alarms import Watch, parse_rule
     from analysis.monitoring.journey import AlarmRaised, TurnRead, monitor, outside_for, reference_for
     from analysis.monitoring.page import write_page
@@ -86,7 +86,9 @@ def run(arguments: argparse.Namespace) -> Answer:
         "concepts": list(reader.concepts), "reference": {"source": reference.source, "tokens": reference.n_tokens},
         "page": arguments.out,
     }  # fmt: skip
-    return Answer(text, data)
+    return (
+        None if arguments.jsonl and not arguments.json else Answer(text, data)
+    )  # nothing but events for other programs
 
 
 def _documents(arguments: argparse.Namespace, reader: Any) -> Iterator[Any]:

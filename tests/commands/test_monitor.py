@@ -38,7 +38,7 @@ def test_a_text_is_shown_with_its_summary(watched):
 def test_events_are_lines_for_other_programs(watched):
     code, out, err = watched("chat.jsonl", "--jsonl", "--concepts", "afraid,calm")
     assert code == 0, err
-    events = [json.loads(line) for line in out.splitlines() if line.strip()]
+    events = [json.loads(line) for line in out.splitlines()]
     tokens = [one for one in events if one["kind"] == "token"]
     assert "".join(one["text"] for one in tokens if one["speaker"] == "assistant").strip() == CHAT[1]["content"]
     assert set(tokens[0]["levels"]) == {"afraid", "calm"}
