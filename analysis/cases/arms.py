@@ -5,16 +5,17 @@ the difference of means pushed as far.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from analysis.clamping.plan import Control, control_pool, label_arm
+from analysis.clamping.plan import Control, control_pool, label_arm, like_latents
 from analysis.concepts.concept import ConceptSet
 from analysis.observe import sample_firings
 from analysis.opening import concept_set_of
+from analysis.records import Label
 from analysis.study import Study
 from saes.dictionary import Dictionary
 from saes.intervention import DirectionPush, Edit, Intervention
@@ -83,6 +84,35 @@ def pushed_as_far(control: Control, push: float) -> Intervention | DirectionPush
     if not control.latents:
         return DirectionPush(control.direction, push)
     return Intervention((Edit(control.latents, push, "set", control.values),))
+
+
+def random_labels(
+    labels: Sequence[Label],
+    study: Study,
+    model: LanguageModel,
+    dictionary: Dictionary,
+    hook_name: str,
+    count: int,
+    seed: int,
+    concept_set: ConceptSet | None = None,
+) -> list[Label]:
+    """Groups of latents that fire as often as the labels' do, as if they were labels."""
+    if not count:
+        return []
+    firings = sample_firings(model, dictionary, hook_name, concept_set_of(study, concept_set), seed)
+    density, scales = firings.density(), firings.scales()
+    taken = sorted({latent for label in study.labels() for latent in label.latents})
+    models = [labels[place % len(labels)] for place in range(count)]
+    groups = like_latents([label.latents for label in models], density, taken, np.random.default_rng(seed))
+    return [
+        replace(
+            label,
+            concept=f"latent {'+'.join(map(str, group))}",
+            latents=group,
+            scales=[float(scales[one]) for one in group],
+        )
+        for label, group in zip(models, groups, strict=True)
+    ]
 
 
 def _tensor(direction: Float[np.ndarray, " d_in"], dictionary: Dictionary) -> torch.Tensor:

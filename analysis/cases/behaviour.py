@@ -115,6 +115,8 @@ def behaviour(
     """
     study = study if isinstance(study, Study) else Study.open(study)
     scorers = {name: scorer_of(f"scorers.{name}", held, device) for name, held in case.scorers.items()}
+    if not case.concepts:
+        raise ValueError(f"{case.name}: {study.folder} has a label of none of the case's concepts")
     for concept in case.concepts:
         study.label(concept)
     model, dictionary, hook_name = open_subject(study, model, dictionary, device)
@@ -157,7 +159,7 @@ def _written(
     luck = [seed * 1_000_000 + place * 1000 + number for _, place, number in batch]  # the same in every arm
     hook = RowInterventions([arm.intervention for arm in arms]).hook(dictionary)
     texts = model.generate(
-        given,
+        model.tokenise(given, add_bos=False) if case.chat else given,  # the template begins the text itself
         case.tokens,
         case.temperature,
         case.top_p,

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
-from analysis.cases.doses import random_labels
+from analysis.cases.arms import random_labels
 from analysis.concepts.concept import ConceptSet
 from analysis.labelling.scores import benjamini_hochberg
 from analysis.monitoring.reader import LevelReader

@@ -17,12 +17,10 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
-from analysis.clamping.plan import like_latents
-from analysis.concepts.concept import ConceptSet
+from analysis.cases.arms import random_labels
 from analysis.monitoring.reader import LevelReader
 from analysis.monitoring.transcript import Document, chat_document, plain_document
-from analysis.observe import sample_firings
-from analysis.opening import concept_set_of, open_subject
+from analysis.opening import open_subject
 from analysis.records import DoseTest, DoseTrend, Label
 from analysis.study import Study
 from saes.dictionary import Dictionary
@@ -208,34 +206,3 @@ def _labels(study: Study, concepts: Sequence[str] | None, expected: set[str]) ->
     if not labels:
         raise ValueError(f"no label of {study.folder} held of a concept that the families expect to move: name some")
     return labels
-
-
-def random_labels(
-    labels: Sequence[Label],
-    study: Study,
-    model: LanguageModel,
-    dictionary: Dictionary,
-    hook_name: str,
-    count: int,
-    seed: int,
-    concept_set: ConceptSet | None = None,
-) -> list[Label]:
-    """Groups of latents that fire as often as the labels' do, as if they were labels."""
-    from dataclasses import replace
-
-    if not count:
-        return []
-    firings = sample_firings(model, dictionary, hook_name, concept_set_of(study, concept_set), seed)
-    density, scales = firings.density(), firings.scales()
-    taken = sorted({latent for label in study.labels() for latent in label.latents})
-    models = [labels[place % len(labels)] for place in range(count)]
-    groups = like_latents([label.latents for label in models], density, taken, np.random.default_rng(seed))
-    return [
-        replace(
-            label,
-            concept=f"latent {'+'.join(map(str, group))}",
-            latents=group,
-            scales=[float(scales[one]) for one in group],
-        )
-        for label, group in zip(models, groups, strict=True)
-    ]

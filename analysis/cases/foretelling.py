@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
-from analysis.cases.doses import random_labels
+from analysis.cases.arms import random_labels
 from analysis.cases.workshop import Episode, draw_episodes, play
 from analysis.concepts.concept import ConceptSet
 from analysis.intervals import auroc_interval

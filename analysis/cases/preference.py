@@ -16,8 +16,7 @@ import torch
 from jaxtyping import Float
 from tqdm import tqdm
 
-from analysis.cases.arms import NONE, CaseArm, case_arms
-from analysis.cases.doses import random_labels
+from analysis.cases.arms import NONE, CaseArm, case_arms, random_labels
 from analysis.clamping.verdict import rank_p
 from analysis.concepts.concept import ConceptSet
 from analysis.labelling.scores import benjamini_hochberg
@@ -165,7 +164,7 @@ class Chooser:
 
     def _of_batch(self, batch: Sequence[tuple[int, int]], contexts: Sequence[str], hooks: dict) -> list[float]:
         if self.form == "chat":
-            log_p = self.model.next_token_log_probs(contexts, hooks)
+            log_p = self.model.next_token_log_probs(self.model.tokenise(contexts, add_bos=False), hooks)
             letters = [self.model.tokenise([letter], add_bos=False).ids[0, 0] for letter in "AB"]
             return (log_p[:, letters[0]] - log_p[:, letters[1]]).tolist()
         first, second = (

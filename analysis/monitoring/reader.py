@@ -70,7 +70,9 @@ class LevelReader:
     def blocks(self, document: Document) -> Iterator[Block]:
         """A text of any length: each block is read with as much of what came before as half the context holds."""
         tokenizer = self.model.tokenizer
-        found = tokenizer(document.text, return_offsets_mapping=True, verbose=False)
+        found = tokenizer(
+            document.text, add_special_tokens=not document.templated, return_offsets_mapping=True, verbose=False
+        )
         ids, places = found["input_ids"], found["offset_mapping"]
         special = set(tokenizer.all_special_ids)
         width = max(1, self.model.context // 2)

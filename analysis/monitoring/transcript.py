@@ -27,6 +27,8 @@ class Turn:
 class Document:
     text: str
     turns: tuple[Turn, ...]
+    templated: bool = False
+    """Whether a chat template wrote it, special tokens included."""
 
     def turn_at(self, start: int, stop: int) -> int:
         """The turn whose text shares most letters with these; -1 where none does, as in a template's marks."""
@@ -56,7 +58,7 @@ def chat_document(messages: Sequence[dict[str, str]], tokenizer: Any = None) -> 
             raise ValueError(f"message {number + 1}: the chat template rewrites it, so its tokens cannot be told apart")
         place = start + len(said)
         turns.append(Turn(message["role"], start, place))
-    return Document(text, tuple(turns))
+    return Document(text, tuple(turns), templated=bool(getattr(tokenizer, "chat_template", None)))
 
 
 def documents(lines: Iterator[str], source: str, tokenizer: Any = None) -> Iterator[Document]:

@@ -400,7 +400,7 @@ def _same_spec(spec: PretrainSpec, path: Path) -> None:
         changed = [
             field.name
             for field in fields(spec)
-            if field.name not in free and before.get(field.name) != settings[field.name]
+            if field.name not in free and before.get(field.name, field.default) != settings[field.name]
         ]
         if changed:
             raise ValueError(

@@ -88,6 +88,17 @@ def test_turns_are_known_token_by_token(reader):
     assert (block.turns == -1).any()
 
 
+def test_a_template_that_begins_the_text_itself_is_not_begun_twice(model, reader):
+    model.tokenizer.chat_template = (
+        "{{ bos_token }}{% for turn in messages %}{{ turn.role }}: {{ turn.content }}\n{% endfor %}"
+    )
+    try:
+        (block,) = reader.blocks(chat_document([{"role": "user", "content": "The cat sat."}], model.tokenizer))
+    finally:
+        model.tokenizer.chat_template = None
+    assert block.strings.count(model.tokenizer.bos_token) == 1
+
+
 def test_what_is_read_while_writing_is_what_is_read_afterwards(model, reader):
     given = model.tokenizer(["The cat sat"], return_tensors="pt")
     with monitored(reader, model=model.model) as seen:
