@@ -44,6 +44,7 @@ def render(study: Study, extra: dict[str, Any] | None = None) -> str:
     from markupsafe import Markup
 
     whole = content(study, extra)
+    shown = {card.latent for card in whole.cards}
     jinja = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -62,7 +63,7 @@ def render(study: Study, extra: dict[str, Any] | None = None) -> str:
         "percent": percent,
         "strength": strength,
         "css": css,
-        "cell": lambda value: cell(value, {card.latent for card in whole.cards}),
+        "cell": lambda value: cell(value, shown),
         "kind": kind,
         "prose": prose,
         **{
