@@ -109,7 +109,16 @@ def demo(
         study = Study.open(study_folder)
         if any(one.status != "rejected" for one in study.labels()):
             validate(
-                study, None, doses, controls, language_model, seed, progress, concept_set=concept_set, prompts=PROMPTS
+                study,
+                None,
+                doses,
+                controls,
+                language_model,
+                seed,
+                progress,
+                concept_set=concept_set,
+                prompts=PROMPTS,
+                continuations=1,
             )
 
     def working() -> None:
