@@ -13,8 +13,8 @@ from analysis.records import Label
 from saes.dictionary import Dictionary
 from saes.intervention import DirectionPush, Edit, Intervention
 
-DOSES = (0.5, 1.0, 2.0, 4.0)
-"""In units of the label's own active scale."""
+DOSES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
+"""In units of the label's own active scale: fine enough that the largest fluent dose is near the most that is fluent."""
 DOWN = (1.0, 2.0)
 """How many times the chosen dose's push is also made the other way."""
 RIVAL = (0.5, 1.0, 2.0, 4.0)
