@@ -31,6 +31,9 @@ CONTROLS = 30
 """Random latents, and as many random directions, that all labels are measured against."""
 PROMPTS = 36
 """Neutral prompts that labels are clamped at: a third to choose the dose on."""
+CLAMP_DOSES = (0.5, 1.0, 2.0, 4.0)
+CONTINUATIONS = 1
+"""Fewer doses and texts than `saes validate` takes, for the sake of the clock: what has a small effect goes unseen."""
 CONTROL_ARMS = 1
 """Random directions that the workshop pushes along as far as it pushes `desperate`, down and up."""
 
@@ -42,7 +45,7 @@ def demo(
     concepts: str | Path = "core",
     recipe: str = "storyteller",
     settings: Sequence[str] = (),
-    doses: Sequence[float] | None = None,
+    doses: Sequence[float] = CLAMP_DOSES,
     controls: int = CONTROLS,
     seed: int = 0,
     device: str = "auto",
@@ -74,7 +77,7 @@ def demo(
         "train": {**decisive, "model_hash": _weights_hash(find_folder(model))},
         "choose": {"concepts": concept_set.hash},
         "label": {"concepts": concept_set.hash},
-        "validate": {"doses": doses, "controls": controls, "prompts": PROMPTS},
+        "validate": {"doses": list(doses), "controls": controls, "prompts": PROMPTS},
         "workshop": {
             "n_impossible": N_IMPOSSIBLE,
             "n_possible": N_POSSIBLE,
@@ -109,7 +112,16 @@ def demo(
         study = Study.open(study_folder)
         if any(one.status != "rejected" for one in study.labels()):
             validate(
-                study, None, doses, controls, language_model, seed, progress, concept_set=concept_set, prompts=PROMPTS
+                study,
+                None,
+                doses,
+                controls,
+                language_model,
+                seed,
+                progress,
+                concept_set=concept_set,
+                prompts=PROMPTS,
+                continuations=CONTINUATIONS,
             )
 
     def working() -> None:

@@ -199,7 +199,7 @@ class FeatureCard:
 
 @dataclass(frozen=True)
 class Trial:
-    """One prompt under one arm of the clamping battery."""
+    """One text that was written from one prompt under one arm of the clamping battery."""
 
     concept: str
     """Whose label or difference of means it is; "" for a control, which all labels share."""
@@ -209,6 +209,7 @@ class Trial:
     dose: float
     """In units of the label's own active scale; for controls and the difference of means the push in activation units."""
     prompt_id: str
+    """The prompt's, with "+1", "+2", ... for its further continuations."""
     prompt: str
     judge: float | None
     """The concept's judge, clamped minus baseline, as a share of the way to the concept's own texts; None for controls."""

@@ -82,7 +82,7 @@ def causal(seeds: int) -> dict:
         with TemporaryDirectory() as folder:
             world = word_world(Path(folder), seed)
             study = label(world.sae, world.concept_set, world.model, seed=seed, progress=False)
-            validate(study, model=world.model, concept_set=world.concept_set, judge_texts=world.judge_texts, new_tokens=12,
+            validate(study, model=world.model, concept_set=world.concept_set, judge_texts=world.judge_texts, new_tokens=12, continuations=1,
                      doses=(1.0, 2.0), seed=seed, progress=False)  # fmt: skip
             status += [(one.concept, one.status) for one in study.labels()]
             counts = clamp_counts(study.read("clamps"))

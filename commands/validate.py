@@ -31,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="random latents, and as many random directions, shared by all labels (default 40)",
     )
     group.add_argument(
+        "--continuations",
+        type=int,
+        metavar="N",
+        help="texts written from each prompt under each clamp (default 3); more see smaller effects, and take longer",
+    )
+    group.add_argument(
         "--judge-texts",
         metavar="FILE",
         help="jsonl with a concept (or neutral) and a text a line, instead of the concept set's own judge texts",
@@ -46,7 +52,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     doses = listed(arguments.doses, float) if arguments.doses else None
     if arguments.controls < 1:
         raise ValueError("a clamp without controls proves nothing: --controls must be at least 1")
-    from analysis.clamping.journey import validate
+    from analysis.clamping.journey import CONTINUATIONS, validate
 
     study = validate(
         study,
@@ -56,6 +62,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         arguments.model,
         arguments.seed or 0,
         judge_texts=arguments.judge_texts,
+        continuations=CONTINUATIONS if arguments.continuations is None else arguments.continuations,
         device=arguments.device,
     )
     clamps = study.read("clamps", ClampResult)

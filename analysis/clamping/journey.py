@@ -20,6 +20,7 @@ from analysis.clamping.plan import (
     Arm,
     Control,
     Prompt,
+    continued,
     control_pool,
     label_arm,
     label_arms,
@@ -40,6 +41,9 @@ JUDGED = ("validated", "no effect", "unspecific", "breaks fluency")
 """The statuses that this journey gives."""
 CONTROLS = 40
 """Of each of two kinds: groups of random latents, and random directions."""
+CONTINUATIONS = 3
+"""Texts that are written from each prompt under each arm. A short text is mostly luck: with one from each of 35
+prompts, an effect had to be a quarter to three quarters of the way to be seen (`ClampResult.detectable`)."""
 KL_PROMPTS = 6
 """Choosing prompts on which the controls' pushes are matched to the labels' KL."""
 
@@ -58,6 +62,7 @@ def validate(
     dictionary: Dictionary | None = None,
     judge_texts: str | Path | None = None,
     prompts: int | None = None,
+    continuations: int = CONTINUATIONS,
     new_tokens: int = NEW_TOKENS,
     device: str = "auto",
 ) -> Study:
@@ -65,7 +70,7 @@ def validate(
 
     Writes `trials`, `clamps`, `curves`, `effects`, `necessity` and the labels' status. `concepts` are names of held
     labels (default: all of them), `controls` how many there are of each of two kinds, `prompts` how many neutral prompts
-    are used (default: all). What a run that was stopped had
+    are used (default: all), `continuations` how many texts are written from each; a prompt counts by their mean. What a run that was stopped had
     finished with the same settings is not done again. Raises ValueError or FileNotFoundError, in one line, for input
     that cannot be used.
     """
@@ -73,6 +78,8 @@ def validate(
     doses = tuple(sorted({float(dose) for dose in (doses or DOSES)}))
     if prompts is not None and prompts < 3:
         raise ValueError(f"at least 3 prompts are needed, one to choose the dose on, got {prompts}")
+    if continuations < 1:
+        raise ValueError(f"at least 1 text is written from each prompt, got {continuations}")
     if min(doses) <= 0:
         raise ValueError(f"doses are positive numbers of label units, got {', '.join(map(str, doses))}")
     labels = study.held(concepts, "validated")
@@ -83,6 +90,7 @@ def validate(
         "controls": controls,
         "seed": seed,
         "prompts": prompts,
+        "continuations": continuations,
         "new_tokens": new_tokens,
         "rule": asdict(rule),
         "judge_texts": str(judge_texts or concept_set.name),
@@ -106,22 +114,24 @@ def validate(
             raise ValueError(f"{concept_set.name}: {name} has no readout words, which every clamp is read on: add some")
     words = [concept_set.concepts[name].readout_words for name in judge.concepts]
     room = TrialRoom(model, dictionary, hook_name, judge, words, new_tokens)
-    room.write_baselines([*choosing, *reporting])  # what cannot be used is said before anything is taken back
+    tries, reports = continued(choosing, continuations), continued(reporting, continuations)
+    room.write_baselines([*tries, *reports])  # what cannot be used is said before anything is taken back
     study.update_info(settings={**study.info.settings, "validate": {**_about(judge), **settings}})
     _take_back(study)
     finished = Finished(study.folder / "battery", digest)
     diff_means = study.diff_means()
 
     with tqdm(
-        total=_rows(labels, diff_means, len(doses), len(pool), len(choosing), len(reporting)),
+        total=_rows(labels, diff_means, len(doses), len(pool), len(tries), len(reports)),
         desc="validate", unit="row", disable=not progress,
     ) as bar:  # fmt: skip
         bar.set_postfix_str("doses")
         tried = [label_arm(label, dose, dictionary) for label in labels for dose in doses]
-        at_doses = room.run(tried, choosing, "dose", finished, bar.update)
+        at_doses = room.run(tried, tries, "dose", finished, bar.update)
+        by_dose = at_doses.by_prompt(continuations)
         chosen, kls = {}, []
         for number, label in enumerate(labels):
-            mine = at_doses.of(range(number * len(doses), (number + 1) * len(doses)))
+            mine = by_dose.of(range(number * len(doses), (number + 1) * len(doses)))
             effect = mine.judge[..., judge.concepts.index(label.concept)].mean(axis=1)
             place = choose_dose(
                 rule, doses, effect, np.array([_most_cost(costs, rule, seed) for costs in mine.fluency])
@@ -138,19 +148,21 @@ def validate(
         ]
         arms += control_arms(pool, room, choosing[:KL_PROMPTS], middle, kls)
         bar.set_postfix_str("report")
-        reported = room.run(arms, reporting, "report", finished, bar.update)
+        reported = room.run(arms, reports, "report", finished, bar.update)
 
     families = {name: concept.family for name, concept in concept_set.concepts.items()}
     mean_length = float(study.info.settings.get("mean_activation_length", 1.0))
-    battery = Battery(arms, reporting, reported, chosen, judge, families, rule, mean_length, seed)
+    battery = Battery(
+        arms, reporting, reported.by_prompt(continuations), chosen, judge, families, rule, mean_length, seed
+    )
     results = clamp_results(battery)
     with tqdm(total=len(labels), desc="ablate", unit="label", disable=not progress) as bar:
         needed = necessity(
             labels, concept_set, model, dictionary, hook_name, judge, density, taken, rule, seed, bar.update
         )
     study.write("trials", [
-        *trials(tried, choosing, at_doses, room.baselines, judge.concepts, "dose"),
-        *trials(arms, reporting, reported, room.baselines, judge.concepts, "report"),
+        *trials(tried, tries, at_doses, room.baselines, judge.concepts, "dose"),
+        *trials(arms, reports, reported, room.baselines, judge.concepts, "report"),
     ])  # fmt: skip
     study.write("curves", dose_points(battery))
     study.write("effects", concept_effects(battery))

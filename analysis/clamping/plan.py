@@ -13,12 +13,14 @@ from analysis.records import Label
 from saes.dictionary import Dictionary
 from saes.intervention import DirectionPush, Edit, Intervention
 
-DOSES = (0.5, 1.0, 2.0, 4.0)
-"""In units of the label's own active scale."""
+DOSES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
+"""In units of the label's own active scale: fine enough that the largest fluent dose is near the most that is fluent."""
 DOWN = (1.0, 2.0)
 """How many times the chosen dose's push is also made the other way."""
 RIVAL = (0.5, 1.0, 2.0, 4.0)
 """Pushes of the difference of means, in units of the label's push at its chosen dose."""
+LUCK = 10_000
+"""Between the seeds of two continuations of one prompt: more than there are prompts."""
 NEAREST = 20
 """A random latent is drawn from this many of the latents nearest in log density."""
 
@@ -86,6 +88,15 @@ def split_prompts(concept_set: ConceptSet, seed: int = 0, most: int | None = Non
     order = np.random.default_rng(seed).permutation(len(neutral))[:most]
     third = len(order) // 3
     return [neutral[place] for place in order[:third]], [neutral[place] for place in order[third:]]
+
+
+def continued(prompts: Sequence[Prompt], count: int) -> list[Prompt]:
+    """Every prompt `count` times, with other luck each time; the continuations of one prompt stand together."""
+    return [
+        prompt if not number else Prompt(f"{prompt.id}+{number}", prompt.text, prompt.seed + number * LUCK)
+        for prompt in prompts
+        for number in range(count)
+    ]
 
 
 def label_arm(label: Label, dose: float, dictionary: Dictionary) -> Arm:

@@ -42,6 +42,19 @@ class Effects:
         at = list(arms)
         return Effects(self.judge[at], self.readout[at], self.kl[at], self.fluency[at], [self.texts[i] for i in at])
 
+    def by_prompt(self, count: int) -> "Effects":
+        """Means over the `count` continuations of each prompt, which stand together; of the texts, the first of each."""
+
+        def mean(values: np.ndarray) -> np.ndarray:
+            return values.reshape(len(values), -1, count, *values.shape[2:]).mean(axis=2)
+
+        written = ~np.isnan(self.fluency)
+        n_written = written.reshape(len(written), -1, count).sum(axis=2)
+        total = mean(np.where(written, self.fluency, 0.0)) * count
+        fluency = np.divide(total, n_written, out=np.full(total.shape, np.nan), where=n_written > 0)
+        texts = [row[::count] for row in self.texts]
+        return Effects(mean(self.judge), mean(self.readout), mean(self.kl), fluency.astype(np.float32), texts)
+
 
 @dataclass(frozen=True)
 class Baseline:

@@ -309,14 +309,14 @@ def matrix(effects: Sequence[ConceptEffect], about: dict[str, ConceptFacts]) -> 
 
 
 def shown_texts(concept: str, trials: Sequence[Trial], clamps: Sequence[ClampResult], count: int) -> list[Trial]:
-    """The first prompts in order, not the best ones, under the label's clamp at the dose that is reported."""
+    """A text for each of the first prompts in order, not the best ones, under the label's clamp at the dose that is reported."""
     own = [trial for trial in trials if trial.concept == concept and trial.arm == "label"]
     reported = [trial for trial in own if trial.phase == "report"] or own
     chosen = next((one for one in clamps if one.arm == "label" and one.concept == concept), None)
     at_dose = [trial for trial in reported if chosen and trial.dose == chosen.dose] or reported
     first: dict[str, Trial] = {}
     for trial in sorted(at_dose, key=lambda one: one.prompt_id):
-        first.setdefault(trial.prompt_id, trial)
+        first.setdefault(trial.prompt, trial)
     return list(first.values())[:count]
 
 

@@ -91,6 +91,11 @@ def _clamping(info: StudyInfo) -> list[str]:
             + ", ".join(f"{name} {value:g}" for name, value in rule.items() if isinstance(value, (int, float)))
             + "."
         )
+    if settings.get("continuations"):
+        found.append(
+            f"{settings['continuations']} texts of {settings['new_tokens']} tokens are written from each prompt under each clamp, with the "
+            f"same luck in all arms; a prompt counts by their mean, and n is the number of prompts."
+        )
     if settings.get("judge_auroc_median") is not None:
         found.append(
             f"The judges, one classifier a concept, were trained on texts that no label ever saw; their median AUROC on held-out "

@@ -27,7 +27,7 @@ def test_all_planted_concepts_are_validated_and_no_decoy_is(seed, tmp_path):
     assert found[LEXICAL].status == "rejected"
     assert not any(found[name].lexical for name in (*WRITERS, IDLE))
 
-    validate(study, model=world.model, concept_set=world.concept_set, judge_texts=world.judge_texts, controls=40,
+    validate(study, model=world.model, concept_set=world.concept_set, judge_texts=world.judge_texts, controls=40, continuations=1,
              new_tokens=12, doses=(1.0, 2.0), seed=seed, progress=False)  # fmt: skip
     status = {one.concept: one.status for one in study.labels()}
     assert status == dict.fromkeys(WRITERS, "validated") | {IDLE: "no effect", TOPICAL: "rejected", LEXICAL: "rejected"}

@@ -7,7 +7,7 @@ import pytest
 
 from analysis.clamping.finished import Finished
 from analysis.clamping.judge import judge_for
-from analysis.clamping.plan import Arm, label_arm, split_prompts
+from analysis.clamping.plan import Arm, continued, label_arm, split_prompts
 from analysis.clamping.trial import TrialRoom
 from saes.intervention import Intervention
 
@@ -49,6 +49,24 @@ def test_each_arm_moves_its_own_concept_most(room, concept_set, arms):
         assert effect[1].mean(axis=0).argmax() == 0
         assert effect[2].mean(axis=0).argmax() == 1
         assert (effect[1:, :, 2:].mean(axis=1) < 0).all(), "the others give way"
+
+
+def test_continuations_count_as_one_prompt_by_their_mean(room, concept_set, arms):
+    prompts = split_prompts(concept_set)[0]
+    tries = continued(prompts, 3)
+    assert [one.text for one in tries[::3]] == [one.text for one in prompts] == [one.text for one in tries[2::3]]
+    assert tries[::3] == prompts
+    assert len({one.id for one in tries}) == len({one.seed for one in tries}) == len(tries)
+    each = room.run(arms, tries)
+    assert each.texts[1][0] != each.texts[1][1], "other luck, another text"
+    each.fluency[1, :3] = np.nan  # nothing was ever written from the first prompt
+    each.fluency[1, 3] = np.nan  # and not in one of the second's three
+    found = each.by_prompt(3)
+    np.testing.assert_allclose(found.judge[2, 1], each.judge[2, 3:6].mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(found.kl[:, 0], each.kl[:, :3].mean(axis=1), rtol=1e-5)
+    assert np.isnan(found.fluency[1, 0])
+    np.testing.assert_allclose(found.fluency[1, 1], each.fluency[1, 4:6].mean(), rtol=1e-5)
+    assert found.texts[1] == each.texts[1][::3]
 
 
 def test_batches_change_nothing(room, concept_set, arms):
