@@ -17,6 +17,9 @@ FAILED_IN_A_ROW = 3
 """So many requests that failed for good, without one answered between them: nobody is there."""
 GRACE = 5.0
 """Seconds that answers under way get after Ctrl-C."""
+LOOK_UP = 0.2
+"""Seconds between two looks up from waiting. A wait without end sleeps through a Ctrl-C that arrives just before it
+begins, or that the system hands to another thread: only a signal that reaches this thread as it sleeps wakes it."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,10 @@ class Asking:
         finished, spent = 0, None
         try:
             while finished < len(threads):
-                found = done.get()
+                try:
+                    found = done.get(timeout=LOOK_UP)
+                except queue.Empty:
+                    continue
                 if found is None or isinstance(found, BudgetSpent):
                     finished, spent = finished + 1, found or spent
                 elif isinstance(found, BaseException):
