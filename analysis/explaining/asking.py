@@ -127,10 +127,7 @@ class Asking:
         finished, spent = 0, None
         try:
             while finished < len(threads):
-                try:
-                    found = done.get(timeout=LOOK_UP)
-                except queue.Empty:
-                    continue
+                found = _next(done)
                 if found is None or isinstance(found, BudgetSpent):
                     finished, spent = finished + 1, found or spent
                 elif isinstance(found, BaseException):
@@ -200,3 +197,16 @@ class Asking:
             self.gate.hold(asked)
         else:
             self.wait(stop, 2.0**attempt * random.uniform(0.75, 1.25))
+
+
+def _next(done: queue.SimpleQueue[Any]) -> Any:
+    """What comes next; a Ctrl-C is noticed within LOOK_UP.
+
+    A function of its own: where a loop begins with `try`, CPython 3.11 leaves the instruction at which a signal's handler
+    is run out of the `finally` around the loop.
+    """
+    while True:
+        try:
+            return done.get(timeout=LOOK_UP)
+        except queue.Empty:
+            pass
