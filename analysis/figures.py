@@ -188,7 +188,7 @@ def _circumplex(axes, marks: Sequence[Mark]) -> None:
             title="size: AUROC on checking texts",
             title_fontsize=8,
         )
-    axes.margins(0.14)
+    axes.margins(x=0.18, y=0.14)  # room for names
 
 
 def _names(axes, points: Sequence[tuple[str, float, float, float]], size: float, colour: str = "black") -> None:
@@ -227,7 +227,11 @@ def _names(axes, points: Sequence[tuple[str, float, float, float]], size: float,
             )
             line = ((x + radii[at] * across, y + radii[at] * up), (x + reach * across, y + reach * up))
             far = gap > NAME_GAPS[1]
-            others = [mark for number, mark in enumerate(marks) if number != at]
+            others = [
+                mark
+                for mark, centre, radius in zip(marks, centres, radii, strict=True)
+                if math.dist(centre, (x, y)) >= max(radius, radii[at])  # a line cannot but touch what lies on its mark
+            ]
             if not inside or any(_meet(box, other, 1.5 * scale) for other in (*marks, *names)):
                 continue
             if any(_crosses(one, box) for one in lines):
