@@ -1,5 +1,7 @@
 """Pictures as files: the only importer of matplotlib."""
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +26,10 @@ SHAPES = {
     "rejected": "x",
     "candidate": "o",
 }
+NAME_GAPS = (2, 5, 10, 16, 24, 34, 46)
+"""Typographic points between a mark and its name that are tried, the nearest first; from the third on a line joins them."""
+NAME_ANGLES = (0, 180, 90, 270, 45, -45, 135, 225, 22, -22, 158, 202, 68, -68, 112, 248)
+"""Degrees, to the right first."""
 ARMS = {
     "none": "no\nclamp",
     "desperate_down": "desperate\ndown",
@@ -39,11 +45,13 @@ def picture(path: str | Path, marks: Sequence[Mark], arms: Sequence[WorkshopArm]
     """The README's picture: the circumplex beside the workshop's cheating shares, as a PNG."""
     plt = _pyplot()
     with plt.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none"}):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(11.5, 4.8), width_ratios=(1.55, 1), layout="constrained")
+        figure, (left, right) = plt.subplots(1, 2, figsize=(11.5, 4.8), width_ratios=(1.4, 1), layout="constrained")
         _circumplex(left, marks)
         _workshop(right, arms)
         if title:
             figure.suptitle(title, fontsize=10, x=0.01, ha="left")
+        figure.draw_without_rendering()
+        _names(left, [(one.concept, one.valence, one.arousal, math.sqrt(_area(one)) / 2 + 1) for one in marks], 8)
         _save(plt, figure, path)
 
 
@@ -125,15 +133,14 @@ def directions(path: str | Path, points: Sequence[GeometryPoint]) -> None:
                 [point.pc1 for point in rated], [point.pc2 for point in rated], s=30, vmin=1, vmax=9, cmap="cividis",
                 c=[point.valence for point in rated],
             )  # fmt: skip
-            for point in mine:
-                axes.annotate(
-                    point.concept, (point.pc1, point.pc2), (3, 3), textcoords="offset points", fontsize=6.5,
-                    color="#44484f",
-                )  # fmt: skip
             names = {"labels": "labels", "diff_means": "differences of means"}
             axes.set(xlabel="first principal component", ylabel="second principal component")
             axes.set_title(f"Directions of {names[source]} (n = {len(mine)})", fontsize=10, loc="left")
         figure.colorbar(shown, ax=panels[0, -1], label="valence (human ratings, 1 to 9; grey: unrated)", shrink=0.7)
+        figure.draw_without_rendering()
+        for axes, source in zip(panels[0], sources, strict=True):
+            named = [(one.concept, one.pc1, one.pc2, 3.0) for one in points if one.source == source]
+            _names(axes, named, 6.5, "#44484f")
         _save(plt, figure, path)
 
 
@@ -159,13 +166,17 @@ def _circumplex(axes, marks: Sequence[Mark]) -> None:
             if mark.status == "rejected"
             else {"facecolor": "white" if hollow else colour, "edgecolor": colour}
         )
-        size = 25 + 500 * max(0.0, mark.size - 0.5) ** 1.5
         named = mark.status if mark.status not in shown else None
         shown.add(mark.status)
         axes.scatter(
-            mark.valence, mark.arousal, s=size, marker=SHAPES.get(mark.status, "o"), label=named, linewidth=1.4, **style
+            mark.valence,
+            mark.arousal,
+            s=_area(mark),
+            marker=SHAPES.get(mark.status, "o"),
+            label=named,
+            linewidth=1.4,
+            **style,
         )
-    _names(axes, marks)
     if marks:
         axes.legend(
             loc="upper center",
@@ -177,31 +188,89 @@ def _circumplex(axes, marks: Sequence[Mark]) -> None:
             title="size: AUROC on checking texts",
             title_fontsize=8,
         )
-    axes.margins(0.14)
+    axes.margins(x=0.18, y=0.14)  # room for names
 
 
-def _names(axes, marks: Sequence[Mark]) -> None:
-    """Each name beside its mark, where the fewest marks and names stand; arousal counts double, names being wide."""
-    taken = [(mark.valence, 2 * mark.arousal) for mark in marks]
-    sides = {(9, 0): (0.7, 0.0), (-9, 0): (-0.7, 0.0), (0, 11): (0.0, 0.4), (0, -11): (0.0, -0.4),
-             (8, 10): (0.6, 0.35), (8, -10): (0.6, -0.35), (-8, 10): (-0.6, 0.35), (-8, -10): (-0.6, -0.35)}  # fmt: skip
-    for mark in marks:
+def _names(axes, points: Sequence[tuple[str, float, float, float]], size: float, colour: str = "black") -> None:
+    """Names beside their points (name, x, y, the mark's radius in typographic points), none over another or over a mark.
 
-        def crowd(side: tuple[int, int], mark: Mark = mark) -> float:
-            x, y = mark.valence + sides[side][0], 2 * mark.arousal + sides[side][1]
-            return sum(1 / (0.02 + (0.5 * (other_x - x)) ** 2 + (other_y - y) ** 2) for other_x, other_y in taken)
+    Each takes the nearest free place, further ones with a line to their point; where none is free within the axes it is
+    left out. Those with the most neighbours choose first. The layout must be final: it is measured here.
+    """
+    figure = axes.figure
+    scale = figure.dpi / 72  # pixels in a typographic point
+    frame = axes.get_window_extent()
+    centres = axes.transData.transform([(x, y) for _, x, y, _ in points]) if points else []
+    radii = [radius * scale for *_, radius in points]
+    marks = [(x - r, y - r, x + r, y + r) for (x, y), r in zip(centres, radii, strict=True)]
+    texts = [axes.text(0, 0, name, fontsize=size, color=colour) for name, *_ in points]
+    sizes = [text.get_window_extent() for text in texts]
+    for text in texts:
+        text.remove()
+    crowds = [sum(math.dist(one, other) < 60 * scale for other in centres) for one in centres]
+    names: list[tuple[float, float, float, float]] = []
+    lines: list[tuple[tuple[float, float], tuple[float, float]]] = []
+    for at in sorted(range(len(points)), key=lambda at: -crowds[at]):
+        (x, y), width, height = centres[at], sizes[at].width, sizes[at].height
+        for gap, angle in itertools.product(NAME_GAPS, NAME_ANGLES):
+            reach = radii[at] + gap * scale
+            across, up = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+            left = x + reach * across + (across - 1) / 2 * width
+            low = y + reach * up + (up - 1) / 2 * height
+            box = (left, low, left + width, low + height)
+            edge = 3 * scale
+            inside = (
+                frame.x0 + edge < box[0]
+                and box[2] < frame.x1 - edge
+                and frame.y0 + edge < box[1]
+                and box[3] < frame.y1 - edge
+            )
+            line = ((x + radii[at] * across, y + radii[at] * up), (x + reach * across, y + reach * up))
+            far = gap > NAME_GAPS[1]
+            others = [
+                mark
+                for mark, centre, radius in zip(marks, centres, radii, strict=True)
+                if math.dist(centre, (x, y)) >= max(radius, radii[at])  # a line cannot but touch what lies on its mark
+            ]
+            if not inside or any(_meet(box, other, 1.5 * scale) for other in (*marks, *names)):
+                continue
+            if any(_crosses(one, box) for one in lines):
+                continue
+            if far and any(_crosses(line, other) for other in (*names, *others)):
+                continue
+            names.append(box)
+            name, place = points[at][0], points[at][1:3]
+            axes.annotate(
+                name, place, ((left - x) / scale, (low - y) / scale), textcoords="offset points", fontsize=size,
+                color=colour, ha="left", va="bottom", annotation_clip=False,
+            ).set_in_layout(False)  # fmt: skip
+            if far:
+                lines.append(line)
+                ends = axes.transData.inverted().transform(line)
+                axes.plot(*ends.T, color="#8a8f98", linewidth=0.6, zorder=0.5, scalex=False, scaley=False)
+            break
 
-        dx, dy = min(sides, key=crowd)
-        taken.append((mark.valence + sides[dx, dy][0], 2 * mark.arousal + sides[dx, dy][1]))
-        axes.annotate(
-            mark.concept,
-            (mark.valence, mark.arousal),
-            (dx, dy),
-            textcoords="offset points",
-            fontsize=8,
-            ha="center" if dx == 0 else "left" if dx > 0 else "right",
-            va="center",
-        )
+
+def _area(mark: Mark) -> float:
+    """Of a concept's mark, in square typographic points."""
+    return 25 + 500 * max(0.0, mark.size - 0.5) ** 1.5
+
+
+def _meet(one: Sequence[float], other: Sequence[float], margin: float) -> bool:
+    """Whether two boxes (left, low, right, high) come nearer than the margin."""
+    return (
+        one[0] < other[2] + margin
+        and other[0] < one[2] + margin
+        and one[1] < other[3] + margin
+        and other[1] < one[3] + margin
+    )
+
+
+def _crosses(line: Sequence[Sequence[float]], box: Sequence[float]) -> bool:
+    """Whether a short line passes a box, looked at in twenty places."""
+    (x0, y0), (x1, y1) = line
+    places = [(x0 + (x1 - x0) * part / 20, y0 + (y1 - y0) * part / 20) for part in range(21)]
+    return any(box[0] <= x <= box[2] and box[1] <= y <= box[3] for x, y in places)
 
 
 def _workshop(axes, arms: Sequence[WorkshopArm]) -> None:
@@ -219,7 +288,7 @@ def _workshop(axes, arms: Sequence[WorkshopArm]) -> None:
         axes.text(
             place, arm.cheat_high, f"{arm.cheat_rate:.0%}\nn={arm.n_impossible}", ha="center", va="bottom", fontsize=8
         )
-    axes.set_xticks(range(len(arms)), [ARMS[arm.arm] for arm in arms], fontsize=7.5)
+    axes.set_xticks(range(len(arms)), [ARMS[arm.arm] for arm in arms], fontsize=7)
     axes.set_ylim(0, min(1.15, 1.35 * max([arm.cheat_high for arm in arms], default=1.0) + 0.05))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
 

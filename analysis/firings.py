@@ -33,14 +33,11 @@ class Firings:
     def n_texts(self) -> int:
         return len(self.n_tokens)
 
-    def pooled(self, pooling: str) -> sparse.csc_array:
-        """One number for each text and latent, `[text, latent]`, float32; see POOLINGS."""
-        if pooling not in POOLINGS:
-            raise ValueError(f"unknown pooling {pooling!r}: one of {', '.join(POOLINGS)}")
-        return self.all_pooled()[pooling]
-
     def all_pooled(self) -> dict[str, sparse.csc_array]:
-        """Every pooling, `[text, latent]`; made a few texts at a time, each firing sorted once for all of them."""
+        """Each of POOLINGS: one number for each text and latent, `[text, latent]`, float32.
+
+        Made a few texts at a time, each firing sorted once for all of them.
+        """
         ordered = self._by_text()
         start = np.searchsorted(ordered.text, np.arange(self.n_texts + 1))
         parts = [ordered._pooled_between(start, *block) for block in ordered._blocks(start)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.records import ClampResult, Excerpt, Label
-from analysis.report.table import Chance, Estimate, Latents, Share, Status, Table, plain
+from analysis.report.table import Chance, Estimate, Latents, Share, Status, Table, plain, said
 from analysis.study import Study
 from commands.answer import Answer
 from commands.places import DEFAULT, find_folder, find_study, is_study
@@ -182,7 +182,7 @@ def _line(one: Excerpt) -> tuple[str, str, str]:
 def _marked(excerpt: Excerpt) -> str:
     """The text with its strongest tokens in brackets."""
     parts = [
-        f"[{token.strip()}]".rjust(len(token) + 2) if value > 0.5 * excerpt.peak else token
+        f"[{token.strip()}]".rjust(len(token) + 2) if value > 0.5 * excerpt.peak else said(token)
         for token, value in zip(excerpt.tokens, excerpt.values, strict=True)
     ]
     return " ".join("".join(parts).split())

@@ -5,7 +5,6 @@ SAE. On the concept's checking texts, the rise of the loss on their tokens is co
 contrast with what ablating latents that fire as often does on the same texts.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from analysis.clamping.judge import Judge
 from analysis.clamping.plan import like_latents
 from analysis.clamping.verdict import VerdictRule, bootstrap_means, rank_p
 from analysis.concepts.concept import ConceptSet
+from analysis.labelling.lexical import words_of
 from analysis.observe import observe
 from analysis.records import Label, Necessity
 from saes.dictionary import Dictionary
@@ -103,13 +103,11 @@ def read(
 
 def bearing_tokens(tokens: Sequence[str], words: set[str]) -> tuple[Bool[np.ndarray, " token"], set[str]]:
     """Which tokens have a letter in one of the words, and which of the words stand there."""
-    ends = np.cumsum([len(token) for token in tokens])
     where, found = np.zeros(len(tokens), dtype=bool), set()
-    for word in re.finditer(r"\w+", "".join(tokens)):
-        if word[0].lower() in words:
-            first, last = np.searchsorted(ends, [word.start(), word.end() - 1], side="right")
-            where[first : last + 1] = True
-            found.add(word[0].lower())
+    for word, place in words_of(tokens):
+        if word in words:
+            where[place] = True
+            found.add(word)
     return where, found
 
 

@@ -17,6 +17,9 @@ FAILED_IN_A_ROW = 3
 """So many requests that failed for good, without one answered between them: nobody is there."""
 GRACE = 5.0
 """Seconds that answers under way get after Ctrl-C."""
+LOOK_UP = 0.2
+"""Seconds between two looks up from waiting. A wait without end sleeps through a Ctrl-C that arrives just before it
+begins, or that the system hands to another thread: only a signal that reaches this thread as it sleeps wakes it."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ class Asking:
         finished, spent = 0, None
         try:
             while finished < len(threads):
-                found = done.get()
+                found = _next(done)
                 if found is None or isinstance(found, BudgetSpent):
                     finished, spent = finished + 1, found or spent
                 elif isinstance(found, BaseException):
@@ -194,3 +197,16 @@ class Asking:
             self.gate.hold(asked)
         else:
             self.wait(stop, 2.0**attempt * random.uniform(0.75, 1.25))
+
+
+def _next(done: queue.SimpleQueue[Any]) -> Any:
+    """What comes next; a Ctrl-C is noticed within LOOK_UP.
+
+    A function of its own: where a loop begins with `try`, CPython 3.11 leaves the instruction at which a signal's handler
+    is run out of the `finally` around the loop.
+    """
+    while True:
+        try:
+            return done.get(timeout=LOOK_UP)
+        except queue.Empty:
+            pass

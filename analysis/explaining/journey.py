@@ -1,6 +1,6 @@
 """The explaining journey: a study -> the same study with sentences about its latents, each scored on checking texts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,11 +87,13 @@ def explain(
     rows: list[Explanation] = []
     spent = ""
     try:
-        written = _written(asking, llm, enough, material, answer_tokens, progress)
+        written, n_shown = _written(asking, llm, enough, material, answer_tokens, progress)
         others = _others(study, {latent: reply.value for latent, reply in written.items()}, llm.name, seed)
         for latent in tqdm(enough, desc="score", unit="latent", disable=not progress):
             rating = _Rating(asking, scorer, material.held_out(latent, held_out), answer_tokens, seed)
-            rows.append(_row(latent, written[latent], others.get(latent), rating, material, llm.name, scorer.name))
+            rows.append(
+                _row(latent, written[latent], others.get(latent), rating, n_shown[latent], llm.name, scorer.name)
+            )
     except BudgetSpent as stopped:
         spent = str(stopped)
     finally:
@@ -136,15 +138,21 @@ def _near(dictionary: Dictionary, latents: Sequence[int]) -> dict[int, list[int]
 
 def _written(
     asking: Asking, llm: LLM, latents: list[int], material: Material, max_tokens: int, progress: bool
-) -> dict[int, Reply]:
-    """latent -> its explanation."""
-    questions: Iterator[Question] = (prompts.write_question(*material.shown(latent), max_tokens) for latent in latents)
+) -> tuple[dict[int, Reply], dict[int, int]]:
+    """latent -> its explanation; latent -> how many excerpts it was written from."""
+    n_shown: dict[int, int] = {}
+
+    def question(latent: int) -> Question:
+        groups, largest = material.shown(latent)
+        n_shown[latent] = sum(map(len, groups.values()))
+        return prompts.write_question(groups, largest, max_tokens)
+
     replies = {}
     with tqdm(total=len(latents), desc="explain", unit="latent", disable=not progress) as bar:
-        for place, reply in asking.ask_all(llm, questions):
+        for place, reply in asking.ask_all(llm, map(question, latents)):
             replies[latents[place]] = reply
             bar.update()
-    return replies
+    return replies, n_shown
 
 
 def _others(study: Study, texts: dict[int, str | None], model: str, seed: int) -> dict[int, tuple[int, str]]:
@@ -228,7 +236,7 @@ def _row(
     reply: Reply,
     other: tuple[int, str] | None,
     rating: _Rating,
-    material: Material,
+    n_shown: int,
     model: str,
     scorer: str,
 ) -> Explanation:
@@ -238,7 +246,7 @@ def _row(
     there = ~np.isnan(own.detection)
     return Explanation(
         latent=latent, text=reply.value, model=model, scorer=scorer, prompts=prompts.VERSION,
-        n_shown=sum(map(len, material.shown(latent)[0].values())),
+        n_shown=n_shown,
         **_scores("detection", own.detection, theirs.detection, rating.fires),
         detection_hard=hard.auroc if hard else None,
         n_firing=int((there & rating.fires).sum()), n_silent=int((there & ~rating.fires).sum()),

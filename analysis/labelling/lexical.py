@@ -78,22 +78,22 @@ def lexical_share(firings: Firings, label: Label, texts: np.ndarray, naming: Map
 
 def naming_tokens(strings: Sequence[str], names: Sequence[str]) -> np.ndarray:
     """Which tokens belong to a word that begins with one of `names`, or to a phrase that is one: bool over tokens."""
-    words: list[str] = []
-    owner, last = [], ""
-    for string in strings:
-        starts = not words or not string[:1].isalpha() or not last[-1:].isalpha()
-        last = string
-        if starts and string.strip():
-            words.append("")
-        if not words:
-            words.append("")
-        words[-1] += string.strip().lower()
-        owner.append(len(words) - 1)
-    hit = np.zeros(len(words) + 1, dtype=bool)
-    spoken = [place for place, word in enumerate(words) if any(letter.isalnum() for letter in word)]
-    plain = [re.sub(r"^\W+", "", words[place]) for place in spoken]
+    spoken = words_of(strings)
+    hit = np.zeros(len(strings), dtype=bool)
     for parts in (re.findall(r"\w+", name.lower()) for name in names):
-        for first in range(len(plain) - len(parts) + 1):
-            if all(map(str.startswith, plain[first:], parts)):
-                hit[spoken[first : first + len(parts)]] = True
-    return hit[owner] if owner else np.zeros(0, dtype=bool)
+        for first in range(len(spoken) - len(parts) + 1):
+            phrase = spoken[first : first + len(parts)]
+            if all(word.startswith(part) for (word, _), part in zip(phrase, parts, strict=True)):
+                for _, tokens in phrase:
+                    hit[tokens] = True
+    return hit
+
+
+def words_of(strings: Sequence[str]) -> list[tuple[str, slice]]:
+    """Each word of the text that these tokens make, in lower case, with the tokens that hold a letter of it."""
+    ends = np.cumsum([len(string) for string in strings])
+    found = []
+    for word in re.finditer(r"\w+", "".join(strings)):
+        first, last = np.searchsorted(ends, [word.start(), word.end() - 1], side="right")
+        found.append((word[0].lower(), slice(int(first), int(last) + 1)))
+    return found

@@ -10,7 +10,7 @@ from analysis.report import svg
 from analysis.report.content import content
 from analysis.report.markdown import markdown
 from analysis.report.reasons import STATUS_ABOUT
-from analysis.report.table import Cell, Chance, Estimate, Latents, Share, Status, Tokens, number, percent, plain
+from analysis.report.table import Cell, Chance, Estimate, Latents, Share, Status, Tokens, number, percent, plain, said
 from analysis.study import Study
 
 LONG = 90
@@ -62,6 +62,7 @@ def render(study: Study, extra: dict[str, Any] | None = None) -> str:
         "signed": lambda value, digits=2: number(value, digits, sign=True),
         "percent": percent,
         "strength": strength,
+        "said": said,
         "css": css,
         "cell": lambda value: cell(value, shown),
         "kind": kind,

@@ -1,9 +1,13 @@
 """A table as a plain value: what stands in it, not how it is drawn. Terminal, Markdown and HTML draw the same ones."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, NamedTuple
+
+MARK = re.compile(r"<\|[^|<>]*\|>|</?s>|<(bos|eos|pad|unk|start_of_turn|end_of_turn)>|\[(CLS|SEP|PAD|UNK)\]")
+"""Tokens of the usual tokenizers that are no text."""
 
 
 class Estimate(NamedTuple):
@@ -144,3 +148,8 @@ def _is_empty(cell: Cell) -> bool:
     if isinstance(cell, (Estimate, Share, Chance)):
         return cell.value is None
     return cell is None or cell == "" or (isinstance(cell, Latents) and not cell.ids)
+
+
+def said(token: str) -> str:
+    """A token as it is shown in an excerpt: nothing where it only tells the model that a text begins or ends."""
+    return "" if MARK.fullmatch(token.strip()) else token

@@ -40,20 +40,18 @@ def by_hand(dense, pooling):
 @pytest.mark.parametrize("at_once", [1, 2**21])
 def test_pooling(firings, dense, pooling, at_once, monkeypatch):
     monkeypatch.setattr("analysis.firings.FIRINGS_AT_ONCE", at_once)  # a text a block, or all in one
-    np.testing.assert_allclose(firings.pooled(pooling).toarray(), by_hand(dense, pooling), rtol=1e-6)
+    np.testing.assert_allclose(firings.all_pooled()[pooling].toarray(), by_hand(dense, pooling), rtol=1e-6)
 
 
-def test_pooling_needs_no_order_and_knows_its_names(firings, dense):
+def test_pooling_needs_no_order(firings, dense):
     order = np.random.default_rng(1).permutation(len(firings.text))
     mixed = Firings(*(part[order] for part in (firings.text, firings.token, firings.latent, firings.value)),
                     firings.n_tokens, D_SAE)  # fmt: skip
-    np.testing.assert_allclose(mixed.pooled("top3").toarray(), by_hand(dense, "top3"), rtol=1e-6)
-    with pytest.raises(ValueError, match="unknown pooling 'sum'"):
-        firings.pooled("sum")
+    np.testing.assert_allclose(mixed.all_pooled()["top3"].toarray(), by_hand(dense, "top3"), rtol=1e-6)
 
 
 def test_some_latents(firings, dense):
-    some = firings.of_latents([3, 0]).pooled("max").toarray()
+    some = firings.of_latents([3, 0]).all_pooled()["max"].toarray()
     np.testing.assert_allclose(some[:, [0, 3]], dense.max(axis=1)[:, [0, 3]], rtol=1e-6)
     assert not some[:, [1, 2, 4, 5]].any()
 
@@ -74,4 +72,6 @@ def test_measures_of_a_latent(firings, dense):
 
 def test_some_texts(firings, dense):
     texts = np.array([5, 2])
-    np.testing.assert_allclose(firings.of_texts(texts).pooled("max").toarray(), dense[texts].max(axis=1), rtol=1e-6)
+    np.testing.assert_allclose(
+        firings.of_texts(texts).all_pooled()["max"].toarray(), dense[texts].max(axis=1), rtol=1e-6
+    )

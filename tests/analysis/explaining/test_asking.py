@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,29 @@ def test_ctrl_c_in_the_middle_loses_nothing(asking):
     assert len(llm.asked) == 9, f"{before} were answered before"
 
 
+def test_ctrl_c_that_another_thread_takes_is_seen(asking):
+    """As one that comes just before the wait begins: nothing wakes the thread that waits."""
+    until_noticed, noticed = threading.Event(), []
+
+    def script(text, number):
+        time.sleep(0.5)  # the other thread is asleep by now
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        noticed.append(until_noticed.wait(20))  # the answer does not come before
+        return text
+
+    def notice(number, frame):
+        until_noticed.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, notice)  # whatever a shell in the background has set
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(asking(parallel=1).ask_all(ScriptedLLM(script), questions("1")))
+        assert noticed == [True], "while the answer was still waited for"
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_a_line_cut_short_is_no_answer(tmp_path):
     path = tmp_path / "answers.jsonl"
     cache = AnswerCache(path)
@@ -199,7 +223,9 @@ def test_the_hash_is_of_model_words_and_length():
 
 
 CHILD = """
+import signal
 import sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where a shell runs the tests in the background
 import analysis.explaining.asking
 analysis.explaining.asking.GRACE = 0.2
 from analysis.explaining.asking import Asking, Question

@@ -17,7 +17,7 @@ def world():
 
 
 def score(world, concept, split, latents):
-    largest = world.firings.of_latents(latents).pooled("max")[:, list(latents)].sum(axis=1)
+    largest = world.firings.of_latents(latents).all_pooled()["max"][:, list(latents)].sum(axis=1)
     own, others = world.table.positives(concept, split), world.table.negatives(concept, split)
     return auroc(np.concatenate([largest[own], largest[others]]), np.arange(len(own) + len(others)) < len(own))
 
@@ -51,7 +51,7 @@ def test_detectors_of_names_fire_at_names_alone_and_not_where_they_are_masked(wo
         named = {int(text) for text in own if naming_tokens(world.strings[text], (name,)).any()}
         assert len(named) / len(own) == pytest.approx(0.9 if one.kind == "wordy" else 1 / 3, abs=0.08)
         assert named == set(masked.texts) & set(own.tolist())
-        before = world.firings.of_latents(one.latents).pooled("max")[:, list(one.latents)].sum(axis=1)
+        before = world.firings.of_latents(one.latents).all_pooled()["max"][:, list(one.latents)].sum(axis=1)
         after = masked.pools.by_pooling["max"][:, list(one.latents)].sum(axis=1)
         assert all(before[text] for text in named)
         assert not any(after[masked.texts.index(text)] for text in named)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis.report.table import Chance, Estimate, Latents, Share, Status, Table, estimate_of, facts, plain
+from analysis.report.table import Chance, Estimate, Latents, Share, Status, Table, estimate_of, facts, plain, said
 from analysis.report.terminal import drawn
 
 
@@ -63,3 +63,8 @@ def test_line_breaks_in_cells_do_not_break_the_table():
     lines = drawn(Table("", ("a", "b"), [("one\ntwo\x1b[31m", 1)])).splitlines()
     assert len(lines) == 2
     assert "\x1b" not in lines[1]
+
+
+def test_what_only_the_model_reads_is_not_shown_as_text():
+    assert [said(token) for token in ("<|endoftext|>", "<s>", " <bos>", "[CLS]")] == [""] * 4
+    assert [said(token) for token in (" <b>", " [ab]", "|>", " so", "s>")] == [" <b>", " [ab]", "|>", " so", "s>"]
