@@ -10,6 +10,8 @@ from analysis.records import (
     STATUSES,
     Affect,
     AttemptLevel,
+    AttemptSlope,
+    AttemptTrace,
     Baseline,
     CaseEffect,
     ClampResult,
@@ -73,6 +75,7 @@ WORKSHOP_ARMS = {
     "control_0_down": "random direction down",
     "control_0_up": "random direction up",
 }
+ENDINGS = {"cheated": "cheating", "stopped": "an honest stop", "both": "either", "difference": "cheating less stops"}
 STRONGEST = 10
 """Latents shown for each dimension of affect."""
 DRAWS = 1000
@@ -482,8 +485,50 @@ def attempt_levels(found: Sequence[AttemptLevel]) -> Table:
         "Levels after failed attempts",
         ("concept", "attempt", "level [95 %]", "episodes"),
         [(one.concept, one.attempt, Estimate(one.mean, one.low, one.high, 3), one.n) for one in found],
-        "Impossible tasks, nothing clamped; dose units, means over the tokens up to the next act, intervals over episodes.",
+        "Impossible tasks, nothing clamped; dose units, means over the tokens up to the next act, intervals over episodes. Each line "
+        "is of the episodes that got so far, so that a change from line to line also tells who ended before.",
     )
+
+
+def attempt_traces(found: Sequence[AttemptTrace]) -> Table:
+    """Aligned at the ending; those from the start are in the study's table."""
+    some = [one for one in found if one.aligned == "end" and one.outcome != "both"]
+    return Table(
+        "Levels before the ending, in the same episodes",
+        ("concept", "ends in", "failed attempts", "attempts before the end", "level [95 %]", "random groups, 5 to 95 %", "episodes"),
+        [
+            (
+                one.concept, ENDINGS[one.outcome], f"{one.least} or more", Estimate(one.attempt, digits=0),
+                Estimate(one.mean, one.low, one.high, 3), _span(one.control_low, one.control_high, 3, sign=False), one.n,
+            )
+            for one in sorted(some, key=lambda one: (one.least, one.concept, one.outcome, one.attempt))
+        ],
+        "Impossible tasks, nothing clamped; dose units, means over the tokens between an attempt and the next act; \u22121 is the last "
+        "failed attempt before the ending is written. Intervals are bootstraps over episodes; random groups of latents fire as often.",
+    )  # fmt: skip
+
+
+def attempt_slopes(found: Sequence[AttemptSlope]) -> Table:
+    return Table(
+        "Slopes within episodes",
+        ("concept", "ends in", "slope [95 %]", "p", "random groups, 5 to 95 %", "as far from 0", "of", "episodes"),
+        [
+            (
+                one.concept, ENDINGS[one.outcome], Estimate(one.slope, one.low, one.high, 3, True), Chance(one.p),
+                _span(one.control_low, one.control_high, 3), Share(one.control_share), one.n_controls, one.n,
+            )
+            for one in found
+        ],
+        "Dose units an attempt, by least squares within each episode of two or more failed attempts, mean over episodes; intervals "
+        "are bootstraps over episodes. p: by flipping episodes' signs, of the difference by permuting how episodes end; one test a line.",
+    )  # fmt: skip
+
+
+def _span(low: float | None, high: float | None, digits: int = 2, sign: bool = True) -> str:
+    """Where the middle of the controls lies; nothing where there are none."""
+    if low is None or high is None:
+        return ""
+    return f"{Estimate(low, digits=digits, sign=sign)} to {Estimate(high, digits=digits, sign=sign)}"
 
 
 def foretellings(found: Sequence[Foretelling]) -> Table:
