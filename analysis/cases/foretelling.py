@@ -22,7 +22,7 @@ from analysis.cases.arms import random_labels
 from analysis.cases.kept import Kept
 from analysis.cases.workshop import Episode, draw_episodes, play
 from analysis.concepts.concept import ConceptSet
-from analysis.intervals import auroc_interval
+from analysis.intervals import auroc_interval, control_span
 from analysis.monitoring.reader import LevelReader
 from analysis.monitoring.transcript import plain_document
 from analysis.opening import open_subject
@@ -187,7 +187,7 @@ def attempt_traces(
                 drawn = rng.integers(len(levels), size=(DRAWS, len(levels)))
                 for place in range(least):
                     means = levels[:, place].mean(axis=0)
-                    band = _middle(means[len(names) :])
+                    band = control_span(means[len(names) :])
                     for column, name in enumerate(names):
                         low, high = np.quantile(levels[:, place, column][drawn].mean(axis=1), [0.025, 0.975])
                         rows.append(
@@ -246,7 +246,7 @@ def _slope_rows(
         share = float(np.mean(np.abs(theirs) >= abs(mine))) if len(theirs) else float("nan")
         rows.append(
             AttemptSlope(
-                name, outcome, mine, float(low), float(high), float(p), share, *_middle(theirs), len(theirs), n
+                name, outcome, mine, float(low), float(high), float(p), share, *control_span(theirs), len(theirs), n
             )
         )
     return rows
@@ -254,14 +254,6 @@ def _slope_rows(
 
 def _ends(cheated: bool, outcome: str) -> bool:
     return outcome == "both" or cheated == (outcome == "cheated")
-
-
-def _middle(values: np.ndarray) -> tuple[float | None, float | None]:
-    """The 5th and the 95th percentile of the controls' figures."""
-    if not len(values):
-        return None, None
-    low, high = np.quantile(values, [0.05, 0.95])
-    return float(low), float(high)
 
 
 def foretellings(
@@ -296,7 +288,7 @@ def foretellings(
                 len(null),
                 int(np.sum(cheated & scored)),
                 int(np.sum(~cheated & scored)),
-                *_middle(null),
+                *control_span(null),
             )
         )
     return rows

@@ -10,6 +10,11 @@ from analysis.clamping.finished import digest_of
 from analysis.study import write_whole
 
 
+def write_lines(path: Path, pieces: Iterable[dict[str, Any]]) -> None:
+    """A transcript that is written at once, whole."""
+    write_whole(path, "".join(json.dumps(piece) + "\n" for piece in pieces).encode())
+
+
 class Kept:
     """The pieces that were done under the same settings, by their keys; opened with `with`, and appended to.
 

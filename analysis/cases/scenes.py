@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from analysis.cases.kept import write_lines
 from analysis.monitoring.reader import LevelReader
 from analysis.monitoring.transcript import Document, chat_document, plain_document
 from analysis.records import SceneRead, SceneTest
@@ -79,9 +80,15 @@ def gallery(
             f"no label of {study.folder} held of a concept that the scenes expect ({', '.join(sorted(wanted))})"
         )
     reader = LevelReader.of_study(study, names, model, dictionary, device)
-    rows = []
+    rows, lines = [], []
     for scene in tqdm(scenes, desc="scenes", unit="scene", disable=not progress):
-        levels, twins = (mean_level(reader, one) for one in scene.documents(form, reader.model.tokenizer))
+        documents = scene.documents(form, reader.model.tokenizer)
+        levels, twins = (mean_level(reader, one) for one in documents)
+        lines += [
+            {"kind": scene.kind, "scene": scene.name, "twin": bool(side), "expected": scene.expected, "text": document.text,
+             "levels": dict(zip(names, (round(float(value), 6) for value in found), strict=True))}
+            for side, (document, found) in enumerate(zip(documents, (levels, twins), strict=True))
+        ]  # fmt: skip
         rows += [
             SceneRead(
                 scene.kind, scene.name, form, name, name in scene.expected, float(levels[at]), float(twins[at]),
@@ -94,6 +101,7 @@ def gallery(
     expected = np.array([row.expected for row in rows]).reshape(rises.shape)
     test = gallery_test(rises, expected, form, seed)
     study.write("scene_tests", [test])
+    write_lines(study.folder / "scenes_transcripts.jsonl", lines)
     return rows, test
 
 

@@ -22,6 +22,8 @@ _ONE_AT_A_TIME = threading.Lock()
 @dataclass(frozen=True)
 class Theme:
     name: str
+    paper: str
+    """What the figure stands on, for what is hollow."""
     ink: str
     soft: str
     grid: str
@@ -37,11 +39,11 @@ class Theme:
 
 THEMES = {
     "light": Theme(
-        "light", "#23262b", "#666c75", "#ece9e2", "#8a8f98", "#0b62a8", "#c05a00",
+        "light", "#ffffff", "#23262b", "#666c75", "#ece9e2", "#8a8f98", "#0b62a8", "#c05a00",
         ("#0b62a8", "#c05a00", "#0a7a5c", "#8a4a86", "#8a6d00", "#4a4f57"),
     ),
     "dark": Theme(
-        "dark", "#e4e2dc", "#9aa0a9", "#2a2d32", "#8a8f98", "#6cb4ee", "#f0a05a",
+        "dark", "#1d2024", "#e4e2dc", "#9aa0a9", "#2a2d32", "#8a8f98", "#6cb4ee", "#f0a05a",
         ("#6cb4ee", "#f0a05a", "#4cc3a0", "#d59ad0", "#d9c04a", "#c3c7cd"),
     ),
 }  # fmt: skip
@@ -81,7 +83,8 @@ def storeys(height: float, *ratios: Sequence[float], heights: Sequence[float]) -
     """A figure of rows of so many axes each, of these widths; the axes from left to right and from the top down."""
     figure = _empty(height)
     found: list[Any] = []
-    for part, widths in zip(figure.subfigures(len(ratios), 1, height_ratios=list(heights)), ratios, strict=True):
+    parts = figure.subfigures(len(ratios), 1, height_ratios=list(heights), squeeze=False)[:, 0]
+    for part, widths in zip(parts, ratios, strict=True):
         found += list(part.subplots(1, len(widths), width_ratios=list(widths), squeeze=False)[0])
     return figure, found
 
@@ -96,7 +99,7 @@ def _empty(height: float) -> Any:
     return figure
 
 
-def as_png(figure: Any, paper: str = "white") -> bytes:
+def as_png(figure: Any, paper: str) -> bytes:
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=200, facecolor=paper, metadata={"Software": None})
     return content.getvalue()

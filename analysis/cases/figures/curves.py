@@ -1,6 +1,7 @@
 """Curves over the dose of a clamp: a label's with its interval, its rival's, and the controls that were pushed as far."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -57,6 +58,17 @@ def controls(axes: Any, theme: Theme, found: Sequence[tuple[float, float]], widt
         axes.plot(strewn, values, ".", color=theme.band, markersize=3, alpha=0.8, markeredgewidth=0)
 
 
+def apart(doses: Sequence[float]) -> float:
+    """The least distance of two doses; 1 where there is one dose."""
+    return min((later - earlier for earlier, later in pairwise(sorted(set(doses)))), default=1.0)
+
+
+def room_at(doses: Sequence[float]) -> float:
+    """How wide what stands at a dose may be, so that it reaches into no other one's room and not out of the panel."""
+    span = max([0.0, *doses]) - min([0.0, *doses]) or 1.0
+    return min(0.8 * apart([0.0, *doses]), 0.25 * span)
+
+
 def dose_axis(axes: Any, theme: Theme, doses: Sequence[float]) -> None:
     """Ticks at the doses that were given, as far as their names have room."""
     ticks = sorted({0.0, *doses})
@@ -70,4 +82,4 @@ def dose_axis(axes: Any, theme: Theme, doses: Sequence[float]) -> None:
     )
     axes.axvline(0, color=theme.grid, linewidth=0.8)
     axes.grid(axis="y")
-    axes.set_xlim(ticks[0] - 0.12 * span, ticks[-1] + 0.12 * span)
+    axes.set_xlim(ticks[0] - 0.16 * span, ticks[-1] + 0.16 * span)

@@ -24,6 +24,24 @@ class CaseFigure:
 
 FIGURES = {
     "workshop": CaseFigure("Workshop: endings against the dose", ("workshop",), "workshop", "saes case workshop"),
+    "code": CaseFigure(
+        "Workshop in code: endings against the dose", ("coding",), "coding", "saes case workshop --arm code"
+    ),
+    "foretell": CaseFigure(
+        "Levels before the ending, and whether they foretell it",
+        ("attempt_traces", "foretellings"),
+        "attempts",
+        "saes case foretell",
+    ),
+    "dose": CaseFigure("Doses: the danger, or the number?", ("dose_tests",), "doses", "saes case dose"),
+    "scenes": CaseFigure("Scenes beside their twins", ("scenes",), "scenes", "saes case scenes"),
+    "preference": CaseFigure(
+        "Preference, and clamps on what is mentioned",
+        ("preference_tests", "activity_scores"),
+        "preference",
+        "saes case preference",
+    ),
+    "compare": CaseFigure("Levels in two models", ("level_shifts",), "compare", "saes case compare MODEL"),
 }
 """By the case's name; a case of one's own has the figure of `behaviour`."""
 OWN = CaseFigure("What clamps change", ("case_effects",), "behaviour", "saes case run FILE.yaml")
@@ -57,7 +75,7 @@ def inline(study: Study, case: str) -> str:
     light = THEMES["light"]
     text = draw(study, case).decode()
     for name, colour in {
-        "ink": light.ink, "soft": light.soft, "grid": light.grid, "band": light.band, "card": "#ffffff",
+        "ink": light.ink, "soft": light.soft, "grid": light.grid, "band": light.band, "card": light.paper,
         **dict(zip(("own", "warm", "good", "plum"), light.cycle, strict=False)),
     }.items():  # fmt: skip
         text = text.replace(f'"{colour}"', f'"var(--{name})"')
@@ -69,7 +87,7 @@ def save(study: Study, case: str) -> tuple[Path, Path]:
     folder = study.folder / "figures"
     paths = folder / f"{case}.svg", folder / f"{case}.png"
     with _painted(study, case, "light") as (figure, title):
-        contents = as_svg(figure, title, case.replace(" ", "-")), as_png(figure)
+        contents = as_svg(figure, title, case.replace(" ", "-")), as_png(figure, THEMES["light"].paper)
     folder.mkdir(exist_ok=True)
     for path, content in zip(paths, contents, strict=True):
         write_whole(path, content)

@@ -23,6 +23,8 @@ class Line:
     """Drawn filled; a hollow mark says that it could be chance."""
     note: str = ""
     """What stands at the right."""
+    colour: str = ""
+    """Default: the theme's own."""
 
 
 def at_either_end(lines: Sequence[Line]) -> tuple[list[Line], str]:
@@ -56,12 +58,11 @@ def forest(axes: Any, theme: Theme, lines: Sequence[Line], zero: float | None = 
             )
         if not isfinite(one.value):
             continue
+        colour = one.colour or theme.own
         if isfinite(one.low) and isfinite(one.high):
-            axes.plot([one.low, one.high], [place, place], color=theme.own, linewidth=1.2, solid_capstyle="butt")
-        axes.plot(
-            [one.value], [place], "o", markersize=4.2, color=theme.own, markeredgewidth=1.1,
-            markerfacecolor=theme.own if one.strong else _paper(theme),
-        )  # fmt: skip
+            axes.plot([one.low, one.high], [place, place], color=colour, linewidth=1.2, solid_capstyle="butt")
+        face = colour if one.strong else theme.paper
+        axes.plot([one.value], [place], "o", markersize=4.2, color=colour, markeredgewidth=1.1, markerfacecolor=face)
     axes.set_yticks(range(len(lines)), [one.name for one in lines])
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -73,7 +74,3 @@ def forest(axes: Any, theme: Theme, lines: Sequence[Line], zero: float | None = 
             )
     if notes and any(one.note for one in lines):
         axes.text(1.02, 1.0, notes, transform=axes.transAxes, va="bottom", color=theme.soft, fontsize=7)
-
-
-def _paper(theme: Theme) -> str:
-    return "#ffffff" if theme.name == "light" else "#1d2024"

@@ -9,7 +9,7 @@ from math import isfinite, nan, sqrt
 from typing import Any
 
 from analysis.cases.figures.canvas import MARKERS, Theme, percent_axis, spread, storeys
-from analysis.cases.figures.curves import Point, controls, curve, dose_axis
+from analysis.cases.figures.curves import Point, apart, controls, curve, dose_axis, room_at
 from analysis.records import WorkshopArm
 from analysis.study import Study
 
@@ -41,7 +41,7 @@ class Measure:
 
 
 MEASURES = (
-    Measure("Cheating", "share of impossible tasks that end in cheating", lambda one: one.cheat_rate, lambda one: one.n_impossible),
+    Measure("Cheating", "share of impossible tasks", lambda one: one.cheat_rate, lambda one: one.n_impossible),
     Measure("Broken texts left out", "cheating, of valid endings", lambda one: one.cheat_rate_valid, lambda one: one.n_valid),
     Measure("Honest stops", "of impossible tasks", lambda one: one.honest_rate, lambda one: one.n_impossible),
     Measure("Broken-off episodes", "of impossible tasks", lambda one: one.invalid_rate, lambda one: one.n_impossible),
@@ -68,21 +68,21 @@ def part_of(arm: str) -> Part:
     return Part("label", re.sub(r"_(?:up|down)(?:_[\d.]+)?$", "", arm))
 
 
-def panels(arms: Sequence[WorkshopArm], theme: Theme, measures: Sequence[Measure]) -> Any:
+def panels(arms: Sequence[WorkshopArm], theme: Theme, measures: Sequence[Measure], of: str = "tasks") -> Any:
     """A panel a measure, the first one large; every concept's curve goes through the point without a clamp."""
     figure, places = storeys(5.0, (1.9, 1.0), (1.0,) * (len(measures) - 2), heights=(1.35, 1.0))
     parts = [(part_of(one.arm), one) for one in arms]
     concepts = list(dict.fromkeys(part.name for part, _ in parts if part.role == "label"))
     doses = [one.dose for part, one in parts if part.role in ("none", "label", "rival", "control")]
-    apart = min((abs(one - other) for one in doses for other in doses if one != other), default=1.0)
+    step = apart(doses)
     for panel, measure in zip(places, measures, strict=True):
         panel.set_title(measure.title)
         panel.set(xlabel="dose of the clamp (dose units)" if panel is places[0] else "dose units", ylabel=measure.axis)
         pushed = [(one.dose, measure.value(one)) for part, one in parts if part.role == "control"]
-        controls(panel, theme, pushed, 0.8 * apart, "controls")
+        controls(panel, theme, pushed, room_at(doses), "controls")
         base = next((point(one, measure) for part, one in parts if part.role == "none"), None)
         for place, concept in enumerate(concepts):
-            colour, shift = theme.colour(place), 0.06 * apart * (place - (len(concepts) - 1) / 2)
+            colour, shift = theme.colour(place), 0.06 * step * (place - (len(concepts) - 1) / 2)
             mine = [point(one, measure) for part, one in parts if part == Part("label", concept)]
             curve(panel, mine, colour, MARKERS[place % len(MARKERS)], concept, shift, base=base)
             rivals = [point(one, measure) for part, one in parts if part == Part("rival", concept)]
@@ -100,7 +100,7 @@ def panels(arms: Sequence[WorkshopArm], theme: Theme, measures: Sequence[Measure
         told = {name: value for name, value in told.items() if isfinite(value)}
         _share_axis(panel, told)
         _told(panel, theme, told)
-    _legend(figure, places[0], arms)
+    _legend(figure, places[0], arms, of)
     return figure
 
 
@@ -139,11 +139,11 @@ def _told(panel: Any, theme: Theme, told: dict[str, float]) -> None:
         panel.text(1.01, at, name, transform=panel.get_yaxis_transform(), va="center", fontsize=6.5, color=theme.soft)
 
 
-def _legend(figure: Any, panel: Any, arms: Sequence[WorkshopArm]) -> None:
+def _legend(figure: Any, panel: Any, arms: Sequence[WorkshopArm], of: str) -> None:
     handles, names = panel.get_legend_handles_labels()
     handles, names = handles[-1:] + handles[:-1], names[-1:] + names[:-1]  # no clamp first
     n, m = arms[0].n_impossible, arms[0].n_possible
     figure.legend(
         handles, names, loc="outside lower center", ncols=min(8, max(1, len(names))), columnspacing=1.2, handletextpad=0.5,
-        title=f"n = {n} impossible and {m} possible tasks an arm", title_fontsize=7.5,
+        title=f"n = {n} impossible and {m} possible {of} an arm", title_fontsize=7.5,
     )  # fmt: skip
