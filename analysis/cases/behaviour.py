@@ -39,7 +39,7 @@ from training.language_models.language_model import LanguageModel
 DRAWS = 2000
 CONTROLS = 20
 """Of each kind."""
-TAKEN = ("workshop", "code", "foretell", "dose", "scenes", "preference", "compare")
+TAKEN = ("workshop", "coding", "foretell", "dose", "scenes", "preference", "compare")
 """Names of other cases."""
 
 

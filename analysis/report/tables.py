@@ -29,6 +29,7 @@ from analysis.records import (
     PreferenceTest,
     Probe,
     SceneRead,
+    SceneTest,
     StudyInfo,
     WorkshopArm,
 )
@@ -78,6 +79,8 @@ WORKSHOP_ARMS = {
 ENDINGS = {"cheated": "cheating", "stopped": "an honest stop", "both": "either", "difference": "cheating less stops"}
 STRONGEST = 10
 """Latents shown for each dimension of affect."""
+FEW_CONTROLS = 4
+"""Control arms that have lines of their own; more are summed up."""
 DRAWS = 1000
 
 
@@ -423,18 +426,37 @@ def workshop(arms: Sequence[WorkshopArm]) -> Table:
     def share(value: float, low: float, high: float) -> str:
         return f"{Share(value)} [{Share(low)}, {Share(high)}]"
 
+    many = [one for one in arms if one.arm.startswith("control")]
+    summed = len(many) > FEW_CONTROLS
+    rows: list[tuple[Cell, ...]] = [
+        (
+            WORKSHOP_ARMS.get(one.arm, one.arm.replace("_", " ")), Estimate(one.dose, digits=2),
+            share(one.cheat_rate, one.cheat_low, one.cheat_high), one.n_impossible, Share(one.invalid_rate), Share(one.cheat_rate_valid),
+            one.n_valid, Share(one.honest_rate), Share(one.solve_rate), one.n_possible, Estimate(one.direct_effect, sign=True),
+        )
+        for one in arms
+        if not (summed and one in many)
+    ]  # fmt: skip
+    for dose in dict.fromkeys(one.dose for one in many) if summed else ():
+        some = [one for one in many if one.dose == dose]
+        spans = {
+            name: f"{Share(low)} to {Share(high)}"
+            for name in ("cheat_rate", "invalid_rate", "cheat_rate_valid", "honest_rate", "solve_rate")
+            for low, high in [np.nanquantile([getattr(one, name) for one in some], [0.05, 0.95])]
+        }
+        low, high = np.nanquantile([one.direct_effect for one in some], [0.05, 0.95])
+        rows.append(
+            (
+                f"{len(some)} controls, 5 to 95 %", Estimate(dose, digits=2), spans["cheat_rate"], some[0].n_impossible,
+                spans["invalid_rate"], spans["cheat_rate_valid"], None, spans["honest_rate"], spans["solve_rate"], some[0].n_possible,
+                _span(float(low), float(high)),
+            )
+        )  # fmt: skip
     return Table(
         "Workshop",
         ("clamp", "dose", "cheating [95 %]", "impossible tasks", "invalid endings", "cheating among valid endings", "of", "honest",
          "possible tasks solved", "possible tasks", "direct effect"),
-        [
-            (
-                WORKSHOP_ARMS.get(one.arm, one.arm), Estimate(one.dose, digits=1), share(one.cheat_rate, one.cheat_low, one.cheat_high),
-                one.n_impossible, Share(one.invalid_rate), Share(one.cheat_rate_valid), one.n_valid, Share(one.honest_rate),
-                Share(one.solve_rate), one.n_possible, Estimate(one.direct_effect, sign=True),
-            )
-            for one in arms
-        ],
+        rows,
         "Wilson intervals. Beside the rate stand the ways in which it could mislead: invalid endings (a broken text cannot "
         "cheat), the rate among valid endings, possible tasks that are still solved, and how much the clamp alone moves the "
         "cheat's own words in a plain context (nats).",
@@ -544,6 +566,22 @@ def foretellings(found: Sequence[Foretelling]) -> Table:
         ],
         "The mean level after the last failed attempt, before the ending is written: episodes that will end in cheating against "
         "those that will end in an honest stop. The bag of words reads the same beginning and was trained on other episodes.",
+    )  # fmt: skip
+
+
+def scene_tests(found: Sequence[SceneTest]) -> Table:
+    return Table(
+        "Do expected labels rise more?",
+        ("form", "expected labels [95 %]", "others [95 %]", "p", "scenes with labels", "scenes"),
+        [
+            (
+                one.form, Estimate(one.expected, one.expected_low, one.expected_high, sign=True),
+                Estimate(one.others, one.others_low, one.others_high, sign=True), Chance(one.p), one.n, one.n_scenes,
+            )
+            for one in found
+        ],
+        "Mean rise from twin to scene, each label's in the spread of its own rises over all scenes; intervals are bootstraps over "
+        "scenes. p: one-sided, by shuffling which labels are expected.",
     )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ def paint(study: Study, theme: Theme) -> Any:
     names = [one.concept for one in scores] or list(dict.fromkeys(one.concept for one in traces))
     shown = names[:MOST]
     rows = height_of(2 * len(names) + 1)
-    figure, places = storeys(2.6 + rows, (1.0,) * max(1, len(shown)), (1.0, 1.0), heights=(1.7, 0.7 + rows))
+    figure, places = storeys(2.8 + rows, (1.0,) * max(1, len(shown)), (1.0, 1.0), heights=(1.9, 0.7 + rows))
     for at, (panel, name) in enumerate(zip(places, shown, strict=False)):
         _trace(panel, theme, name, [one for one in traces if one.concept == name])
         if not at:
@@ -77,9 +77,7 @@ def _trace(panel: Any, theme: Theme, name: str, traces: Sequence[AttemptTrace]) 
         counts.append(f"{mine[0].n}")
     panel.set_xticks(range(-least, 0), [f"\u2212{-at}" for at in range(-least, 0)])
     panel.set_xlim(-least - 0.35, -0.65)
-    panel.set_xlabel(
-        f"attempts before the end\n(n = {' + '.join(counts)})" if counts else "too few episodes", fontsize=7
-    )
+    panel.set_xlabel(f"n = {' + '.join(counts)}" if counts else "too few episodes", fontsize=7)
 
 
 def _together(panels: Sequence[Any]) -> None:

@@ -24,7 +24,7 @@ class CaseFigure:
 
 FIGURES = {
     "workshop": CaseFigure("Workshop: endings against the dose", ("workshop",), "workshop", "saes case workshop"),
-    "code": CaseFigure(
+    "coding": CaseFigure(
         "Workshop in code: endings against the dose", ("coding",), "coding", "saes case workshop --arm code"
     ),
     "foretell": CaseFigure(

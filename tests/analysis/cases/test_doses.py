@@ -162,7 +162,7 @@ def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
 
     def run(**changes):
         doses.dose_case(study, model, families, ["afraid"], controls=0, progress=False, **changes)
-        return study.read("dose_trends"), study.read("dose_tests")
+        return repr(study.read("dose_trends")), repr(study.read("dose_tests"))
 
     whole = run()
     (study.folder / "dose_transcripts.jsonl").unlink()

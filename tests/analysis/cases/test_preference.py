@@ -113,7 +113,7 @@ def test_a_stopped_run_goes_on_and_other_settings_begin_anew(tiny, tmp_path, mon
             study, tiny, activities, concepts=["afraid"], clamped=["afraid"],
             **{"doses": (-1.0, 1.0), "controls": 0, "progress": False, **changes},
         )  # fmt: skip
-        return study.read("activity_scores"), study.read("preference_tests"), study.read("preference_shifts")
+        return [repr(study.read(name)) for name in ("activity_scores", "preference_tests", "preference_shifts")]
 
     whole = run()
     lines = (study.folder / "preference_transcripts.jsonl").read_text().splitlines()

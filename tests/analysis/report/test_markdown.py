@@ -31,7 +31,6 @@ def test_every_table_of_the_study_is_in_both_reports(study):
         "clamps",
         "labels",
         "confounds",
-        "workshop",
     }:  # whose heading is the section's
         assert tables[name].title in page, name
 
@@ -96,3 +95,13 @@ def test_the_ending_decides(study, tmp_path):
     assert (tmp_path / "r.html").read_text().lstrip().startswith("<!doctype html>")
     with pytest.raises(ValueError, match=r"\.html\) or Markdown \(\.md\)"):
         write_report(study, tmp_path / "r.pdf")
+
+
+def test_a_case_has_its_tables_and_says_where_its_figure_is(study):
+    said = markdown(content(study))
+    assert "## Case studies" in said
+    assert "### Workshop\n" in said
+    assert "in the page that `saes report --out FILE.html` writes" in said
+    (study.folder / "figures").mkdir()
+    (study.folder / "figures" / "workshop.svg").write_text("<svg/>")
+    assert "figures/workshop.svg in the study" in markdown(content(study))
