@@ -10,7 +10,8 @@ run FILE.yaml    a case of your own: prompts, scorers, concepts, doses (docs/cas
 foretell         whether levels after failed attempts foretell the cheat, beside a bag of words of the same beginning
 dose             prompts in which one number is turned up: which labels follow the danger and not the number
 
-Every case writes its tables and transcripts into the study, and stands beside controls.
+Every case writes its tables, its transcripts and a figure (figures/CASE.svg and .png) into the study, and stands beside
+controls. One that was stopped goes on where it was.
 """
 
 import argparse
@@ -102,7 +103,18 @@ def run(arguments: argparse.Namespace) -> Answer:
         "harsh-or-sweet": _behaviour,
         "run": _behaviour,
     }
-    return cases[arguments.case](arguments, study)
+    answer = cases[arguments.case](arguments, study)
+    if arguments.case == "workshop" and arguments.arm == "code":
+        return _with_figure(answer, study, "coding")
+    return _with_figure(answer, study, answer.data.get("case", arguments.case))
+
+
+def _with_figure(answer: Answer, study: Study, case: str) -> Answer:
+    """Draws what the study now holds of the case, and says where."""
+    from analysis.cases.figures import save
+
+    svg, png = save(study, case)
+    return Answer(f"{answer.text}\nfigure: {svg}, {png.name}", {**answer.data, "figure": str(svg)})
 
 
 def _workshop(arguments: argparse.Namespace, study: Study) -> Answer:
