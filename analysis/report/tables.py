@@ -31,6 +31,8 @@ from analysis.records import (
     SceneRead,
     SceneTest,
     StudyInfo,
+    Transfer,
+    TransferRating,
     WorkshopArm,
 )
 from analysis.report.reasons import STATUS_ABOUT, rejections
@@ -740,12 +742,6 @@ def of_records(title: str, records: Sequence[Any], columns: Mapping[str, str], n
 
 
 BESIDE: dict[str, tuple[str, dict[str, str], str]] = {
-    "transfer": (
-        "Labels on texts of other data sets",
-        {"data": "data", "its label": "label", "concept": "concept", "method": "method", "held here": "held",
-         "AUROC [95 %]": "auroc", "n+": "n_positive", "n\u2212": "n_negative"},
-        "The frozen labels; nothing was chosen on these texts.",
-    ),
     "transfer_ratings": (
         "Labels against human ratings of other texts",
         {"data": "data", "rating": "rating", "method": "method", "Spearman's r [95 %]": "spearman", "Pearson's r [95 %]": "pearson",
@@ -774,8 +770,46 @@ BESIDE: dict[str, tuple[str, dict[str, str], str]] = {
 """Tables of other journeys, shown where they were made: title, head -> field, note."""
 
 
+def transfer(found: Sequence[Transfer]) -> Table:
+    """A line a label of a data set, methods side by side, and each data set's medians where it has several labels."""
+    methods = list(dict.fromkeys(one.method for one in found))
+    rows: list[tuple[Cell, ...]] = []
+    for data in dict.fromkeys(one.data for one in found):
+        mine = [one for one in found if one.data == data]
+        names = list(dict.fromkeys((one.label, one.concept) for one in mine))
+        for label, concept in names:
+            by_method = {one.method: one for one in mine if (one.label, one.concept) == (label, concept)}
+            one = next(iter(by_method.values()))
+            scores = [
+                Estimate(by_method[name].auroc, by_method[name].low, by_method[name].high)
+                if name in by_method
+                else None
+                for name in methods
+            ]
+            rows.append((data, label, concept, "yes" if one.held else "no", *scores, one.n_positive, one.n_negative))
+        if len(names) < 2:
+            continue
+        for said, some in (("median", mine), ("median of held ones", [one for one in mine if one.held])):
+            middles = [middle(one.auroc for one in some if one.method == name) for name in methods]
+            if some:
+                rows.append((data, said, "", "", *(Estimate(one.value) for one in middles), None, None))
+    return Table(
+        "Labels on texts of other data sets",
+        ("data", "its label", "concept", "held here", *(f"{METHODS.get(name, name)} [95 %]" if name != "sae" else "label [95 %]" for name in methods),
+         "n+", "n\u2212"),
+        rows,
+        "AUROC of the frozen labels; nothing was chosen on these texts. Length: the number of tokens alone.",
+    )  # fmt: skip
+
+
+def transfer_ratings(found: Sequence[TransferRating]) -> Table:
+    title, columns, note = BESIDE["transfer_ratings"]
+    return of_records(title, found, columns, note)
+
+
 def beside(read: Callable[[str], Sequence[Any]]) -> dict[str, Table]:
-    return {
+    own = {"transfer": transfer(rows)} if (rows := read("transfer")) else {}
+    return own | {
         name: of_records(title, records, columns, note).filled()
         for name, (title, columns, note) in BESIDE.items()
         if (records := read(name))
