@@ -3,8 +3,8 @@ matters is another: do the labels that a scene should wake read more in it than 
 """
 
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,19 @@ def load_scenes(path: str | Path | None = None) -> list[Scene]:
     if not scenes:
         raise ValueError(f"{place} holds no scene")
     return scenes
+
+
+def named_documents(form: str, tokenizer: Any, scenes: Sequence[Scene] | None = None) -> Iterator[Document]:
+    """Each scene and its twin as a text to be monitored, whose turns bear its name."""
+    if form not in FORMS:
+        raise ValueError(f"form is one of {', '.join(FORMS)}, got {form!r}")
+    for scene in load_scenes() if scenes is None else scenes:
+        for words, document in zip(("", ", twin"), scene.documents(form, tokenizer), strict=True):
+            name = f"{scene.name.replace('_', ' ')}{words}"
+            turns = tuple(
+                replace(turn, speaker=name if form == "story" else f"{name}, {turn.speaker}") for turn in document.turns
+            )
+            yield replace(document, turns=turns)
 
 
 def gallery(
