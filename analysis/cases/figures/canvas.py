@@ -144,21 +144,3 @@ def _attributes(style: str) -> str:
 
 def percent_axis(axis: Any) -> None:
     axis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
-
-
-def spread(places: Sequence[float], gap: float) -> list[float]:
-    """As near to the places as can be with at least `gap` between any two, in the same order."""
-    order = sorted(range(len(places)), key=places.__getitem__)
-    found = [places[at] for at in order]
-    for _ in range(200):
-        moved = False
-        for below in range(len(found) - 1):
-            lack = gap - (found[below + 1] - found[below])
-            if lack > 1e-9:
-                found[below] -= lack / 2
-                found[below + 1] += lack / 2
-                moved = True
-        if not moved:
-            break
-    back = dict(zip(order, found, strict=True))
-    return [back[at] for at in range(len(places))]

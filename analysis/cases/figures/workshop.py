@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from math import isfinite, nan, sqrt
 from typing import Any
 
-from analysis.cases.figures.canvas import MARKERS, Theme, percent_axis, spread, storeys
-from analysis.cases.figures.curves import Point, apart, controls, curve, dose_axis, room_at
+from analysis.cases.figures.canvas import MARKERS, Theme, percent_axis, storeys
+from analysis.cases.figures.curves import Point, apart, controls, curve, dose_axis, intervals, room_at
 from analysis.records import WorkshopArm
 from analysis.study import Study
 
 ABOUT = (
     "How episodes end against the dose of each clamp (below 0 it pushes downwards), 95 % Wilson intervals; the same tasks and the "
-    "same luck at every dose. Grey: controls that were pushed as far, each a dot, the band their 5th to 95th percentile. Dashed "
-    "lines: agents whose mood is told, played by the model or known of the world. The direct effect is what the clamp alone does "
-    "to the cheat's own words in a plain context."
+    "same luck at every dose. Grey: controls that were pushed as far, each a dot, the band their 5th to 95th percentile. Mood told: "
+    "agents whose mood is told in the text, played by the model without a clamp, and those of the world that it learned (hollow: "
+    "those who do not feel so). The direct effect is what the clamp alone does to the cheat's own words in a plain context."
 )
 
 
@@ -26,9 +26,15 @@ class Part:
     """What an arm of the workshop is."""
 
     role: str
-    """"none", "label", "rival", "control" or "told"."""
+    """"none", "label", "detector", "diff_means", "without", "control", or, with no clamp, "stated" or "world"."""
     name: str
-    """The concept; of what is told, who it is."""
+    """The concept."""
+
+
+Parts = Sequence[tuple[Part, WorkshopArm]]
+RIVALS = {"diff_means": "x", "detector": "+"}
+WORDS = {"diff_means": "difference of means", "detector": "the label's own latents"}
+TOLD = {"stated": ("told to the model", "s"), "world": ("in its world", "D")}
 
 
 @dataclass(frozen=True)
@@ -61,47 +67,105 @@ def part_of(arm: str) -> Part:
     if arm.startswith("control"):
         return Part("control", "")
     if found := re.match(r"(stated|world)_(.+)$", arm):
-        who = "played" if found[1] == "stated" else "in the world"
-        return Part("told", f"{found[2].replace('_', ' ')}, {who}")
-    if found := re.match(r"diff_means_(.+?)_(?:up|down)", arm):
-        return Part("rival", found[1])
+        return Part(found[1], found[2].replace("_", " "))
+    if found := re.match(r"(diff_means|detector)_(.+?)_(?:up|down)", arm):
+        return Part(found[1], found[2])
+    if found := re.match(r"without_(.+)$", arm):
+        return Part("without", found[1])
     return Part("label", re.sub(r"_(?:up|down)(?:_[\d.]+)?$", "", arm))
 
 
 def panels(arms: Sequence[WorkshopArm], theme: Theme, measures: Sequence[Measure], of: str = "tasks") -> Any:
     """A panel a measure, the first one large; every concept's curve goes through the point without a clamp."""
-    figure, places = storeys(5.0, (1.9, 1.0), (1.0,) * (len(measures) - 2), heights=(1.35, 1.0))
     parts = [(part_of(one.arm), one) for one in arms]
-    concepts = list(dict.fromkeys(part.name for part, _ in parts if part.role == "label"))
-    doses = [one.dose for part, one in parts if part.role in ("none", "label", "rival", "control")]
-    step = apart(doses)
+    told = [(part, one) for part, one in parts if part.role in TOLD]
+    above = (1.5, 0.62, 0.9) if told else (1.9, 1.0)
+    figure, places = storeys(5.2, above, (1.0,) * (len(measures) - 2), heights=(1.4, 1.0))
+    large, truth = places[0], places.pop(1) if told else None
     for panel, measure in zip(places, measures, strict=True):
         panel.set_title(measure.title)
-        panel.set(xlabel="dose of the clamp (dose units)" if panel is places[0] else "dose units", ylabel=measure.axis)
-        pushed = [(one.dose, measure.value(one)) for part, one in parts if part.role == "control"]
-        controls(panel, theme, pushed, room_at(doses), "controls")
-        base = next((point(one, measure) for part, one in parts if part.role == "none"), None)
-        for place, concept in enumerate(concepts):
-            colour, shift = theme.colour(place), 0.06 * step * (place - (len(concepts) - 1) / 2)
-            mine = [point(one, measure) for part, one in parts if part == Part("label", concept)]
-            curve(panel, mine, colour, MARKERS[place % len(MARKERS)], concept, shift, base=base)
-            rivals = [point(one, measure) for part, one in parts if part == Part("rival", concept)]
-            if rivals:
-                curve(panel, rivals, colour, "x", f"{concept}, difference of means", shift, ":", base)
-        if base is not None:
-            curve(panel, [base], theme.ink, "o", "no clamp")
-        dose_axis(panel, theme, doses)
-        if measure.n is None:
-            panel.axhline(0, color=theme.soft, linewidth=0.8)
-            continue
-        told = (
-            {part.name: measure.value(one) for part, one in parts if part.role == "told"} if panel is places[0] else {}
-        )
-        told = {name: value for name, value in told.items() if isfinite(value)}
-        _share_axis(panel, told)
-        _told(panel, theme, told)
-    _legend(figure, places[0], arms, of)
+        panel.set(xlabel="dose of the clamp (dose units)" if panel is large else "dose units", ylabel=measure.axis)
+        _panel(panel, theme, parts, measure, panel is large)
+    if truth is not None:
+        concepts = list(dict.fromkeys(part.name for part, _ in parts if part.role == "label"))
+        _truth(truth, theme, told, concepts)
+        top = max(large.get_ylim()[1], truth.get_ylim()[1])
+        for panel in (large, truth):
+            panel.set_ylim(large.get_ylim()[0], top)
+    _legend(figure, [large, *([truth] if truth else [])], parts, of)
     return figure
+
+
+def _panel(panel: Any, theme: Theme, parts: Parts, measure: Measure, rivals: bool) -> None:
+    """One measure against the dose; `rivals`: with what else pushes as far, which a small panel has no room for."""
+    concepts = list(dict.fromkeys(part.name for part, _ in parts if part.role == "label"))
+    doses = [one.dose for part, one in parts if part.role in ("none", "label", "control")]
+    step, span = apart(doses), max([1e-9, *doses]) - min([0.0, *doses])
+    controls(
+        panel,
+        theme,
+        [(one.dose, measure.value(one)) for part, one in parts if part.role == "control"],
+        room_at(doses),
+        "controls",
+    )
+    base = next((point(one, measure) for part, one in parts if part.role == "none"), None)
+    ablated = min([0.0, *doses]) - 0.3 * span
+    for place, concept in enumerate(concepts):
+        colour, marker = theme.colour(place), MARKERS[place % len(MARKERS)]
+        shift = 0.06 * step * (place - (len(concepts) - 1) / 2)
+        mine = [point(one, measure) for part, one in parts if part == Part("label", concept)]
+        curve(panel, mine, colour, marker, concept, shift, base=base)
+        for role, sign in RIVALS.items() if rivals else ():
+            for one in (one for part, one in parts if part == Part(role, concept)):
+                panel.plot(
+                    [one.dose + shift], [measure.value(one)], sign, color=colour, markersize=4.5, markeredgewidth=1
+                )
+        for one in (one for part, one in parts if rivals and part == Part("without", concept)):
+            found = point(one, measure)._replace(
+                dose=ablated + 3 * shift * span / max(step * len(concepts), 1e-9) * 0.3
+            )
+            if isfinite(found.value):
+                panel.plot([found.dose], [found.value], marker, color=colour, markersize=4, markerfacecolor=theme.paper)
+                intervals(panel, [found], colour)
+    if base is not None:
+        curve(panel, [base], theme.ink, "o", "no clamp")
+    dose_axis(panel, theme, doses)
+    if rivals and any(part.role == "without" for part, _ in parts):
+        panel.set_xlim(ablated - 0.16 * span, panel.get_xlim()[1])
+        ticks, names = list(panel.get_xticks()), [text.get_text() for text in panel.get_xticklabels()]
+        panel.set_xticks([ablated, *ticks], ["none\nleft", *names])
+    if measure.n is None:
+        panel.axhline(0, color=theme.soft, linewidth=0.8)
+        return
+    top = max(panel.get_ylim()[1], 0.1)
+    panel.set_ylim(-0.03 * min(1.0, top), min(1.03, top * 1.06))
+    percent_axis(panel.yaxis)
+
+
+def _truth(panel: Any, theme: Theme, told: Parts, concepts: Sequence[str]) -> None:
+    """What agents do whose mood is told in the text, played by the model, and what those of the world do that it learned."""
+    names = ["anyone", *concepts]
+    panel.grid(axis="y")
+    for role, (words, marker) in TOLD.items():
+        for prefix, hollow in (("", False), ("without ", True)):
+            found = [
+                (names.index(part.name.removeprefix(prefix)), point(one, MEASURES[0]))
+                for part, one in told
+                if part.role == role and part.name.startswith(prefix) and part.name.removeprefix(prefix) in names
+            ]
+            if not found:
+                continue
+            shift = (-0.13 if role == "stated" else 0.13) + (0.2 if hollow else 0.0)
+            panel.plot(
+                [at + shift for at, _ in found], [one.value for _, one in found], marker, color=theme.ink, markersize=4,
+                markerfacecolor=theme.paper if hollow else theme.ink, label=words + (", not so" if hollow else ""),
+            )  # fmt: skip
+            intervals(panel, [one._replace(dose=at + shift) for at, one in found], theme.ink)
+    panel.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
+    panel.set_xlim(-0.5, len(names) - 0.5)
+    panel.set_ylim(-0.03, 1.03)
+    panel.set_title("Mood told")
+    panel.tick_params(labelleft=False)
 
 
 def point(one: WorkshopArm, measure: Measure) -> Point:
@@ -121,29 +185,25 @@ def wilson(share: float, n: int, z: float = 1.959964) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def _share_axis(panel: Any, told: dict[str, float]) -> None:
-    top = max([panel.get_ylim()[1], *told.values(), 0.1])
-    panel.set_ylim(-0.03 * min(1.0, top), min(1.03, top * 1.06))
-    percent_axis(panel.yaxis)
-
-
-def _told(panel: Any, theme: Theme, told: dict[str, float]) -> None:
-    """Dashed lines with their names at the right end, names apart from each other."""
-    if not told:
-        return
-    low, high = panel.get_ylim()
-    left, right = panel.get_xlim()
-    panel.set_xlim(left, right)
-    for (name, value), at in zip(told.items(), spread(list(told.values()), 0.075 * (high - low)), strict=True):
-        panel.axhline(value, color=theme.ink, linewidth=0.8, linestyle=(0, (4, 3)))
-        panel.text(1.01, at, name, transform=panel.get_yaxis_transform(), va="center", fontsize=6.5, color=theme.soft)
-
-
-def _legend(figure: Any, panel: Any, arms: Sequence[WorkshopArm], of: str) -> None:
-    handles, names = panel.get_legend_handles_labels()
-    handles, names = handles[-1:] + handles[:-1], names[-1:] + names[:-1]  # no clamp first
-    n, m = arms[0].n_impossible, arms[0].n_possible
+def _legend(figure: Any, panels: Sequence[Any], parts: Parts, of: str) -> None:
+    """No clamp first; what each rival's sign means stands in the title."""
+    found = [pair for panel in panels for pair in zip(*panel.get_legend_handles_labels(), strict=True)]
+    found.sort(key=lambda pair: pair[1] != "no clamp")
+    n, m = max(
+        ((one.n_impossible, one.n_possible) for part, one in parts if part.role in ("none", "label")), default=(0, 0)
+    )
+    counts = [one.n_impossible for part, one in parts if part.role == "control"]
+    title = f"n = {n} impossible and {m} possible {of} an arm" + (
+        f", {max(counts)} a control" if counts and max(counts) != n else ""
+    )
+    roles = {part.role for part, _ in parts}
+    signs = [f"{sign} {WORDS[role]}" for role, sign in RIVALS.items() if role in roles]
+    more = [f"pushed as far: {', '.join(signs)}".replace("x ", "\u00d7 ")] if signs else []
+    if "without" in roles:
+        more.append("none left: ablated")
+    if more:
+        title += "\n" + "; ".join(more)
     figure.legend(
-        handles, names, loc="outside lower center", ncols=min(8, max(1, len(names))), columnspacing=1.2, handletextpad=0.5,
-        title=f"n = {n} impossible and {m} possible {of} an arm", title_fontsize=7.5,
+        [handle for handle, _ in found], [name for _, name in found], loc="outside lower center",
+        ncols=max(1, len(found) if len(found) <= 8 else (len(found) + 1) // 2), title=title, title_fontsize=7.5, columnspacing=1.2, handletextpad=0.5,
     )  # fmt: skip

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from analysis.cases.figures import draw, drawable, inline, save
-from analysis.cases.figures.canvas import spread
 from tests.analysis.cases.figures.test_workshop import ARMS, arm
 
 HOSTILE = "</svg><b>$x"
@@ -68,11 +67,3 @@ def test_nothing_to_draw_is_one_line(study):
     with pytest.raises(ValueError, match="theme is one of light, dark, got 'blue'"):
         draw(study, "workshop", "blue")
     assert not (study.folder / "figures").exists()
-
-
-def test_names_are_spread_as_little_as_can_be():
-    assert spread([0.0, 1.0], 0.5) == [0.0, 1.0]
-    assert spread([1.0, 1.0], 0.5) == pytest.approx([0.75, 1.25])
-    found = spread([0.3, 0.1, 0.11, 0.9], 0.1)
-    assert found[2] - found[1] >= 0.1 - 1e-6
-    assert found[3] == 0.9

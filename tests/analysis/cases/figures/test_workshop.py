@@ -30,9 +30,11 @@ ARMS = [
         ("at_ease_up", Part("label", "at_ease")),
         ("calm_up_0.25", Part("label", "calm")),
         ("control_3_up", Part("control", "")),
-        ("diff_means_calm_up", Part("rival", "calm")),
-        ("stated_desperate", Part("told", "desperate, played")),
-        ("world_calm", Part("told", "calm, in the world")),
+        ("diff_means_calm_up", Part("diff_means", "calm")),
+        ("detector_calm_down", Part("detector", "calm")),
+        ("without_calm", Part("without", "calm")),
+        ("stated_desperate", Part("stated", "desperate")),
+        ("world_without_calm", Part("world", "without calm")),
     ],
 )
 def test_an_arms_name_says_what_it_is(name, part):
@@ -63,14 +65,43 @@ def test_an_intervals_ends_are_wilsons(study, painted):
     assert wilson(0.1, 100) == pytest.approx(counted(10, 100))
 
 
-def test_what_is_told_is_named_and_names_keep_apart(study, painted):
-    told = [arm("stated_desperate", 0.0, 0.95), arm("world_desperate", 0.0, 0.96), arm("world_calm", 0.0, 0.05)]
+def test_what_is_known_stands_beside_it_on_one_scale(study, painted, marks):
+    told = [
+        arm("stated_desperate", 0.0, 0.95), arm("world_anyone", 0.0, 0.4), arm("world_desperate", 0.0, 0.96),
+        arm("world_without_calm", 0.0, 0.05), arm("world_of_others", 0.0, 0.5),
+    ]  # fmt: skip
     study.write("workshop", [*ARMS, *told])
-    cheating = painted("workshop", study).axes[0]
-    names = {text.get_text(): text.get_position()[1] for text in cheating.texts}
-    assert set(names) == {"desperate, played", "desperate, in the world", "calm, in the world"}
-    low, high = cheating.get_ylim()
-    assert names["desperate, in the world"] - names["desperate, played"] > 0.07 * (high - low)
+    figure = painted("workshop", study)
+    cheating, truth = figure.axes[:2]
+    assert cheating.get_ylim() == truth.get_ylim()
+    assert [text.get_text() for text in truth.get_xticklabels()] == ["anyone", "desperate", "calm"]
+    found = {name: [(round(x), y) for x, y in points] for name, points in marks(truth).items()}
+    assert found == {
+        "told to the model": [(1, 0.95)], "in its world": [(0, 0.4), (1, 0.96)],
+        "in its world, not so": [(2, 0.05)],
+    }  # fmt: skip
+
+
+def test_rivals_and_ablations_have_marks_of_their_own(study, painted):
+    more = [
+        arm("diff_means_desperate_up", 1.0, 0.8), arm("detector_desperate_up", 1.0, 0.45), arm("without_desperate", 0.0, 0.2),
+        arm("desperate_up_0.5", 0.5, 0.5), arm("calm_up_0.5", 0.5, 0.35, n_possible=0, solve_rate=float("nan")),
+    ]  # fmt: skip
+    study.write("workshop", [*ARMS, *more])
+    figure = painted("workshop", study)
+    large, small = figure.axes[:2]
+    signs = {line.get_marker(): list(line.get_ydata()) for line in large.lines if line.get_marker() in ("x", "+")}
+    assert signs == {"x": [0.8], "+": [0.45]}
+    assert not [line for line in small.lines if line.get_marker() in ("x", "+")]
+    hollow = next(line for line in large.lines if line.get_markerfacecolor() == "#ffffff")
+    assert (hollow.get_ydata()[0], hollow.get_xdata()[0] < -1.2) == (0.2, True)
+    assert "none\nleft" in [text.get_text() for text in large.get_xticklabels()]
+    assert (
+        figure.legends[0]
+        .get_title()
+        .get_text()
+        .startswith("n = 100 impossible and 50 possible tasks an arm\npushed as far: \u00d7")
+    )
 
 
 @pytest.mark.parametrize("rows", [ARMS[:1], [arm("none", 0.0, 0.0, n_valid=0, cheat_rate_valid=float("nan"))]])
