@@ -32,7 +32,10 @@ class CaseShown:
 
 
 TABLES: dict[str, Callable[[Study], list[Table]]] = {
-    "workshop": lambda study: [tables.workshop(study.read("workshop", WorkshopArm))],
+    "workshop": lambda study: [
+        tables.workshop(study.read("workshop", WorkshopArm)),
+        tables.workshop_controls(study.read("workshop_controls")),
+    ],
     "coding": lambda study: [tables.workshop(study.read("coding", WorkshopArm))],
     "foretell": lambda study: [
         tables.attempt_traces(study.read("attempt_traces", AttemptTrace)),

@@ -78,6 +78,14 @@ WORKSHOP_ARMS = {
     "control_0_down": "random direction down",
     "control_0_up": "random direction up",
 }
+ARM_WORDS = {
+    "diff means ": "difference of means of ",
+    "detector ": "the label's own latents of ",
+    "without ": "ablated: ",
+    "stated ": "no clamp, told: ",
+    "world without ": "in its world, not ",
+    "world ": "in its world, ",
+}
 ENDINGS = {"cheated": "cheating", "stopped": "an honest stop", "both": "either", "difference": "cheating less stops"}
 STRONGEST = 10
 """Latents shown for each dimension of affect."""
@@ -425,6 +433,8 @@ def necessity(found: Sequence[Necessity]) -> Table:
 
 
 def workshop(arms: Sequence[WorkshopArm]) -> Table:
+    """A line an arm; more than FEW_CONTROLS controls are one line at each dose. Changes stand where they were measured."""
+
     def share(value: float, low: float, high: float) -> str:
         return f"{Share(value)} [{Share(low)}, {Share(high)}]"
 
@@ -432,9 +442,9 @@ def workshop(arms: Sequence[WorkshopArm]) -> Table:
     summed = len(many) > FEW_CONTROLS
     rows: list[tuple[Cell, ...]] = [
         (
-            WORKSHOP_ARMS.get(one.arm, one.arm.replace("_", " ")), Estimate(one.dose, digits=2),
-            share(one.cheat_rate, one.cheat_low, one.cheat_high), one.n_impossible, Share(one.invalid_rate), Share(one.cheat_rate_valid),
-            one.n_valid, Share(one.honest_rate), Share(one.solve_rate), one.n_possible, Estimate(one.direct_effect, sign=True),
+            arm_words(one.arm), Estimate(one.dose, digits=2), share(one.cheat_rate, one.cheat_low, one.cheat_high), *_changes(one),
+            one.n_impossible, Share(one.invalid_rate), Share(one.cheat_rate_valid), one.n_valid, Share(one.honest_rate),
+            Share(one.solve_rate), one.n_possible, Estimate(one.direct_effect, sign=True),
         )
         for one in arms
         if not (summed and one in many)
@@ -442,26 +452,72 @@ def workshop(arms: Sequence[WorkshopArm]) -> Table:
     for dose in dict.fromkeys(one.dose for one in many) if summed else ():
         some = [one for one in many if one.dose == dose]
         spans = {
-            name: f"{Share(low)} to {Share(high)}"
+            name: _middle_of([getattr(one, name) for one in some])
             for name in ("cheat_rate", "invalid_rate", "cheat_rate_valid", "honest_rate", "solve_rate")
-            for low, high in [np.nanquantile([getattr(one, name) for one in some], [0.05, 0.95])]
         }
-        low, high = np.nanquantile([one.direct_effect for one in some], [0.05, 0.95])
+        effects = [one.direct_effect for one in some if np.isfinite(one.direct_effect)]
         rows.append(
             (
-                f"{len(some)} controls, 5 to 95 %", Estimate(dose, digits=2), spans["cheat_rate"], some[0].n_impossible,
+                f"{len(some)} controls, 5 to 95 %", Estimate(dose, digits=2), spans["cheat_rate"], None, None, some[0].n_impossible,
                 spans["invalid_rate"], spans["cheat_rate_valid"], None, spans["honest_rate"], spans["solve_rate"], some[0].n_possible,
-                _span(float(low), float(high)),
+                _span(*map(float, np.quantile(effects, [0.05, 0.95]))) if effects else None,
             )
         )  # fmt: skip
     return Table(
         "Workshop",
-        ("clamp", "dose", "cheating [95 %]", "impossible tasks", "invalid endings", "cheating among valid endings", "of", "honest",
-         "possible tasks solved", "possible tasks", "direct effect"),
+        ("clamp", "dose", "cheating [95 %]", "change [95 %]", "honest stops' change [95 %]", "impossible tasks", "invalid endings",
+         "cheating among valid endings", "of", "honest", "possible tasks solved", "possible tasks", "direct effect"),
         rows,
-        "Wilson intervals. Beside the rate stand the ways in which it could mislead: invalid endings (a broken text cannot "
+        "Wilson intervals; changes are against no clamp on the same tasks with the same luck, intervals are bootstraps over tasks. "
+        "Beside the rate stand the ways in which it could mislead: invalid endings (a broken text cannot "
         "cheat), the rate among valid endings, possible tasks that are still solved, and how much the clamp alone moves the "
         "cheat's own words in a plain context (nats).",
+    ).filled()  # fmt: skip
+
+
+def arm_words(arm: str) -> str:
+    """An arm of the workshop in words."""
+    words = WORKSHOP_ARMS.get(arm, arm.replace("_", " "))
+    for begins, said in ARM_WORDS.items():
+        if words.startswith(begins):
+            return said + words.removeprefix(begins)
+    return words
+
+
+def _changes(one: WorkshopArm) -> tuple[Estimate | None, Estimate | None]:
+    """Of cheating and of honest stops; None in studies that were made before they were measured, and for no clamp."""
+    found = []
+    for name in ("change", "honest_change"):
+        value = getattr(one, name, None)
+        known = value is not None and np.isfinite(value) and one.arm != "none"
+        found.append(
+            Estimate(value, getattr(one, f"{name}_low"), getattr(one, f"{name}_high"), sign=True) if known else None
+        )
+    return found[0], found[1]
+
+
+def _middle_of(values: Sequence[float]) -> str | None:
+    """Where the middle 90 % of shares lie."""
+    known = [value for value in values if np.isfinite(value)]
+    return f"{Share(float(np.quantile(known, 0.05)))} to {Share(float(np.quantile(known, 0.95)))}" if known else None
+
+
+def workshop_controls(found: Sequence[Any]) -> Table:
+    """How many controls move as much, both kinds together; ``found``: `workshop_controls` of a study."""
+    return Table(
+        "How many controls move as much",
+        ("clamp", "measure", "change", "controls that move as much [95 %]", "of", "largest control", "tasks"),
+        [
+            (
+                arm_words(one.arm), one.measure, Estimate(one.change, sign=True),
+                f"{one.n_as_large} ({Share(one.share)}) [{Share(one.low)}, {Share(one.high)}]", one.n_controls,
+                Estimate(one.largest, sign=True), one.n_tasks,
+            )
+            for one in found
+            if one.kind == "all"
+        ],
+        "Controls are pushed as far, the same way, and counted where they move the measure as much in the same direction; "
+        "Clopper-Pearson intervals.",
     )  # fmt: skip
 
 

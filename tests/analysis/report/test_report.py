@@ -235,3 +235,16 @@ def test_many_controls_are_one_line():
     assert line[0] == "21 controls, 5 to 95 %"
     assert line[2] == "1% to 19%"
     assert len(workshop(arms[:2]).rows) == 2
+
+
+def test_changes_stand_where_they_were_measured():
+    arm = WorkshopArm("without_calm", 0.0, 0.1, 0.0, 0.2, 0.1, 0.2, 90, 0.3, float("nan"), 0.5, 100, 0)
+    assert "change [95 %]" not in workshop([arm]).columns
+
+    class Measured(WorkshopArm):
+        change, change_low, change_high = -0.2, -0.3, -0.1
+        honest_change, honest_change_low, honest_change_high = 0.1, 0.0, 0.2
+
+    found = workshop([Measured(**vars(arm))])
+    assert found.columns[3:5] == ("change [95 %]", "honest stops' change [95 %]")
+    assert [str(cell) for cell in found.rows[0][:5]][::3] == ["ablated: calm", "\u22120.20 [\u22120.30, \u22120.10]"]
