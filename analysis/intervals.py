@@ -70,6 +70,14 @@ def spearman_interval(
     return pearson_interval(rankdata(a), rankdata(b), seed, draws)
 
 
+def control_span(values: Float[np.ndarray, " control"]) -> tuple[float | None, float | None]:
+    """The 5th and the 95th percentile of the controls' figures; None where there are no controls."""
+    if not len(values):
+        return None, None
+    low, high = np.quantile(values, [0.05, 0.95])
+    return float(low), float(high)
+
+
 def _standard(values: np.ndarray) -> np.ndarray:
     """At mean 0 and standard deviation 1; all 0 where nothing varies."""
     centred = values.astype(float) - values.mean()

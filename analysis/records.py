@@ -420,6 +420,9 @@ class PreferenceTest:
     """Of random groups of latents that fire as often, those that correlate as much, either way."""
     n_controls: int
     n_activities: int
+    control_low: float | None = None
+    control_high: float | None = None
+    """5th and 95th percentile of the random groups' correlations; None where there are none."""
 
 
 @dataclass(frozen=True)
@@ -471,6 +474,9 @@ class LevelShift:
     """Of random groups of latents that fire as often, those that shift as much, either way."""
     n_controls: int
     n_prompts: int
+    control_low: float | None = None
+    control_high: float | None = None
+    """5th and 95th percentile of the random groups' shifts; None where there are none."""
 
 
 @dataclass(frozen=True)
@@ -487,6 +493,54 @@ class AttemptLevel:
     """95 % bootstrap interval over episodes."""
     n: int
     """Episodes with so many attempts."""
+
+
+@dataclass(frozen=True)
+class AttemptTrace:
+    """A label's level attempt by attempt, in the same episodes all along, by how they end; nothing clamped."""
+
+    concept: str
+    outcome: str
+    """"cheated", "stopped" or "both"."""
+    aligned: str
+    """"start": `attempt` counts from the first one, 1; "end": up to the last one before the ending, -1."""
+    attempt: int
+    least: int
+    """Only episodes with so many failed attempts or more, at every attempt the same ones."""
+    mean: float
+    """Dose units, over the tokens between the attempt and the next act."""
+    low: float
+    high: float
+    """95 % bootstrap interval over episodes."""
+    control_low: float | None
+    control_high: float | None
+    """5th and 95th percentile of the same for random groups of latents that fire as often, in their own dose units."""
+    n: int
+    """Episodes."""
+
+
+@dataclass(frozen=True)
+class AttemptSlope:
+    """How a label's level goes from attempt to attempt within episodes of two or more failed attempts."""
+
+    concept: str
+    outcome: str
+    """"cheated", "stopped", "both", or "difference": of those that cheat less those that stop."""
+    slope: float
+    """Dose units an attempt: the least-squares slope of each episode, mean over episodes."""
+    low: float
+    high: float
+    """95 % bootstrap interval over episodes."""
+    p: float
+    """Two-sided: by flipping episodes' signs; of the difference, by permuting how they end. One test, not corrected."""
+    control_share: float
+    """Of random groups of latents that fire as often, those whose slope lies as far from 0, either way."""
+    control_low: float | None
+    control_high: float | None
+    """5th and 95th percentile of the random groups' slopes."""
+    n_controls: int
+    n: int
+    """Episodes."""
 
 
 @dataclass(frozen=True)
@@ -508,6 +562,9 @@ class Foretelling:
     n_controls: int
     n_cheated: int
     n_stopped: int
+    control_low: float | None = None
+    control_high: float | None = None
+    """5th and 95th percentile of the random groups' AUROCs; None where there are none."""
 
 
 @dataclass(frozen=True)
@@ -525,6 +582,26 @@ class SceneRead:
     """Dose units, mean over the tokens that somebody says."""
     twin_level: float
     rise: float
+
+
+@dataclass(frozen=True)
+class SceneTest:
+    """Whether expected labels rise more from twin to scene than others do."""
+
+    form: str
+    expected: float
+    """Mean rise of expected labels, each in the spread of its own rises over all scenes."""
+    expected_low: float
+    expected_high: float
+    """95 % bootstrap interval over scenes."""
+    others: float
+    others_low: float
+    others_high: float
+    p: float
+    """One-sided, by shuffling which concepts are expected, among those that are expected somewhere."""
+    n: int
+    """Pairs of a scene and an expected label."""
+    n_scenes: int
 
 
 @dataclass(frozen=True)
@@ -591,6 +668,9 @@ class DoseTest:
     """Of random groups of latents that fire as often, those with as large a contrast."""
     n_controls: int
     n_families: int
+    control_low: float | None = None
+    control_high: float | None = None
+    """5th and 95th percentile of the random groups' contrasts; None where there are none."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ run FILE.yaml    a case of your own: prompts, scorers, concepts, doses (docs/cas
 foretell         whether levels after failed attempts foretell the cheat, beside a bag of words of the same beginning
 dose             prompts in which one number is turned up: which labels follow the danger and not the number
 
-Every case writes its tables and transcripts into the study, and stands beside controls.
+Every case writes its tables, its transcripts and a figure (figures/CASE.svg and .png) into the study, and stands beside
+controls. One that was stopped goes on where it was.
 """
 
 import argparse
@@ -19,7 +20,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from analysis.records import AttemptLevel, DoseTest, Foretelling, PreferenceShift, PreferenceTest, WorkshopArm
+from analysis.records import (
+    AttemptLevel,
+    AttemptSlope,
+    AttemptTrace,
+    DoseTest,
+    Foretelling,
+    PreferenceShift,
+    PreferenceTest,
+    WorkshopArm,
+)
 from analysis.study import Study
 from commands.answer import Answer
 from commands.places import DEFAULT, find_study
@@ -93,7 +103,18 @@ def run(arguments: argparse.Namespace) -> Answer:
         "harsh-or-sweet": _behaviour,
         "run": _behaviour,
     }
-    return cases[arguments.case](arguments, study)
+    answer = cases[arguments.case](arguments, study)
+    if arguments.case == "workshop" and arguments.arm == "code":
+        return _with_figure(answer, study, "coding")
+    return _with_figure(answer, study, answer.data.get("case", arguments.case))
+
+
+def _with_figure(answer: Answer, study: Study, case: str) -> Answer:
+    """Draws what the study now holds of the case, and says where."""
+    from analysis.cases.figures import save
+
+    svg, png = save(study, case)
+    return Answer(f"{answer.text}\nfigure: {svg}, {png.name}", {**answer.data, "figure": str(svg)})
 
 
 def _workshop(arguments: argparse.Namespace, study: Study) -> Answer:
@@ -142,17 +163,22 @@ def _arms_table(rows: Sequence[WorkshopArm]) -> str:
 
 def _foretell(arguments: argparse.Namespace, study: Study) -> Answer:
     from analysis.cases.foretelling import CONTROLS, foretell
-    from analysis.report.tables import attempt_levels, foretellings
+    from analysis.report.tables import attempt_slopes, attempt_traces, foretellings
     from analysis.report.terminal import drawn
 
     foretell(
         study, arguments.model, listed(arguments.concepts) if arguments.concepts else None, arguments.rollouts or 300,
         CONTROLS if arguments.controls is None else arguments.controls, arguments.seed or 0, device=arguments.device,
     )  # fmt: skip
-    levels, scores = study.read("attempt_levels", AttemptLevel), study.read("foretellings", Foretelling)
-    data = {"levels": [asdict(one) for one in levels], "foretellings": [asdict(one) for one in scores]}
+    traces, slopes = study.read("attempt_traces", AttemptTrace), study.read("attempt_slopes", AttemptSlope)
+    scores = study.read("foretellings", Foretelling)
+    data = {
+        "levels": [asdict(one) for one in study.read("attempt_levels", AttemptLevel)],
+        "traces": [asdict(one) for one in traces], "slopes": [asdict(one) for one in slopes],
+        "foretellings": [asdict(one) for one in scores], "study": str(study.folder),
+    }  # fmt: skip
     return Answer(
-        f"{drawn(attempt_levels(levels))}\n\n{drawn(foretellings(scores))}", {**data, "study": str(study.folder)}
+        "\n\n".join(drawn(one) for one in (attempt_traces(traces), attempt_slopes(slopes), foretellings(scores))), data
     )
 
 
@@ -163,7 +189,8 @@ def _scenes(arguments: argparse.Namespace, study: Study) -> Answer:
 
     rows, test = gallery(study, arguments.model, form=arguments.form, seed=arguments.seed or 0, device=arguments.device)
     text = (
-        f"expected labels rise by {test.expected:+.2f} of their own spread from twin to scene, others by {test.others:+.2f} "
+        f"expected labels rise by {test.expected:+.2f} [{test.expected_low:+.2f}, {test.expected_high:+.2f}] of their own spread from "
+        f"twin to scene, others by {test.others:+.2f} [{test.others_low:+.2f}, {test.others_high:+.2f}] "
         f"(p = {test.p:.4f} by shuffling what is expected, n = {test.n} pairs of scene and label)"
     )
     data = {"scenes": [asdict(one) for one in rows], "test": asdict(test), "study": str(study.folder)}

@@ -1,7 +1,7 @@
 """Emotion traces of a text, a chat or what the model writes now: per token, per turn, with alarms.
 
 FILE is a text, or a jsonl of messages (one chat a file, or {"messages": [...]} a line); - is standard input. With --prompt the
-model writes on, and is read while it writes. Levels are in dose units; percentiles are of a reference corpus (--reference, a
+model writes on, and is read while it writes; --scenes reads the gallery of `saes case scenes`. Levels are in dose units; percentiles are of a reference corpus (--reference, a
 text a line; by default the study's own concept texts). An alarm is a rule such as 'desperate > p99 for 20': the mean over
 20 tokens lies above the 99th percentile of such means in the reference. Exits with 0 whether or not alarms are raised.
 """
@@ -22,6 +22,10 @@ EXAMPLE = "saes monitor chat.jsonl --alarm 'desperate > p99 for 20' --jsonl"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what to read")
     group.add_argument("file", nargs="?", metavar="FILE_OR_-", help="a text or a jsonl of messages")
+    group.add_argument(
+        "--scenes", nargs="?", const="", choices=("", "story", "chat"), metavar="story|chat",
+        help="the bundled gallery, each scene beside its twin (default chat where the model has a chat template)",
+    )  # fmt: skip
     group.add_argument("--prompt", metavar="TEXT", help="let the model write on from this, and read along")
     group.add_argument("--tokens", type=int, default=100, metavar="N", help="new tokens (default 100)")
     group.add_argument("--temperature", type=float, default=0.7, metavar="X", help="(default 0.7)")
@@ -46,8 +50,8 @@ def run(arguments: argparse.Namespace) -> Answer | None:
     from analysis.monitoring.reader import LevelReader
     from analysis.monitoring.terminal import legend, lines
 
-    if (arguments.file is None) == (arguments.prompt is None):
-        raise ValueError("give a FILE (or - for standard input), or a --prompt to write on from")
+    if sum(one is not None for one in (arguments.file, arguments.prompt, arguments.scenes)) != 1:
+        raise ValueError("give one of a FILE (or - for standard input), a --prompt to write on from, or --scenes")
     rules = [parse_rule(text) for text in arguments.alarm]
     study = Study.open(find_study(arguments.study))
     concepts = [name.strip() for name in arguments.concepts.split(",")] if arguments.concepts else None
@@ -96,7 +100,12 @@ def _documents(arguments: argparse.Namespace, reader: Any) -> Iterator[Any]:
     from analysis.monitoring.transcript import documents, read_documents
 
     tokenizer = reader.model.tokenizer
-    if arguments.prompt is not None:
+    if arguments.scenes is not None:
+        from analysis.cases.scenes import named_documents
+
+        chats = bool(getattr(tokenizer, "chat_template", None))
+        yield from named_documents(arguments.scenes or ("chat" if chats else "story"), tokenizer)
+    elif arguments.prompt is not None:
         yield written_live(reader, arguments.prompt, arguments.tokens, arguments.temperature, seed=arguments.seed or 0)
     elif arguments.file == "-":
         yield from documents(iter(sys.stdin), "standard input", tokenizer)

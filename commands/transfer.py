@@ -59,48 +59,12 @@ def found_in(study: Study, data: str | None = None) -> tuple[list[Transfer], lis
 
 
 def table(rows: list[Transfer], ratings: list[TransferRating]) -> str:
-    """A line a label of the data set, the medians, and a line a rating and method."""
-    lines = []
-    for data in dict.fromkeys([one.data for one in rows] + [one.data for one in ratings]):
-        lines += [f"{data}: texts that nobody here wrote", *_labels([one for one in rows if one.data == data])]
-        lines += _ratings([one for one in ratings if one.data == data])
-    return "\n".join(lines)
+    """What was found, as text for the terminal."""
+    from analysis.report.tables import transfer, transfer_ratings
+    from analysis.report.terminal import drawn
 
-
-def _labels(rows: list[Transfer]) -> list[str]:
-    if not rows:
-        return []
-    methods = list(dict.fromkeys(one.method for one in rows))
-    lines = [f"{'label':<15}{'concept':<15}{'':<6}" + "".join(f"{name:<22}" for name in methods) + "n"]
-    for label in dict.fromkeys(one.label for one in rows):
-        mine = {one.method: one for one in rows if one.label == label}
-        one = mine[methods[0]]
-        scores = "".join(f"{_interval(mine[name].auroc, mine[name].low, mine[name].high):<22}" for name in methods)
-        held = "held" if one.held else ""
-        lines.append(f"{label:<15}{one.concept:<15}{held:<6}{scores}{one.n_positive} / {one.n_negative}")
-    for name, some in (("median", rows), ("of held ones", [one for one in rows if one.held])):
-        middle = _medians(some)
-        if middle:
-            lines.append(f"{name:<36}" + "".join(f"{f'{middle[method]:.2f}':<22}" for method in methods))
-    return lines
-
-
-def _ratings(ratings: list[TransferRating]) -> list[str]:
-    if not ratings:
-        return []
-    return [
-        f"{'rating':<15}{'method':<15}{'Spearman [95 %]':<22}{'Pearson [95 %]':<22}{'shuffled norms':<17}n",
-        *(
-            f"{one.rating:<15}{one.method:<15}{_interval(one.spearman, one.spearman_low, one.spearman_high):<22}"
-            f"{_interval(one.pearson, one.pearson_low, one.pearson_high):<22}"
-            f"{'-' if one.pearson_null is None else f'< {one.pearson_null:.2f}':<17}{one.n}"
-            for one in ratings
-        ),
-    ]
-
-
-def _interval(value: float, low: float, high: float) -> str:
-    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+    found = [transfer(rows)] if rows else []
+    return "\n\n".join(drawn(one) for one in (*found, *([transfer_ratings(ratings)] if ratings else [])))
 
 
 def _medians(rows: list[Transfer]) -> dict[str, float]:

@@ -15,7 +15,7 @@ DOORS = {
     "transformer_lens": {"training/language_models/transformer_lens.py"},
     "datasets": {"training/corpora/corpus.py"},
     "wandb": {"training/journal.py"},
-    "matplotlib": {"analysis/figures.py"},
+    "matplotlib": {"analysis/figures.py", "analysis/cases/figures/canvas.py"},
     "pyarrow": {"analysis/study.py"},
     "triton": {f"saes/kernels/triton_{part}.py" for part in ("candidates", "rows", "latents")},
 }
@@ -128,6 +128,7 @@ def test_no_room_is_called_utils_or_common():
         "analysis.report.card",
         "analysis.concepts.concept",
         "analysis.figures",
+        "analysis.cases.figures",
     ],
 )
 def test_readers_load_no_torch(module):

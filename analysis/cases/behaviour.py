@@ -10,7 +10,7 @@ The effect of an arm is its score minus that of no clamp at the same prompt with
 prompts, and a label's rank among its controls, pushed as far, is its p.
 """
 
-import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
@@ -21,8 +21,8 @@ import numpy as np
 from tqdm import tqdm
 
 from analysis.cases.arms import NONE, CaseArm, case_arms
+from analysis.cases.kept import Kept
 from analysis.cases.scorers import scorer_of
-from analysis.clamping.finished import digest_of
 from analysis.clamping.readouts import text_cost
 from analysis.clamping.trial import ROWS
 from analysis.clamping.verdict import rank_p
@@ -39,6 +39,8 @@ from training.language_models.language_model import LanguageModel
 DRAWS = 2000
 CONTROLS = 20
 """Of each kind."""
+TAKEN = ("workshop", "coding", "foretell", "dose", "scenes", "preference", "compare")
+"""Names of other cases."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,10 @@ def case_from(held: Mapping[str, Any], source: str) -> BehaviourCase:
     for name, least in (("controls", 0), ("rollouts", 1), ("tokens", 1)):
         if name in values and (not isinstance(values[name], int) or values[name] < least):
             raise ValueError(f"{source}: {name} must be a whole number, {least} or more, got {values[name]!r}")
+    if not isinstance(held["name"], str) or not re.fullmatch(r"\w[\w.-]*", held["name"]) or held["name"] in TAKEN:
+        raise ValueError(
+            f"{source}: name must be of letters, digits, dots and hyphens, and none of {', '.join(TAKEN)}; got {held['name']!r}"
+        )
     if not isinstance(held["scorers"], dict):
         raise ValueError(f"{source}: scorers must map names to scorers")
     return BehaviourCase(**values)
@@ -125,25 +131,21 @@ def behaviour(
     by_key = {arm.key: arm for arm in arms}
     settings = {**asdict(case), "seed": seed, "model": model.name, "sae_hash": study.info.sae_hash}
     path = study.folder / f"case_{case.name}.jsonl"
-    written = _taken_up(path, digest_of(settings))
-    done = {(one.arm, one.prompt, one.rollout) for one in written}
     wanted = [
         (arm.key, place, number) for place in range(len(prompts)) for number in range(case.rollouts) for arm in arms
     ]
-    left = [one for one in wanted if one not in done]
     with (
-        path.open("a", encoding="utf-8") as file,
-        tqdm(total=len(wanted), initial=len(done), desc=case.name, unit="text", disable=not progress) as bar,
+        Kept(path, settings, lambda piece: (piece["arm"], piece["prompt"], piece["rollout"])) as kept,
+        tqdm(total=len(wanted), desc=case.name, unit="text", disable=not progress) as bar,
     ):
+        left = [one for one in wanted if one not in kept]
+        bar.update(len(wanted) - len(left))
         for start in range(0, len(left), ROWS):
             batch = left[start : start + ROWS]
-            for one in _written(
-                model, dictionary, hook_name, case, prompts, [by_key[key] for key, _, _ in batch], batch, scorers, seed
-            ):
-                written.append(one)
-                file.write(json.dumps(asdict(one)) + "\n")
-            file.flush()
+            some = [by_key[key] for key, _, _ in batch]
+            kept.add(map(asdict, _written(model, dictionary, hook_name, case, prompts, some, batch, scorers, seed)))
             bar.update(len(batch))
+        written = [Written(**kept[one]) for one in wanted]
     rows = effects_of(case.name, arms, written, list(scorers), len(prompts), seed)
     study.write(
         "case_effects", [*(row for row in study.read("case_effects", CaseEffect) if row.case != case.name), *rows]
@@ -238,21 +240,6 @@ def _rendered(model: LanguageModel, case: BehaviourCase) -> list[str]:
         )
         for prompt in case.prompts
     ]
-
-
-def _taken_up(path: Path, digest: str) -> list[Written]:
-    """What a run of these settings had written; the file begins anew where it was of others."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    found: list[Written] = []
-    if lines and lines[0] == json.dumps({"settings": digest}):
-        for line in lines[1:]:
-            try:
-                found.append(Written(**json.loads(line)))
-            except json.JSONDecodeError:
-                break  # the line at which it was stopped
-    whole = [json.dumps({"settings": digest}), *(json.dumps(asdict(one)) for one in found)]
-    path.write_text("".join(line + "\n" for line in whole), encoding="utf-8")
-    return found
 
 
 def harsh_or_sweet(form: str = "story", **changes: Any) -> BehaviourCase:

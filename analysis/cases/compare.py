@@ -13,7 +13,9 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from analysis.cases.arms import random_labels
+from analysis.cases.kept import write_lines
 from analysis.concepts.concept import ConceptSet
+from analysis.intervals import control_span
 from analysis.labelling.scores import benjamini_hochberg
 from analysis.monitoring.reader import LevelReader
 from analysis.opening import concept_set_of, open_subject
@@ -40,7 +42,7 @@ def compare(
     seed: int = 0, progress: bool = True, *, dictionary: Dictionary | None = None, concept_set: ConceptSet | None = None,
     device: str = "auto",
 ) -> Comparison:  # fmt: skip
-    """Writes the table `level_shifts`. Prompts: by default the study's neutral openings and its neutral checking texts.
+    """Writes the table `level_shifts` and `compare_transcripts.jsonl` (what was read, and both models' levels). Prompts: by default the study's neutral openings and its neutral checking texts.
 
     Raises ValueError where the other model's width at the site is another.
     """
@@ -66,7 +68,8 @@ def compare(
         explained.append(_explained(one, dictionary, hook_name, prompts))
     own, theirs = levels
     shifts = theirs - own
-    null = np.abs(shifts[:, len(labels) :].mean(axis=0))
+    random = shifts[:, len(labels) :].mean(axis=0)
+    null, band = np.abs(random), control_span(random)
     rows = []
     for at, label in enumerate(labels):
         mine = shifts[:, at]
@@ -76,12 +79,21 @@ def compare(
         rows.append(
             LevelShift(
                 label.concept, family, model.name, other.name, name or "prompts given", float(own[:, at].mean()),
-                float(theirs[:, at].mean()), float(mine.mean()), low, high, p, 1.0, share, len(null), len(prompts),
+                float(theirs[:, at].mean()), float(mine.mean()), low, high, p, 1.0, share, len(null), len(prompts), *band,
             )
         )  # fmt: skip
     q = benjamini_hochberg(np.array([one.p for one in rows]))
     rows = [replace(one, q=float(value)) for one, value in zip(rows, q, strict=True)]
     study.write("level_shifts", rows)
+    write_lines(
+        study.folder / "compare_transcripts.jsonl",
+        (
+            {"text": prompt, "levels": {
+                label.concept: [round(float(own[number, at]), 6), round(float(theirs[number, at]), 6)] for at, label in enumerate(labels)
+            }}
+            for number, prompt in enumerate(prompts)
+        ),
+    )  # fmt: skip
     return Comparison(rows, (explained[0], explained[1]))
 
 

@@ -8,7 +8,7 @@ of them that follows as much is the null.
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from analysis.cases.arms import random_labels
+from analysis.cases.kept import Kept
+from analysis.intervals import control_span
 from analysis.monitoring.reader import LevelReader
 from analysis.monitoring.transcript import Document, chat_document, plain_document
 from analysis.opening import open_subject
@@ -104,7 +106,7 @@ def dose_case(
 ) -> Study:  # fmt: skip
     """Reads every family at every value; writes the tables `dose_trends` (a row a family and concept) and `dose_tests`.
 
-    Concepts: those that are named, or all held labels that some family expects to move. Raises ValueError where none is.
+    What was read, with its levels, is left in `dose_transcripts.jsonl`, after which a run that was stopped goes on. Concepts: those that are named, or all held labels that some family expects to move. Raises ValueError where none is.
     """
     study = study if isinstance(study, Study) else Study.open(study)
     if form not in FORMS:
@@ -115,14 +117,34 @@ def dose_case(
     labels = _labels(study, concepts, expected)
     model, dictionary, hook_name = open_subject(study, model, dictionary, device)
     nulls = random_labels(labels, study, model, dictionary, hook_name, controls, seed)
-    reader = LevelReader(model, dictionary, hook_name, [*labels, *nulls])
-
+    everyone = [*labels, *nulls]
+    reader = LevelReader(model, dictionary, hook_name, everyone)
+    settings = {
+        "model": model.name, "sae_hash": study.info.sae_hash, "form": form,
+        "families": [asdict(family) for family in families.values()],
+        "labels": [[label.concept, label.latents, label.scales] for label in everyone],
+    }  # fmt: skip
     means: dict[str, Float[np.ndarray, "value label"]] = {}
-    bar = tqdm(families.values(), desc="doses", unit="family", disable=not progress)
-    for family in bar:
-        means[family.name] = np.stack(
-            [after_number(reader, *family.document(value, form, model.tokenizer)) for value in family.values]
-        )
+    with (
+        Kept(
+            study.folder / "dose_transcripts.jsonl", settings, lambda piece: (piece["family"], piece["value"])
+        ) as kept,
+        tqdm(families.values(), desc="doses", unit="family", disable=not progress) as bar,
+    ):
+        for family in bar:
+            pieces = []
+            for value in family.values:
+                if (family.name, value) not in kept:
+                    document, end = family.document(value, form, model.tokenizer)
+                    found = [round(float(level), 6) for level in after_number(reader, document, end)]
+                    levels = dict(zip((label.concept for label in labels), found, strict=False))
+                    pieces.append({
+                        "family": family.name, "role": family.role, "value": value, "text": document.text, "levels": levels,
+                        "controls": found[len(labels) :],
+                    })  # fmt: skip
+            kept.add(pieces)
+            of_family = [kept[family.name, value] for value in family.values]
+            means[family.name] = np.array([[*one["levels"].values(), *one["controls"]] for one in of_family])
     trends = {name: trends_of(families[name].values, levels) for name, levels in means.items()}
     rows, tests = [], []
     contrasts = np.stack([trends[family.name] - trends[family.control] for family in dangers])
@@ -185,6 +207,7 @@ def followed(
     return DoseTest(
         concept, form, float(mine.mean()), float(low), float(high), float((1 + np.sum(flipped >= mine.mean() - 1e-12)) / (1 + DRAWS)),
         1.0, float(np.mean(theirs >= mine.mean())) if len(theirs) else float("nan"), len(theirs), int(some.sum()),
+        *control_span(theirs),
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +18,11 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from analysis.cases.arms import NONE, CaseArm, case_arms, random_labels
+from analysis.cases.kept import Kept
+from analysis.clamping.finished import digest_of
 from analysis.clamping.verdict import rank_p
 from analysis.concepts.concept import ConceptSet
+from analysis.intervals import control_span
 from analysis.labelling.scores import benjamini_hochberg
 from analysis.monitoring.reader import LevelReader
 from analysis.opening import open_subject
@@ -68,7 +72,10 @@ def preference(
     controls: int = CONTROLS, seed: int = 0, progress: bool = True, *, dictionary: Dictionary | None = None,
     concept_set: ConceptSet | None = None, device: str = "auto",
 ) -> Study:  # fmt: skip
-    """Writes `activity_scores`, `preference_tests` (a row a label) and, for the labels in `clamped`, `preference_shifts`."""
+    """Writes `activity_scores`, `preference_tests` (a row a label) and, for the labels in `clamped`, `preference_shifts`.
+
+    Every choice is left in `preference_transcripts.jsonl`, after which a run that was stopped goes on.
+    """
     study = study if isinstance(study, Study) else Study.open(study)
     if form not in FORMS:
         raise ValueError(f"form is one of {', '.join(FORMS)}, got {form!r}")
@@ -81,39 +88,76 @@ def preference(
     model, dictionary, hook_name = open_subject(study, model, dictionary, device)
     words = [one.words(form) for one in activities]
     chooser = Chooser(model, form, words)
-    bar = tqdm(total=0, desc="preference", unit="choice", disable=not progress)
-
-    base = chooser.logits(_ordered_pairs(len(words)), bar=bar)
-    strengths = bradley_terry(base, len(words))
-    study.write(
-        "activity_scores",
-        [
-            ActivityScore(one.category, one.words(form), form, float(s * ELO))
-            for one, s in zip(activities, strengths, strict=True)
-        ],
-    )
-    nulls = random_labels(labels, study, model, dictionary, hook_name, controls, seed, concept_set)
-    reader = LevelReader(model, dictionary, hook_name, [*labels, *nulls])
-    levels = np.stack([found.mean(axis=0) for found in reader.texts(chooser.mentions())])
-    tests = [
-        _test(
-            one.concept,
-            form,
-            strengths * ELO,
-            levels[:, at],
-            levels[:, len(labels) :],
-            [a.category for a in activities],
-            seed,
-        )
-        for at, one in enumerate(labels)
-    ]
-    q = benjamini_hochberg(np.array([one.p for one in tests]))
-    study.write("preference_tests", [replace(one, q=float(value)) for one, value in zip(tests, q, strict=True)])
-    if clamped:
-        arms = case_arms(study, model, dictionary, hook_name, clamped, doses, controls, seed, concept_set)
-        study.write("preference_shifts", _shifts(chooser, arms, dictionary, hook_name, activities, seed, bar))
-    bar.close()
+    settings = {"model": model.name, "sae_hash": study.info.sae_hash, "form": form, "activities": words}
+    with (
+        Kept(study.folder / "preference_transcripts.jsonl", settings, _place) as kept,
+        tqdm(total=0, desc="preference", unit="choice", disable=not progress) as bar,
+    ):
+        choices = Choices(chooser, kept, bar)
+        strengths = bradley_terry(choices.of(_ordered_pairs(len(words))), len(words))
+        scores = [
+            ActivityScore(one.category, one.words(form), form, float(strength * ELO))
+            for one, strength in zip(activities, strengths, strict=True)
+        ]
+        study.write("activity_scores", scores)
+        nulls = random_labels(labels, study, model, dictionary, hook_name, controls, seed, concept_set)
+        reader = LevelReader(model, dictionary, hook_name, [*labels, *nulls])
+        levels = np.stack([found.mean(axis=0) for found in reader.texts(chooser.mentions())])
+        categories = [one.category for one in activities]
+        tests = [
+            _test(one.concept, form, strengths * ELO, levels[:, at], levels[:, len(labels) :], categories, seed)
+            for at, one in enumerate(labels)
+        ]
+        q = benjamini_hochberg(np.array([one.p for one in tests]))
+        study.write("preference_tests", [replace(one, q=float(value)) for one, value in zip(tests, q, strict=True)])
+        shifts = []
+        if clamped:
+            arms = case_arms(study, model, dictionary, hook_name, clamped, doses, controls, seed, concept_set)
+            shifts = _shifts(choices, arms, dictionary, hook_name, activities, seed)
+        study.write("preference_shifts", shifts)
     return study
+
+
+def _place(piece: dict[str, Any]) -> tuple[str, str, int, int]:
+    return piece["arm"], piece["clamp"], piece["first"], piece["second"]
+
+
+class Choices:
+    """Choices that are made once and kept; the file says which text was read and what was chosen how surely."""
+
+    def __init__(self, chooser: "Chooser", kept: Kept, bar: tqdm):
+        self.chooser, self.kept, self.bar = chooser, kept, bar
+
+    def of(
+        self, pairs: Sequence[tuple[int, int]], arm: CaseArm | None = None, dictionary: Dictionary | None = None,
+        hook_name: str = "",
+    ) -> Float[np.ndarray, "pair 3"]:  # fmt: skip
+        """Rows (i, j, logit), under the arm's clamp on the first activity's mention where one is given."""
+        key, what = (NONE, "") if arm is None else (arm.key, _digest(arm))
+        self.bar.total = (self.bar.total or 0) + len(pairs)
+        left = [pair for pair in pairs if (key, what, *pair) not in self.kept]
+        self.bar.update(len(pairs) - len(left))
+        for start in range(0, len(left), ROWS):
+            batch = left[start : start + ROWS]
+            clamps = [] if arm is None else [arm.intervention] * len(batch)
+            logits = self.chooser.logits(batch, clamps, dictionary, hook_name)[:, 2]
+            self.kept.add(
+                {"arm": key, "clamp": what, "first": i, "second": j, "text": self.chooser.context((i, j)),
+                 "chosen": self.chooser.words[i if logit > 0 else j], "logit": round(float(logit), 6)}
+                for (i, j), logit in zip(batch, logits, strict=True)
+            )  # fmt: skip
+            self.bar.update(len(batch))
+        return np.array([(*pair, self.kept[key, what, *pair]["logit"]) for pair in pairs]).reshape(-1, 3)
+
+
+def _digest(arm: CaseArm) -> str:
+    """What tells clamps of one name from others: a label that was chosen anew, or another random direction."""
+    one = arm.intervention
+    if isinstance(one, DirectionPush):
+        held: Any = [[round(float(value), 6) for value in one.direction], one.amount]
+    else:
+        held = [[edit.latents, edit.value, edit.mode, edit.weights] for edit in one.edits]
+    return digest_of({"clamp": held})[:12]
 
 
 class Chooser:
@@ -140,13 +184,10 @@ class Chooser:
 
     def logits(
         self, pairs: Sequence[tuple[int, int]], interventions: Sequence[Intervention | DirectionPush] = (),
-        dictionary: Dictionary | None = None, hook_name: str = "", bar: tqdm | None = None,
+        dictionary: Dictionary | None = None, hook_name: str = "",
     ) -> Float[np.ndarray, "pair 3"]:  # fmt: skip
         """Rows (i, j, logit). ``interventions``: one a pair, acting on the tokens of the pair's first activity."""
         found = []
-        if bar is not None:
-            bar.total = (bar.total or 0) + len(pairs)
-            bar.refresh()
         for start in range(0, len(pairs), ROWS):
             batch = pairs[start : start + ROWS]
             contexts = [self.context(pair) for pair in batch]
@@ -158,8 +199,6 @@ class Chooser:
                 ]
                 hooks = {hook_name: RowInterventions(some).hook(dictionary)}
             found += self._of_batch(batch, contexts, hooks)
-            if bar is not None:
-                bar.update(len(batch))
         return np.array([(*pair, value) for pair, value in zip(pairs, found, strict=True)], dtype=float).reshape(-1, 3)
 
     def _of_batch(self, batch: Sequence[tuple[int, int]], contexts: Sequence[str], hooks: dict) -> list[float]:
@@ -237,7 +276,7 @@ def _test(
     theirs = np.array([_r(elo, null[:, column]) for column in range(null.shape[1])])
     return PreferenceTest(
         concept, form, r, float(low), float(high), inside, float((1 + np.sum(np.abs(shuffled) >= abs(r))) / (1 + DRAWS)), 1.0,
-        float(np.mean(np.abs(theirs) >= abs(r))) if len(theirs) else float("nan"), len(theirs), len(elo),
+        float(np.mean(np.abs(theirs) >= abs(r))) if len(theirs) else float("nan"), len(theirs), len(elo), *control_span(theirs),
     )  # fmt: skip
 
 
@@ -254,24 +293,18 @@ def _within(values: np.ndarray, categories: Sequence[str]) -> np.ndarray:
 
 
 def _shifts(
-    chooser: Chooser,
-    arms: Sequence[CaseArm],
-    dictionary: Dictionary,
-    hook_name: str,
-    activities: Sequence[Activity],
-    seed: int,
-    bar: tqdm,
-) -> list[PreferenceShift]:
+    choices: Choices, arms: Sequence[CaseArm], dictionary: Dictionary, hook_name: str, activities: Sequence[Activity], seed: int
+) -> list[PreferenceShift]:  # fmt: skip
     """Every second activity of a category is clamped where it is mentioned first, against the others, which never are."""
     order = sorted(range(len(activities)), key=lambda at: (activities[at].category, at))
     steered, others = order[::2], order[1::2]
     rng = np.random.default_rng(seed)
     pairs = [(i, int(j)) for i in steered for j in rng.choice(others, min(6, len(others)), replace=False)]
-    base = chooser.logits(pairs, bar=bar)[:, 2].reshape(len(steered), -1).mean(axis=1)
+    base = choices.of(pairs)[:, 2].reshape(len(steered), -1).mean(axis=1)
     means = {}
     for arm in arms:
         if arm.kind != NONE:
-            logits = chooser.logits(pairs, [arm.intervention] * len(pairs), dictionary, hook_name, bar)[:, 2]
+            logits = choices.of(pairs, arm, dictionary, hook_name)[:, 2]
             means[arm.key] = (logits.reshape(len(steered), -1).mean(axis=1) - base) * ELO
     rows = []
     for arm in arms:
@@ -289,7 +322,7 @@ def _shifts(
         band = np.quantile(like, [0.05, 0.95]) if len(like) else (float("nan"), float("nan"))
         rows.append(
             PreferenceShift(
-                arm.concept, arm.kind, chooser.form, arm.dose, float(mine.mean()), float(low), float(high), float(band[0]),
+                arm.concept, arm.kind, choices.chooser.form, arm.dose, float(mine.mean()), float(low), float(high), float(band[0]),
                 float(band[1]), p, len(like), len(steered),
             )
         )  # fmt: skip

@@ -3,8 +3,8 @@ matters is another: do the labels that a scene should wake read more in it than 
 """
 
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from analysis.cases.kept import write_lines
 from analysis.monitoring.reader import LevelReader
 from analysis.monitoring.transcript import Document, chat_document, plain_document
-from analysis.records import SceneRead
+from analysis.records import SceneRead, SceneTest
 from analysis.study import Study
 from saes.dictionary import Dictionary
 from training.language_models.language_model import LanguageModel
@@ -42,19 +43,6 @@ class Scene:
         return chat_document(self.chat, tokenizer), chat_document(self.chat_twin, tokenizer)
 
 
-@dataclass(frozen=True)
-class GalleryTest:
-    """Whether expected labels rise more from twin to scene than others do."""
-
-    expected: float
-    """Mean rise of expected labels, each in the spread of its own rises over all scenes."""
-    others: float
-    p: float
-    """One-sided, by shuffling which concepts are expected, among those that are expected somewhere."""
-    n: int
-    """Pairs of a scene and an expected label."""
-
-
 def load_scenes(path: str | Path | None = None) -> list[Scene]:
     """The bundled gallery, or a file of the same form. Raises ValueError naming what a scene lacks."""
     place = Path(str(path)) if path else Path(str(files("analysis.cases"))) / "scenes.toml"
@@ -75,11 +63,25 @@ def load_scenes(path: str | Path | None = None) -> list[Scene]:
     return scenes
 
 
+def named_documents(form: str, tokenizer: Any, scenes: Sequence[Scene] | None = None) -> Iterator[Document]:
+    """Each scene and its twin as a text to be monitored, whose turns bear its name."""
+    if form not in FORMS:
+        raise ValueError(f"form is one of {', '.join(FORMS)}, got {form!r}")
+    for scene in load_scenes() if scenes is None else scenes:
+        for words, document in zip(("", ", twin"), scene.documents(form, tokenizer), strict=True):
+            name = f"{scene.name.replace('_', ' ')}{words}"
+            turns = tuple(
+                replace(turn, speaker=name if form == "story" else f"{name}, {turn.speaker}") for turn in document.turns
+            )
+            yield replace(document, turns=turns)
+
+
 def gallery(
     study: Study | str | Path, model: LanguageModel | str | Path | None = None, scenes: Sequence[Scene] | None = None,
     form: str = "story", seed: int = 0, progress: bool = True, *, dictionary: Dictionary | None = None, device: str = "auto",
-) -> tuple[list[SceneRead], GalleryTest]:  # fmt: skip
-    """Writes `scenes` (a row a scene and held label that some scene expects). ValueError where no such label held."""
+) -> tuple[list[SceneRead], SceneTest]:  # fmt: skip
+    """Writes `scenes` (a row a scene and held label that some scene expects), `scene_tests` and `scenes_transcripts.jsonl` (every
+    text that was read, with its levels). ValueError where no such label held."""
     study = study if isinstance(study, Study) else Study.open(study)
     if form not in FORMS:
         raise ValueError(f"form is one of {', '.join(FORMS)}, got {form!r}")
@@ -91,9 +93,15 @@ def gallery(
             f"no label of {study.folder} held of a concept that the scenes expect ({', '.join(sorted(wanted))})"
         )
     reader = LevelReader.of_study(study, names, model, dictionary, device)
-    rows = []
+    rows, lines = [], []
     for scene in tqdm(scenes, desc="scenes", unit="scene", disable=not progress):
-        levels, twins = (mean_level(reader, one) for one in scene.documents(form, reader.model.tokenizer))
+        documents = scene.documents(form, reader.model.tokenizer)
+        levels, twins = (mean_level(reader, one) for one in documents)
+        lines += [
+            {"kind": scene.kind, "scene": scene.name, "twin": bool(side), "expected": scene.expected, "text": document.text,
+             "levels": dict(zip(names, (round(float(value), 6) for value in found), strict=True))}
+            for side, (document, found) in enumerate(zip(documents, (levels, twins), strict=True))
+        ]  # fmt: skip
         rows += [
             SceneRead(
                 scene.kind, scene.name, form, name, name in scene.expected, float(levels[at]), float(twins[at]),
@@ -104,7 +112,10 @@ def gallery(
     study.write("scenes", rows)
     rises = np.array([row.rise for row in rows]).reshape(len(scenes), len(names))
     expected = np.array([row.expected for row in rows]).reshape(rises.shape)
-    return rows, gallery_test(rises, expected, seed)
+    test = gallery_test(rises, expected, form, seed)
+    study.write("scene_tests", [test])
+    write_lines(study.folder / "scenes_transcripts.jsonl", lines)
+    return rows, test
 
 
 def mean_level(reader: LevelReader, document: Document) -> np.ndarray:
@@ -114,16 +125,29 @@ def mean_level(reader: LevelReader, document: Document) -> np.ndarray:
     return levels.mean(axis=0)
 
 
-def gallery_test(rises: np.ndarray, expected: np.ndarray, seed: int = 0) -> GalleryTest:
+def gallery_test(rises: np.ndarray, expected: np.ndarray, form: str = "story", seed: int = 0) -> SceneTest:
     """`[scene, label]` rises, and where they are expected."""
     spread = rises.std(axis=0)
     scaled = np.divide(rises, spread, out=np.zeros_like(rises), where=spread > 0)
-    found = scaled[expected].mean() if expected.any() else float("nan")
     rng = np.random.default_rng(seed)
+    found, low, high = _mean_where(scaled, expected, rng)
+    others = _mean_where(scaled, ~expected, rng)
     drawn = (
         np.array([scaled[:, rng.permutation(rises.shape[1])][expected].mean() for _ in range(DRAWS)])
         if expected.any()
         else np.zeros(0)
     )
     p = float((1 + np.sum(drawn >= found - 1e-12)) / (1 + len(drawn)))
-    return GalleryTest(float(found), float(scaled[~expected].mean()), p, int(expected.sum()))
+    return SceneTest(form, found, low, high, *others, p, int(expected.sum()), len(rises))
+
+
+def _mean_where(values: np.ndarray, some: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float]:
+    """The mean of the pairs that are meant, with a bootstrap interval over scenes; NaN where there are none."""
+    if not some.any():
+        return (float("nan"),) * 3
+    sums, counts = np.where(some, values, 0.0).sum(axis=1), some.sum(axis=1)
+    drawn = rng.integers(len(values), size=(DRAWS, len(values)))
+    totals = counts[drawn].sum(axis=1)
+    means = sums[drawn].sum(axis=1)[totals > 0] / totals[totals > 0]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(values[some].mean()), float(low), float(high)

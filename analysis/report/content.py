@@ -23,10 +23,10 @@ from analysis.records import (
     Necessity,
     Probe,
     Trial,
-    WorkshopArm,
     clamp_counts,
 )
 from analysis.report import tables
+from analysis.report.cases import CaseShown, cases
 from analysis.report.method import Passage, method, power
 from analysis.report.reasons import why
 from analysis.report.table import Table
@@ -111,7 +111,7 @@ class Content:
     """Labels, rivals and ablations."""
     matrix: Matrix
     texts: dict[str, list[Trial]]
-    workshop: list[WorkshopArm]
+    cases: list[CaseShown]
     cards: list[FeatureCard]
     excerpts: dict[int, list[Excerpt]]
     latents: dict[int, Table]
@@ -168,7 +168,7 @@ def content(
             for row in chosen
             if (found := shown_texts(row.label.concept, trials, clamps, texts_per_concept))
         },
-        workshop=study.read("workshop", WorkshopArm),
+        cases=cases(study),
         cards=sorted(cards, key=lambda card: (not card.concepts, card.latent)),
         excerpts={
             latent: sorted(found, key=lambda one: -one.peak)[:excerpts_per_card] for latent, found in excerpts.items()
@@ -217,7 +217,6 @@ def all_tables(
         "controls": tables.controls(controls),
         "moved": tables.moved(study.read("effects", ConceptEffect)),
         "necessity": tables.necessity(study.read("necessity", Necessity)),
-        "workshop": tables.workshop(study.read("workshop", WorkshopArm)),
         "explanations": tables.explanations(study.read("explanations", Explanation)),
         **tables.beside(study.read),
         "settings": tables.settings(info),

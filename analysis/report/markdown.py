@@ -14,7 +14,6 @@ PARTS = {
     "Clamps": ("clamps", "doses", "controls", "moved", "necessity"),
     "Ablations": ("ablations",),
     "Other texts and other SAEs": ("transfer", "transfer_ratings", "agreements"),
-    "Workshop": ("workshop",),
     "Explanations": ("explanations",),
     "How this was made": ("settings", "provenance"),
 }
@@ -42,6 +41,18 @@ def markdown(content: Content) -> str:
             lines += ["", f"## {title}"]
             for table in shown:
                 lines += ["", *drawn(table)]
+    if content.cases:
+        lines += ["", "## Case studies"]
+    for case in content.cases:
+        drawing = content.study.folder / "figures" / f"{case.name}.svg"
+        where = (
+            f"figures/{case.name}.svg in the study"
+            if drawing.exists()
+            else "in the page that `saes report --out FILE.html` writes"
+        )
+        lines += ["", prose(f"{case.title}. Figure ({where}): {case.about}")]
+        for table in case.tables:
+            lines += ["", *drawn(table)]
     if "clamps" not in content.tables:
         lines += ["", "Nothing was clamped yet: a label that is held is a detector, and no more than that is known."]
     return "\n".join(lines) + "\n"

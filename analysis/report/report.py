@@ -6,6 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from analysis.cases.figures import inline
 from analysis.report import svg
 from analysis.report.content import content
 from analysis.report.markdown import markdown
@@ -67,10 +68,8 @@ def render(study: Study, extra: dict[str, Any] | None = None) -> str:
         "cell": lambda value: cell(value, shown),
         "kind": kind,
         "prose": prose,
-        **{
-            name: drawn(name)
-            for name in ("circumplex", "dose_plot", "heat_map", "workshop_bars", "histogram", "legend_mark")
-        },
+        "case_figure": lambda case: Markup(inline(study, case)),
+        **{name: drawn(name) for name in ("circumplex", "dose_plot", "heat_map", "histogram", "legend_mark")},
     }
     return jinja.get_template("report.html.j2").render(c=whole, t=whole.tables, info=study.info, statuses=STATUS_ABOUT)
 

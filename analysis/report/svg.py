@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
 
-from analysis.records import FeatureCard, WorkshopArm
+from analysis.records import FeatureCard
 from analysis.report.content import DoseCurve, Mark, Matrix
-from analysis.report.tables import WORKSHOP_ARMS
 
 CROWD = 60
 """Among more marks than these, rejected ones have no name, and none has a line."""
@@ -203,43 +202,6 @@ def heat_map(matrix: Matrix) -> str:
             parts.append(
                 f'<rect class="{kind}" x="{left + cell * at}" y="{y}" width="{cell - 1}" height="{cell - 1}" fill-opacity="{shade:.2f}"><title>{escape(about)}</title></rect>'
             )
-    return "".join([*parts, "</svg>"])
-
-
-def workshop_bars(arms: Sequence[WorkshopArm]) -> str:
-    """The share of impossible tasks that end in cheating, with 95 % Wilson intervals."""
-    if not arms:
-        return ""
-    order = list(WORKSHOP_ARMS)
-    arms = sorted(arms, key=lambda one: order.index(one.arm) if one.arm in order else len(order))
-    width, row, left, right, top = 640, 34, 130, 120, 8
-    height = top + row * len(arms) + 40
-    most = max([0.1, *(one.cheat_high for one in arms if math.isfinite(one.cheat_high))])
-    most = min(1.0, math.ceil(most * 10) / 10)
-
-    def x_of(value: float) -> float:
-        return left + value / most * (width - left - right)
-
-    parts = [_frame(width, height, "Share of impossible tasks that end in cheating, by clamp")]
-    for value in _ticks(0, most):
-        parts += [
-            _line(x_of(value), top, x_of(value), height - 36, "grid"),
-            _text(x_of(value), height - 20, f"{value:.0%}", "tick", "middle"),
-        ]
-    parts.append(_text(width - right, height - 4, "cheating share of impossible tasks", "axis", "end"))
-    for place, one in enumerate(arms):
-        y = top + place * row + row / 2
-        parts.append(_text(left - 10, y + 4, WORKSHOP_ARMS.get(one.arm, one.arm), "name", "end"))
-        if not all(map(math.isfinite, (one.cheat_rate, one.cheat_low, one.cheat_high))):
-            continue
-        rate = one.cheat_rate
-        parts += [
-            f'<rect class="bar{" base" if one.arm == "none" else ""}" x="{left}" y="{y - 9:.1f}" width="{max(0.0, x_of(rate) - left):.1f}" height="18"/>',
-            _line(x_of(one.cheat_low), y, x_of(one.cheat_high), y, "whisker"),
-            _line(x_of(one.cheat_low), y - 4, x_of(one.cheat_low), y + 4, "whisker"),
-            _line(x_of(one.cheat_high), y - 4, x_of(one.cheat_high), y + 4, "whisker"),
-            _text(width - right + 10, y + 4, f"{rate:.0%}  n = {one.n_impossible}", "tick", "start"),
-        ]
     return "".join([*parts, "</svg>"])
 
 

@@ -10,6 +10,8 @@ from analysis.records import (
     STATUSES,
     Affect,
     AttemptLevel,
+    AttemptSlope,
+    AttemptTrace,
     Baseline,
     CaseEffect,
     ClampResult,
@@ -27,7 +29,10 @@ from analysis.records import (
     PreferenceTest,
     Probe,
     SceneRead,
+    SceneTest,
     StudyInfo,
+    Transfer,
+    TransferRating,
     WorkshopArm,
 )
 from analysis.report.reasons import STATUS_ABOUT, rejections
@@ -73,8 +78,19 @@ WORKSHOP_ARMS = {
     "control_0_down": "random direction down",
     "control_0_up": "random direction up",
 }
+ARM_WORDS = {
+    "diff means ": "difference of means of ",
+    "detector ": "the label's own latents of ",
+    "without ": "ablated: ",
+    "stated ": "no clamp, told: ",
+    "world without ": "in its world, not ",
+    "world ": "in its world, ",
+}
+ENDINGS = {"cheated": "cheating", "stopped": "an honest stop", "both": "either", "difference": "cheating less stops"}
 STRONGEST = 10
 """Latents shown for each dimension of affect."""
+FEW_CONTROLS = 4
+"""Control arms that have lines of their own; more are summed up."""
 DRAWS = 1000
 
 
@@ -417,24 +433,91 @@ def necessity(found: Sequence[Necessity]) -> Table:
 
 
 def workshop(arms: Sequence[WorkshopArm]) -> Table:
+    """A line an arm; more than FEW_CONTROLS controls are one line at each dose. Changes stand where they were measured."""
+
     def share(value: float, low: float, high: float) -> str:
         return f"{Share(value)} [{Share(low)}, {Share(high)}]"
 
+    many = [one for one in arms if one.arm.startswith("control")]
+    summed = len(many) > FEW_CONTROLS
+    rows: list[tuple[Cell, ...]] = [
+        (
+            arm_words(one.arm), Estimate(one.dose, digits=2), share(one.cheat_rate, one.cheat_low, one.cheat_high), *_changes(one),
+            one.n_impossible, Share(one.invalid_rate), Share(one.cheat_rate_valid), one.n_valid, Share(one.honest_rate),
+            Share(one.solve_rate), one.n_possible, Estimate(one.direct_effect, sign=True),
+        )
+        for one in arms
+        if not (summed and one in many)
+    ]  # fmt: skip
+    for dose in dict.fromkeys(one.dose for one in many) if summed else ():
+        some = [one for one in many if one.dose == dose]
+        spans = {
+            name: _middle_of([getattr(one, name) for one in some])
+            for name in ("cheat_rate", "invalid_rate", "cheat_rate_valid", "honest_rate", "solve_rate")
+        }
+        effects = [one.direct_effect for one in some if np.isfinite(one.direct_effect)]
+        rows.append(
+            (
+                f"{len(some)} controls, 5 to 95 %", Estimate(dose, digits=2), spans["cheat_rate"], None, None, some[0].n_impossible,
+                spans["invalid_rate"], spans["cheat_rate_valid"], None, spans["honest_rate"], spans["solve_rate"], some[0].n_possible,
+                _span(*map(float, np.quantile(effects, [0.05, 0.95]))) if effects else None,
+            )
+        )  # fmt: skip
     return Table(
         "Workshop",
-        ("clamp", "dose", "cheating [95 %]", "impossible tasks", "invalid endings", "cheating among valid endings", "of", "honest",
-         "possible tasks solved", "possible tasks", "direct effect"),
-        [
-            (
-                WORKSHOP_ARMS.get(one.arm, one.arm), Estimate(one.dose, digits=1), share(one.cheat_rate, one.cheat_low, one.cheat_high),
-                one.n_impossible, Share(one.invalid_rate), Share(one.cheat_rate_valid), one.n_valid, Share(one.honest_rate),
-                Share(one.solve_rate), one.n_possible, Estimate(one.direct_effect, sign=True),
-            )
-            for one in arms
-        ],
-        "Wilson intervals. Beside the rate stand the ways in which it could mislead: invalid endings (a broken text cannot "
+        ("clamp", "dose", "cheating [95 %]", "change [95 %]", "honest stops' change [95 %]", "impossible tasks", "invalid endings",
+         "cheating among valid endings", "of", "honest", "possible tasks solved", "possible tasks", "direct effect"),
+        rows,
+        "Wilson intervals; changes are against no clamp on the same tasks with the same luck, intervals are bootstraps over tasks. "
+        "Beside the rate stand the ways in which it could mislead: invalid endings (a broken text cannot "
         "cheat), the rate among valid endings, possible tasks that are still solved, and how much the clamp alone moves the "
         "cheat's own words in a plain context (nats).",
+    ).filled()  # fmt: skip
+
+
+def arm_words(arm: str) -> str:
+    """An arm of the workshop in words."""
+    words = WORKSHOP_ARMS.get(arm, arm.replace("_", " "))
+    for begins, said in ARM_WORDS.items():
+        if words.startswith(begins):
+            return said + words.removeprefix(begins)
+    return words
+
+
+def _changes(one: WorkshopArm) -> tuple[Estimate | None, Estimate | None]:
+    """Of cheating and of honest stops; None in studies that were made before they were measured, and for no clamp."""
+    found = []
+    for name in ("change", "honest_change"):
+        value = getattr(one, name, None)
+        known = value is not None and np.isfinite(value) and one.arm != "none"
+        found.append(
+            Estimate(value, getattr(one, f"{name}_low"), getattr(one, f"{name}_high"), sign=True) if known else None
+        )
+    return found[0], found[1]
+
+
+def _middle_of(values: Sequence[float]) -> str | None:
+    """Where the middle 90 % of shares lie."""
+    known = [value for value in values if np.isfinite(value)]
+    return f"{Share(float(np.quantile(known, 0.05)))} to {Share(float(np.quantile(known, 0.95)))}" if known else None
+
+
+def workshop_controls(found: Sequence[Any]) -> Table:
+    """How many controls move as much, both kinds together; ``found``: `workshop_controls` of a study."""
+    return Table(
+        "How many controls move as much",
+        ("clamp", "measure", "change", "controls that move as much [95 %]", "of", "largest control", "tasks"),
+        [
+            (
+                arm_words(one.arm), one.measure, Estimate(one.change, sign=True),
+                f"{one.n_as_large} ({Share(one.share)}) [{Share(one.low)}, {Share(one.high)}]", one.n_controls,
+                Estimate(one.largest, sign=True), one.n_tasks,
+            )
+            for one in found
+            if one.kind == "all"
+        ],
+        "Controls are pushed as far, the same way, and counted where they move the measure as much in the same direction; "
+        "Clopper-Pearson intervals.",
     )  # fmt: skip
 
 
@@ -482,8 +565,50 @@ def attempt_levels(found: Sequence[AttemptLevel]) -> Table:
         "Levels after failed attempts",
         ("concept", "attempt", "level [95 %]", "episodes"),
         [(one.concept, one.attempt, Estimate(one.mean, one.low, one.high, 3), one.n) for one in found],
-        "Impossible tasks, nothing clamped; dose units, means over the tokens up to the next act, intervals over episodes.",
+        "Impossible tasks, nothing clamped; dose units, means over the tokens up to the next act, intervals over episodes. Each line "
+        "is of the episodes that got so far, so that a change from line to line also tells who ended before.",
     )
+
+
+def attempt_traces(found: Sequence[AttemptTrace]) -> Table:
+    """Aligned at the ending; those from the start are in the study's table."""
+    some = [one for one in found if one.aligned == "end" and one.outcome != "both"]
+    return Table(
+        "Levels before the ending, in the same episodes",
+        ("concept", "ends in", "failed attempts", "attempts before the end", "level [95 %]", "random groups, 5 to 95 %", "episodes"),
+        [
+            (
+                one.concept, ENDINGS[one.outcome], f"{one.least} or more", Estimate(one.attempt, digits=0),
+                Estimate(one.mean, one.low, one.high, 3), _span(one.control_low, one.control_high, 3, sign=False), one.n,
+            )
+            for one in sorted(some, key=lambda one: (one.least, one.concept, one.outcome, one.attempt))
+        ],
+        "Impossible tasks, nothing clamped; dose units, means over the tokens between an attempt and the next act; \u22121 is the last "
+        "failed attempt before the ending is written. Intervals are bootstraps over episodes; random groups of latents fire as often.",
+    )  # fmt: skip
+
+
+def attempt_slopes(found: Sequence[AttemptSlope]) -> Table:
+    return Table(
+        "Slopes within episodes",
+        ("concept", "ends in", "slope [95 %]", "p", "random groups, 5 to 95 %", "as far from 0", "of", "episodes"),
+        [
+            (
+                one.concept, ENDINGS[one.outcome], Estimate(one.slope, one.low, one.high, 3, True), Chance(one.p),
+                _span(one.control_low, one.control_high, 3), Share(one.control_share), one.n_controls, one.n,
+            )
+            for one in found
+        ],
+        "Dose units an attempt, by least squares within each episode of two or more failed attempts, mean over episodes; intervals "
+        "are bootstraps over episodes. p: by flipping episodes' signs, of the difference by permuting how episodes end; one test a line.",
+    )  # fmt: skip
+
+
+def _span(low: float | None, high: float | None, digits: int = 2, sign: bool = True) -> str:
+    """Where the middle of the controls lies; nothing where there are none."""
+    if low is None or high is None:
+        return ""
+    return f"{Estimate(low, digits=digits, sign=sign)} to {Estimate(high, digits=digits, sign=sign)}"
 
 
 def foretellings(found: Sequence[Foretelling]) -> Table:
@@ -499,6 +624,22 @@ def foretellings(found: Sequence[Foretelling]) -> Table:
         ],
         "The mean level after the last failed attempt, before the ending is written: episodes that will end in cheating against "
         "those that will end in an honest stop. The bag of words reads the same beginning and was trained on other episodes.",
+    )  # fmt: skip
+
+
+def scene_tests(found: Sequence[SceneTest]) -> Table:
+    return Table(
+        "Do expected labels rise more?",
+        ("form", "expected labels [95 %]", "others [95 %]", "p", "scenes with labels", "scenes"),
+        [
+            (
+                one.form, Estimate(one.expected, one.expected_low, one.expected_high, sign=True),
+                Estimate(one.others, one.others_low, one.others_high, sign=True), Chance(one.p), one.n, one.n_scenes,
+            )
+            for one in found
+        ],
+        "Mean rise from twin to scene, each label's in the spread of its own rises over all scenes; intervals are bootstraps over "
+        "scenes. p: one-sided, by shuffling which labels are expected.",
     )  # fmt: skip
 
 
@@ -657,12 +798,6 @@ def of_records(title: str, records: Sequence[Any], columns: Mapping[str, str], n
 
 
 BESIDE: dict[str, tuple[str, dict[str, str], str]] = {
-    "transfer": (
-        "Labels on texts of other data sets",
-        {"data": "data", "its label": "label", "concept": "concept", "method": "method", "held here": "held",
-         "AUROC [95 %]": "auroc", "n+": "n_positive", "n\u2212": "n_negative"},
-        "The frozen labels; nothing was chosen on these texts.",
-    ),
     "transfer_ratings": (
         "Labels against human ratings of other texts",
         {"data": "data", "rating": "rating", "method": "method", "Spearman's r [95 %]": "spearman", "Pearson's r [95 %]": "pearson",
@@ -691,8 +826,46 @@ BESIDE: dict[str, tuple[str, dict[str, str], str]] = {
 """Tables of other journeys, shown where they were made: title, head -> field, note."""
 
 
+def transfer(found: Sequence[Transfer]) -> Table:
+    """A line a label of a data set, methods side by side, and each data set's medians where it has several labels."""
+    methods = list(dict.fromkeys(one.method for one in found))
+    rows: list[tuple[Cell, ...]] = []
+    for data in dict.fromkeys(one.data for one in found):
+        mine = [one for one in found if one.data == data]
+        names = list(dict.fromkeys((one.label, one.concept) for one in mine))
+        for label, concept in names:
+            by_method = {one.method: one for one in mine if (one.label, one.concept) == (label, concept)}
+            one = next(iter(by_method.values()))
+            scores = [
+                Estimate(by_method[name].auroc, by_method[name].low, by_method[name].high)
+                if name in by_method
+                else None
+                for name in methods
+            ]
+            rows.append((data, label, concept, "yes" if one.held else "no", *scores, one.n_positive, one.n_negative))
+        if len(names) < 2:
+            continue
+        for said, some in (("median", mine), ("median of held ones", [one for one in mine if one.held])):
+            middles = [middle(one.auroc for one in some if one.method == name) for name in methods]
+            if some:
+                rows.append((data, said, "", "", *(Estimate(one.value) for one in middles), None, None))
+    return Table(
+        "Labels on texts of other data sets",
+        ("data", "its label", "concept", "held here", *(f"{METHODS.get(name, name)} [95 %]" if name != "sae" else "label [95 %]" for name in methods),
+         "n+", "n\u2212"),
+        rows,
+        "AUROC of the frozen labels; nothing was chosen on these texts. Length: the number of tokens alone.",
+    )  # fmt: skip
+
+
+def transfer_ratings(found: Sequence[TransferRating]) -> Table:
+    title, columns, note = BESIDE["transfer_ratings"]
+    return of_records(title, found, columns, note)
+
+
 def beside(read: Callable[[str], Sequence[Any]]) -> dict[str, Table]:
-    return {
+    own = {"transfer": transfer(rows)} if (rows := read("transfer")) else {}
+    return own | {
         name: of_records(title, records, columns, note).filled()
         for name, (title, columns, note) in BESIDE.items()
         if (records := read(name))

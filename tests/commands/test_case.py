@@ -17,7 +17,7 @@ tokens: 5
 """
 
 
-def test_a_case_of_ones_own(run_json, study, tmp_path):
+def test_a_case_of_ones_own(run, run_json, study, tmp_path):
     (tmp_path / "mine.yaml").write_text(MINE)
     found = run_json("case", "run", "mine.yaml", "--study", study)
     assert found["case"] == "apology"
@@ -28,6 +28,11 @@ def test_a_case_of_ones_own(run_json, study, tmp_path):
     lines = (study / "case_apology.jsonl").read_text().splitlines()
     assert len(lines) == 1 + 2 * 3
     assert run_json("case", "run", "mine.yaml", "--study", study)["effects"] == found["effects"], "nothing is run again"
+    assert found["figure"] == str(study / "figures" / "apology.svg")
+    assert {path.name for path in (study / "figures").iterdir()} == {"apology.svg", "apology.png"}
+    code, out, _ = run("case", "run", "mine.yaml", "--study", study)
+    assert code == 0
+    assert out.strip().endswith("apology.svg, apology.png")
 
 
 def test_doses_on_a_file_of_families(run_json, study, tmp_path):

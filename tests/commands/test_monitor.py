@@ -74,11 +74,23 @@ def test_what_the_model_writes_is_read(watched):
     assert "Nora was" in out
 
 
+def test_the_gallery_is_read_scene_by_scene(watched):
+    code, out, err = watched("--scenes", "--json")
+    assert code == 0, err
+    turns = json.loads(out.splitlines()[-1])["turns"]
+    assert len(turns) == 2 * 24
+    assert turns[0]["speaker"] + ", twin" == turns[1]["speaker"]
+    code, out, _ = watched("--scenes", "chat", "--concepts", "afraid")
+    assert code == 0
+    assert re.search(r"\[[a-z ]+, twin, user, \d+ tokens\] afraid", out)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), "give a FILE"),
-        (("text.txt", "--prompt", "x"), "give a FILE"),
+        ((), "give one of a FILE"),
+        (("text.txt", "--prompt", "x"), "give one of a FILE"),
+        (("--scenes", "--prompt", "x"), "give one of a FILE"),
         (("gone.txt",), "there is no transcript gone.txt"),
         (("text.txt", "--alarm", "calm"), "is no alarm"),
         (("text.txt", "--alarm", "calm > 1"), "no label for 'calm' is monitored"),

@@ -30,7 +30,8 @@ def test_labels_are_scored_and_shown(run, run_json, study, column_map):
     assert all((one["n_positive"], one["n_negative"]) == (6, 12) for one in found["transfer"])
     assert set(found["transfer_median_auroc"]["mine"]) == {"sae", "length"}
     _, out, _ = run("show", study)
-    assert "mine: texts that nobody here wrote" in out
+    assert "Labels on texts of other data sets" in out
+    assert "median of held ones" in " ".join(out.split())
     assert run_json("show", study)["transfer"] == found["transfer"]
 
 

@@ -136,3 +136,41 @@ def test_a_wrong_file_is_named(tmp_path, change, said):
     path.write_text(one.replace(*change) + other)
     with pytest.raises(ValueError, match=said):
         load_families(path)
+
+
+def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
+    from analysis.cases import doses
+    from analysis.study import Study
+    from tests.commands.conftest import make_model, make_sae, write_study
+    from training.language_models.opening import open_model
+
+    sae = make_sae(tmp_path / "sae", make_model(tmp_path / "tiny"))
+    study = Study.open(write_study(tmp_path / "study", sae, tmp_path / "tiny"))
+    model = open_model(tmp_path / "tiny", "cpu")
+    danger = next(family for family in FAMILIES.values() if family.role == "danger")
+    families = {one.name: one for one in (danger, FAMILIES[danger.control])}
+    n = len(danger.values)
+    read = []
+    after = doses.after_number
+
+    def counted(reader, document, end):
+        if len(read) == n:
+            read.append("stopped")
+            raise KeyboardInterrupt
+        read.append(document.text)
+        return after(reader, document, end)
+
+    def run(**changes):
+        doses.dose_case(study, model, families, ["afraid"], controls=0, progress=False, **changes)
+        return repr(study.read("dose_trends")), repr(study.read("dose_tests"))
+
+    whole = run()
+    (study.folder / "dose_transcripts.jsonl").unlink()
+    monkeypatch.setattr(doses, "after_number", counted)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert run() == whole
+    assert len(read) == 2 * n + 1, "nothing is read twice"
+    assert read[0] == danger.document(danger.values[0], "story", None)[0].text
+    run()
+    assert len(read) == 2 * n + 1

@@ -5,7 +5,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from analysis.cases.foretelling import Beginning, attempt_levels, beginning_of, foretellings, levels_after
+from analysis.cases.foretelling import (
+    Beginning,
+    attempt_levels,
+    attempt_slopes,
+    attempt_traces,
+    beginning_of,
+    foretellings,
+    levels_after,
+    slope_of,
+)
 from analysis.cases.workshop import Episode
 from training.corpora.storyworld.workshop import COPY, Task
 
@@ -88,3 +97,74 @@ def test_a_rise_over_attempts_is_seen():
     assert all(later.low > earlier.high for earlier, later in pairwise(rising))
     assert [row.n for row in rising] == sorted((row.n for row in rising), reverse=True)
     assert all(row.low <= 0.15 and row.high >= -0.15 for row in rows if row.concept == "decoy")
+
+
+def dropping_out(n: int, seed: int = 0):
+    """Desperate agents (a high level, which never changes) cheat after an attempt or two; others go on long and stop.
+
+    Label 0 is that level, label 1 rises by 0.5 an attempt in episodes that cheat, label 2 is noise; 20 random groups.
+    """
+    rng = np.random.default_rng(seed)
+    read, cheated = [], []
+    for _ in range(n):
+        cheat = bool(rng.random() < 0.5)
+        tries = int(rng.integers(1, 4)) if cheat else int(rng.integers(2, 6))
+        levels = 0.3 * rng.normal(size=(tries, 23))
+        levels[:, 0] += 2.0 * cheat
+        levels[:, 1] += 0.5 * cheat * np.arange(tries)
+        read.append(levels)
+        cheated.append(cheat)
+    return read, cheated
+
+
+def test_who_drops_out_does_not_make_a_trace():
+    read, cheated = dropping_out(400)
+    plain = [one.mean for one in attempt_levels(["fixed", "rising", "noise"], read) if one.concept == "fixed"]
+    assert plain[2] < plain[0] - 0.3, "the plain means fall, although no episode's level does"
+    traces = attempt_traces(["fixed", "rising", "noise"], read, cheated)
+    for outcome in ("cheated", "stopped", "both"):
+        for aligned in ("start", "end"):
+            some = {
+                (one.concept, one.attempt): one
+                for one in traces
+                if (one.outcome, one.aligned, one.least) == (outcome, aligned, 3)
+            }
+            attempts = [1, 2, 3] if aligned == "start" else [-3, -2, -1]
+            means = [some["fixed", at].mean for at in attempts]
+            assert max(means) - min(means) < 0.15
+            assert len({some["fixed", at].n for at in attempts}) == 1, "the same episodes at each attempt"
+            if outcome == "cheated":
+                rising = [some["rising", at] for at in attempts]
+                assert rising[2].low > rising[0].high
+                assert rising[0].control_low < 0 < rising[0].control_high
+    counts = {one.n for one in traces if (one.outcome, one.least) == ("cheated", 2)}
+    assert counts == {sum(len(one) > 1 and end for one, end in zip(read, cheated, strict=True))}
+
+
+def test_slopes_are_within_episodes():
+    read, cheated = dropping_out(400)
+    found = {(one.concept, one.outcome): one for one in attempt_slopes(["fixed", "rising", "noise"], read, cheated)}
+    rising = found["rising", "cheated"]
+    assert rising.low < 0.5 < rising.high
+    assert (rising.p < 0.01, rising.control_share, rising.n_controls) == (True, 0.0, 20)
+    assert found["rising", "difference"].low > 0.3
+    assert found["rising", "difference"].p < 0.01
+    for name in ("fixed", "noise"):
+        for outcome in ("cheated", "stopped", "both", "difference"):
+            assert found[name, outcome].low < 0.03
+            assert found[name, outcome].high > -0.03
+    assert found["fixed", "both"].n == sum(len(one) > 1 for one in read)
+    assert found["fixed", "both"].control_low < 0 < found["fixed", "both"].control_high
+
+
+def test_a_slope_is_least_squares():
+    levels = np.random.default_rng(0).normal(size=(4, 3))
+    np.testing.assert_allclose(slope_of(levels), np.polyfit(np.arange(4), levels, 1)[0])
+
+
+def test_too_few_episodes_make_no_trace():
+    read, cheated = dropping_out(8)
+    assert attempt_traces(["fixed"], read, cheated) == []
+    assert attempt_slopes(["fixed"], read, cheated) == []
+    rows = attempt_traces(["fixed"], [one[:, :1] for one in dropping_out(60)[0]], dropping_out(60)[1])
+    assert {(one.control_low, one.control_high) for one in rows} == {(None, None)}

@@ -90,3 +90,44 @@ def test_the_journey_leaves_its_tables(tiny, tmp_path):
 def test_a_chat_needs_a_chat_model(tiny):
     with pytest.raises(ValueError, match="is no chat model"):
         Chooser(tiny, "chat", ["a", "b"])
+
+
+def test_a_stopped_run_goes_on_and_other_settings_begin_anew(tiny, tmp_path, monkeypatch):
+    from tests.commands.conftest import make_sae, write_study
+
+    sae = make_sae(tmp_path / "sae", tmp_path / "tiny")
+    study = Study.open(write_study(tmp_path / "study", sae, tmp_path / "tiny"))
+    activities = load_activities()[::8]
+    asked, stopped = [], []
+    logits = Chooser.logits
+
+    def counted(self, pairs, interventions=(), *more):
+        if len(asked) == 2 and not stopped:
+            stopped.append(True)
+            raise KeyboardInterrupt
+        asked.append(len(pairs))
+        return logits(self, pairs, interventions, *more)
+
+    def run(**changes):
+        preference(
+            study, tiny, activities, concepts=["afraid"], clamped=["afraid"],
+            **{"doses": (-1.0, 1.0), "controls": 0, "progress": False, **changes},
+        )  # fmt: skip
+        return [repr(study.read(name)) for name in ("activity_scores", "preference_tests", "preference_shifts")]
+
+    whole = run()
+    lines = (study.folder / "preference_transcripts.jsonl").read_text().splitlines()
+    pairs = len(activities) * (len(activities) - 1)
+    assert len(lines) > 1 + pairs
+    (study.folder / "preference_transcripts.jsonl").unlink()
+    monkeypatch.setattr(Chooser, "logits", counted)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert asked[0] == pairs
+    assert run() == whole
+    assert sum(asked) == len(lines) - 1, "nothing is asked twice"
+    run(doses=(1.0,))
+    assert sum(asked) == len(lines) - 1, "a smaller run asks nothing"
+    before = sum(asked)
+    run(doses=(2.0,))
+    assert before < sum(asked) < before + pairs, "another dose is asked for, and the choices without a clamp stand"

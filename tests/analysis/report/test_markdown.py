@@ -31,7 +31,6 @@ def test_every_table_of_the_study_is_in_both_reports(study):
         "clamps",
         "labels",
         "confounds",
-        "workshop",
     }:  # whose heading is the section's
         assert tables[name].title in page, name
 
@@ -39,7 +38,7 @@ def test_every_table_of_the_study_is_in_both_reports(study):
 def test_tables_of_other_journeys_are_shown_with_their_intervals(study):
     said = markdown(content(study))
     for row in (
-        "| goemotions | fear | afraid | sae | no | 0.77 [0.71, 0.82] | 40 | 900 |",
+        "| goemotions | fear | afraid | no | 0.77 [0.71, 0.82] | 40 | 900 |",
         "| emobank | valence | sae | 0.31 [0.20, 0.40] | 0.33 [0.22, 0.43] | 0.09 | 8 | 500 |",
         "| loss | each | calm | own | 0.02 [0.01, 0.03] | 0.00 | \u22120.01 | 0.01 | 0.019 | 52 | 60 |",
         "| labels | valence | 0.81 | 0.40 [0.20, 0.66] | 0.001 | 20 |",
@@ -96,3 +95,13 @@ def test_the_ending_decides(study, tmp_path):
     assert (tmp_path / "r.html").read_text().lstrip().startswith("<!doctype html>")
     with pytest.raises(ValueError, match=r"\.html\) or Markdown \(\.md\)"):
         write_report(study, tmp_path / "r.pdf")
+
+
+def test_a_case_has_its_tables_and_says_where_its_figure_is(study):
+    said = markdown(content(study))
+    assert "## Case studies" in said
+    assert "### Workshop\n" in said
+    assert "in the page that `saes report --out FILE.html` writes" in said
+    (study.folder / "figures").mkdir()
+    (study.folder / "figures" / "workshop.svg").write_text("<svg/>")
+    assert "figures/workshop.svg in the study" in markdown(content(study))

@@ -68,3 +68,32 @@ def test_line_breaks_in_cells_do_not_break_the_table():
 def test_what_only_the_model_reads_is_not_shown_as_text():
     assert [said(token) for token in ("<|endoftext|>", "<s>", " <bos>", "[CLS]")] == [""] * 4
     assert [said(token) for token in (" <b>", " [ab]", "|>", " so", "s>")] == [" <b>", " [ab]", "|>", " so", "s>"]
+
+
+def test_methods_stand_side_by_side_with_their_medians():
+    from analysis.records import Transfer
+    from analysis.report.tables import transfer
+
+    rows = [
+        Transfer("go", label, concept, method, held, auroc, auroc - 0.1, auroc + 0.1, 5, 50)
+        for label, concept, held, aurocs in (("fear", "afraid", True, (0.9, 0.5)), ("joy", "happy", False, (0.7, 0.6)))
+        for method, auroc in zip(("sae", "length"), aurocs, strict=True)
+    ]
+    found = transfer(rows)
+    assert found.columns == (
+        "data",
+        "its label",
+        "concept",
+        "held here",
+        "label [95 %]",
+        "length [95 %]",
+        "n+",
+        "n\u2212",
+    )
+    assert [[str(cell) for cell in row[1:6]] for row in found.rows] == [
+        ["fear", "afraid", "yes", "0.90 [0.80, 1.00]", "0.50 [0.40, 0.60]"],
+        ["joy", "happy", "no", "0.70 [0.60, 0.80]", "0.60 [0.50, 0.70]"],
+        ["median", "", "", "0.80", "0.55"],
+        ["median of held ones", "", "", "0.90", "0.50"],
+    ]
+    assert len(transfer(rows[:2]).rows) == 1
