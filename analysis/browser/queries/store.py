@@ -1,0 +1,213 @@
+"""Store: SQL over a study's Parquet tables, by an engine inside this process."""
+
+import re
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import duckdb
+
+from analysis.records import StudyInfo
+from analysis.study import TABLES, Study
+
+MEMORY = "256MB"
+"""What the engine may hold; the process around it holds about 150 MB more."""
+THREADS = 2
+
+Stamp = tuple[int, int, int]
+"""When a file was last written, its size, its inode: a table that is written anew has another."""
+
+
+class DamagedTable(ValueError):
+    """A table's file cannot be read; the message is a sentence for the person at the page."""
+
+
+class Store:
+    """The tables of one study, each a view of its own name: with no rows where the study has not made it yet.
+
+    Names that SQL keeps for itself want quotes (`"values"`, `"text"`). Values go in as parameters, never into the
+    statement's text. Any number of threads may ask at once. A table that is written anew is seen at the next question.
+    """
+
+    def __init__(self, folder: str | Path):
+        """Opens a study folder; FileNotFoundError and ValueError as by `Study.open`."""
+        self.folder = Path(folder).resolve()
+        self._study = Study.open(self.folder)
+        self._study_stamp = _stamp(self.folder / "study.json")
+        self._lock = threading.Lock()
+        self._stamps: dict[str, Stamp | None] = {}
+        self._damaged: dict[str, str] = {}
+        self._database = duckdb.connect(":memory:")
+        for setting in (
+            f"SET memory_limit = '{MEMORY}'",
+            f"SET threads = {THREADS}",
+            "SET temp_directory = ''",
+            "SET autoinstall_known_extensions = false",
+            "SET autoload_known_extensions = false",
+            f"SET allowed_directories = [{_quoted(str(self.folder))}, {_quoted(_literally(str(self.folder)))}]",
+            "SET enable_external_access = false",
+            "SET lock_configuration = true",
+        ):
+            self._database.execute(setting)
+        self._look()
+
+    @property
+    def info(self) -> StudyInfo:
+        """What study.json says now."""
+        return self.study.info
+
+    @property
+    def study(self) -> Study:
+        """The study itself, for what is no table (arrays, the concept set)."""
+        stamp = _stamp(self.folder / "study.json")
+        if stamp != self._study_stamp:
+            self._study, self._study_stamp = Study.open(self.folder), stamp
+        return self._study
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every table that may be asked for."""
+        return tuple(TABLES)
+
+    def made(self, table: str) -> bool:
+        """Whether the study has this table, with rows or without."""
+        return _stamp(self._file(table)) is not None
+
+    def stamp(self, *tables: str) -> tuple[Stamp | None, ...]:
+        """A value that is another as soon as one of these tables (default: any) is written anew: a key for caches."""
+        return tuple(_stamp(self._file(table)) for table in tables or TABLES)
+
+    def rows(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[dict[str, Any]]:
+        """What a statement finds, a dict a row. DamagedTable where a file that it needs cannot be read."""
+        names, found = self._ask(sql, parameters)
+        return [dict(zip(names, row, strict=True)) for row in found]
+
+    def one(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> dict[str, Any] | None:
+        """The first row, or None."""
+        found = self.rows(sql, parameters)
+        return found[0] if found else None
+
+    def value(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> Any:
+        """The first row's first value, or None."""
+        found = self._ask(sql, parameters)[1]
+        return found[0][0] if found else None
+
+    def arrow(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> Any:
+        """The same as a pyarrow table, for downloads."""
+        return self._run(lambda cursor: cursor.sql(sql, params=_given(parameters)).to_arrow_table(), sql)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _ask(self, sql: str, parameters: Sequence[Any] | dict[str, Any]) -> tuple[list[str], list[tuple[Any, ...]]]:
+        def fetch(cursor: duckdb.DuckDBPyConnection) -> tuple[list[str], list[tuple[Any, ...]]]:
+            cursor.execute(sql, _given(parameters))
+            return [column[0] for column in cursor.description or ()], cursor.fetchall()
+
+        return self._run(fetch, sql)
+
+    def _run(self, fetch: Callable[[duckdb.DuckDBPyConnection], Any], sql: str) -> Any:
+        self._look()
+        cursor = self._database.cursor()
+        try:
+            return fetch(cursor)
+        except duckdb.Error as error:
+            needed = [table for table in TABLES if re.search(rf"\b{table}\b", sql)]
+            for table in needed:
+                if table in self._damaged:
+                    raise DamagedTable(self._damaged[table]) from error
+            if isinstance(error, duckdb.IOException | duckdb.InvalidInputException | duckdb.SerializationException):
+                raise DamagedTable(f"{' or '.join(needed)} of {self.folder.name} cannot be read ({error})") from error
+            raise
+        finally:
+            cursor.close()
+
+    def _file(self, table: str) -> Path:
+        return self.folder / f"{table}.parquet"
+
+    def _look(self) -> None:
+        """Makes the views of the tables whose files changed."""
+        changed = [(table, stamp) for table in TABLES if (stamp := _stamp(self._file(table))) != self._seen(table)]
+        if not changed:
+            return
+        with self._lock:
+            for table, stamp in changed:
+                self._damaged.pop(table, None)
+                self._database.execute(f'DROP VIEW IF EXISTS "{table}"')
+                try:
+                    self._database.execute(f'CREATE VIEW "{table}" AS {self._select(table, stamp)}')
+                except (duckdb.Error, DamagedTable) as error:
+                    said = str(error).splitlines()[0]
+                    self._damaged[table] = (
+                        f"{table}.parquet of {self.folder.name} is damaged ({said}): run the step that makes it again"
+                    )
+                self._stamps[table] = stamp
+
+    def _seen(self, table: str) -> Stamp | str | None:
+        return self._stamps.get(table, "never")
+
+    def _select(self, table: str, stamp: Stamp | None) -> str:
+        kind = TABLES[table]
+        hints = get_type_hints(kind)
+        types = {column.name: column_type(hints[column.name]) for column in fields(kind)}
+        if stamp is None:
+            empty = ", ".join(f'NULL::{sql_type} AS "{name}"' for name, sql_type in types.items())
+            return f"SELECT {empty} WHERE false"
+        source = f"read_parquet({_quoted(_literally(str(self._file(table))))})"
+        there = {row[0] for row in self._database.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()}
+        columns = []
+        for column in fields(kind):
+            if column.name in there:
+                columns.append(f'"{column.name}"')
+                continue
+            columns.append(f'{_default(column)}::{types[column.name]} AS "{column.name}"')
+        return f"SELECT {', '.join(columns)} FROM {source}"
+
+
+def column_type(hint: Any) -> str:
+    """The SQL type of a record's field."""
+    plain = {int: "BIGINT", float: "DOUBLE", str: "VARCHAR", bool: "BOOLEAN"}
+    if hint in plain:
+        return plain[hint]
+    arguments = getattr(hint, "__args__", ())
+    if getattr(hint, "__origin__", None) is list:
+        return column_type(arguments[0]) + "[]"
+    inner = [argument for argument in arguments if argument is not type(None)]
+    assert len(inner) == 1, f"no column type for {hint}"
+    return column_type(inner[0])
+
+
+def _given(parameters: Sequence[Any] | dict[str, Any]) -> list[Any] | dict[str, Any]:
+    return parameters if isinstance(parameters, dict) else list(parameters)
+
+
+def _default(column: Field) -> str:
+    """What stands for a column that an older study lacks."""
+    if column.default_factory is not MISSING:
+        assert column.default_factory() == []
+        return "[]"
+    if column.default is MISSING:
+        raise DamagedTable(f"it lacks the column {column.name}, so another version made it")
+    value = column.default
+    if value is None:
+        return "NULL"
+    return _quoted(value) if isinstance(value, str) else str(value)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _literally(path: str) -> str:
+    """A path in which nothing is taken for a pattern of paths."""
+    return re.sub(r"([*?\[])", r"[\1]", path)
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
