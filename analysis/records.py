@@ -8,6 +8,10 @@ STATUSES = ("candidate", "held", "rejected", "validated", "no effect", "unspecif
 """candidate -> held or rejected by the checking texts; a held one becomes one of the last four by clamping."""
 
 
+DRAWN = ("top", "middling", "chance")
+"""Which texts a latent's excerpts are from: those in which it fires most; some around the middle of those in which it
+fires; some of all texts, whatever it does there."""
+
 CONTROLS = ("random_latent", "random_direction")
 """The arms that may not do as much as a label. The difference of means is a rival, ablation another question."""
 
@@ -169,6 +173,8 @@ class Excerpt:
     tokens: list[str]
     values: list[float]
     peak: float
+    drawn: str = "top"
+    """One of `DRAWN`; studies that do not say hold the strongest alone."""
 
 
 @dataclass(frozen=True)
