@@ -15,6 +15,16 @@ from analysis.study import TABLES, Study
 MEMORY = "256MB"
 """What the engine may hold; the process around it holds about 150 MB more."""
 THREADS = 2
+TRIES = 20
+"""How often a question is asked again because a table was written while it was answered."""
+OURS = (
+    duckdb.CatalogException,
+    duckdb.BinderException,
+    duckdb.ParserException,
+    duckdb.PermissionException,
+    duckdb.OutOfMemoryException,
+)
+"""Errors that no file is to blame for."""
 
 Stamp = tuple[int, int, int]
 """When a file was last written, its size, its inode: a table that is written anew has another."""
@@ -94,6 +104,10 @@ class Store:
         found = self._ask(sql, parameters)[1]
         return found[0][0] if found else None
 
+    def records(self, table: str, where: str = "true", parameters: Sequence[Any] | dict[str, Any] = ()) -> list[Any]:
+        """A table's rows as the records of `analysis.records`, in the table's order."""
+        return [TABLES[table](**row) for row in self.rows(f'SELECT * FROM "{table}" WHERE {where}', parameters)]
+
     def arrow(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> Any:
         """The same as a pyarrow table, for downloads."""
         return self._run(lambda cursor: cursor.sql(sql, params=_given(parameters)).to_arrow_table(), sql)
@@ -109,41 +123,57 @@ class Store:
         return self._run(fetch, sql)
 
     def _run(self, fetch: Callable[[duckdb.DuckDBPyConnection], Any], sql: str) -> Any:
-        self._look()
-        cursor = self._database.cursor()
-        try:
-            return fetch(cursor)
-        except duckdb.Error as error:
-            needed = [table for table in TABLES if re.search(rf"\b{table}\b", sql)]
-            for table in needed:
-                if table in self._damaged:
-                    raise DamagedTable(self._damaged[table]) from error
-            if isinstance(error, duckdb.IOException | duckdb.InvalidInputException | duckdb.SerializationException):
-                raise DamagedTable(f"{' or '.join(needed)} of {self.folder.name} cannot be read ({error})") from error
-            raise
-        finally:
-            cursor.close()
+        """What `fetch` finds. An answer during which a table was written anew may mix old and new, and is asked again."""
+        for _ in range(TRIES):
+            before = self._look()
+            cursor = self._database.cursor()
+            try:
+                found = fetch(cursor)
+            except duckdb.Error as error:
+                if self.stamp() == before:
+                    raise self._said_of(error, sql) from error
+            else:
+                if self.stamp() == before:
+                    return found
+            finally:
+                cursor.close()
+        raise DamagedTable(f"the tables of {self.folder.name} are being written over and over: ask again in a moment")
+
+    def _said_of(self, error: duckdb.Error, sql: str) -> Exception:
+        """A damaged file where the statement needs one, else the error itself: then it is ours."""
+        needed = [table for table in TABLES if re.search(rf"\b{table}\b", sql)]
+        for table in needed:
+            if table in self._damaged:
+                return DamagedTable(self._damaged[table])
+        if needed and not isinstance(error, OURS):
+            said = str(error).splitlines()[0]
+            return DamagedTable(f"{' or '.join(needed)} of {self.folder.name} cannot be read ({said})")
+        return error
 
     def _file(self, table: str) -> Path:
         return self.folder / f"{table}.parquet"
 
-    def _look(self) -> None:
-        """Makes the views of the tables whose files changed."""
-        changed = [(table, stamp) for table in TABLES if (stamp := _stamp(self._file(table))) != self._seen(table)]
+    def _look(self) -> tuple[Stamp | None, ...]:
+        """Makes the views of the tables whose files changed; returns the stamps of all."""
+        stamps = self.stamp()
+        changed = [(table, stamp) for table, stamp in zip(TABLES, stamps, strict=True) if stamp != self._seen(table)]
         if not changed:
-            return
+            return stamps
         with self._lock:
             for table, stamp in changed:
-                self._damaged.pop(table, None)
-                self._database.execute(f'DROP VIEW IF EXISTS "{table}"')
+                if stamp == self._seen(table):  # another thread was first
+                    continue
                 try:
-                    self._database.execute(f'CREATE VIEW "{table}" AS {self._select(table, stamp)}')
+                    self._database.execute(f'CREATE OR REPLACE VIEW "{table}" AS {self._select(table, stamp)}')
+                    self._damaged.pop(table, None)
                 except (duckdb.Error, DamagedTable) as error:
                     said = str(error).splitlines()[0]
                     self._damaged[table] = (
                         f"{table}.parquet of {self.folder.name} is damaged ({said}): run the step that makes it again"
                     )
+                    self._database.execute(f'DROP VIEW IF EXISTS "{table}"')
                 self._stamps[table] = stamp
+        return stamps
 
     def _seen(self, table: str) -> Stamp | str | None:
         return self._stamps.get(table, "never")
