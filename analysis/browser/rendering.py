@@ -24,6 +24,8 @@ STATIC = Path(__file__).parent / "static"
 OTHER = "/other"
 """Where the pages of the second study stand."""
 
+SIGNS = {"\n": "↵", "\t": "⇥", "\r": "␍"}
+
 
 class NotHere(Exception):
     """What was asked for does not exist; the text says what there is instead. Becomes a page or JSON with status 404."""
@@ -57,6 +59,8 @@ class WebLinks:
     """How the pages of the running app point at each other; the static export has its own way."""
 
     prefix: str = ""
+    interactive: bool = True
+    """Whether there is a server that forms, filters and streams can ask."""
 
     def url(self, path: str, **query: Any) -> str:
         """The address of a page of the same study: ``url("/features/307")``, ``url("/features", q="afraid")``."""
@@ -228,6 +232,7 @@ def environment() -> Environment:
         "kind": css_kind,
         "legend_mark": lambda status: Markup(legend_mark(status)),
         "json_block": json_block,
+        "visible": visible,
         "segment": lambda text: quote(str(text), safe=""),
     }
     made.globals["changed"] = changed
@@ -262,6 +267,13 @@ def percent(value: float | None, digits: int = 1) -> str:
         return "–"
     share = 100 * value
     return f"{share:.2g}\u202f%" if 0 < abs(share) < 1 else f"{share:.{digits}f}\u202f%"
+
+
+def visible(token: str) -> str:
+    """A token's text with the characters that nobody would see, or that would turn the line round, as signs."""
+    return "".join(
+        SIGNS.get(letter) or (letter if letter.isprintable() else f"\\u{ord(letter):04x}") for letter in token
+    )
 
 
 def css_kind(status: str) -> str:
