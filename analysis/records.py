@@ -178,6 +178,14 @@ class Excerpt:
 
 
 @dataclass(frozen=True)
+class FiringWord:
+    """A word of the excerpts, in small letters, and the latents that fire at it in one of theirs."""
+
+    word: str
+    latents: list[int]
+
+
+@dataclass(frozen=True)
 class FeatureCard:
     """What is known about one latent."""
 

@@ -25,6 +25,7 @@ from analysis.records import (
     Excerpt,
     Explanation,
     FeatureCard,
+    FiringWord,
     Foretelling,
     GeometryPoint,
     GeometryTest,
@@ -56,6 +57,7 @@ TABLES: dict[str, type] = {
     "affect": Affect,
     "cards": FeatureCard,
     "excerpts": Excerpt,
+    "firing_words": FiringWord,
     "trials": Trial,
     "clamps": ClampResult,
     "curves": DosePoint,
@@ -158,7 +160,7 @@ class Study:
         kind = TABLES[table]
         names = [field.name for field in fields(kind)]
         rows = [asdict(row) for row in rows]
-        schema = pa.schema([(name, _arrow_type(hint)) for name, hint in get_type_hints(kind).items()])
+        schema = pa.schema([(name, arrow_type(hint)) for name, hint in get_type_hints(kind).items()])
         columns = {name: [row[name] for row in rows] for name in names}
         sink = pa.BufferOutputStream()
         pq.write_table(pa.table(columns, schema=schema), sink)
@@ -228,7 +230,7 @@ class Study:
         return found[concept]
 
 
-def _arrow_type(hint: Any):
+def arrow_type(hint: Any):
     import pyarrow as pa
 
     plain = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
@@ -236,10 +238,10 @@ def _arrow_type(hint: Any):
         return plain[hint]
     arguments: tuple[Any, ...] = getattr(hint, "__args__", ())
     if getattr(hint, "__origin__", None) is list:
-        return pa.list_(_arrow_type(arguments[0]))
+        return pa.list_(arrow_type(arguments[0]))
     inner = [argument for argument in arguments if argument is not type(None)]
     assert len(inner) == 1, f"no column type for {hint}"
-    return _arrow_type(inner[0])
+    return arrow_type(inner[0])
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from markupsafe import Markup
 
 from analysis.browser.queries.store import Store
+from analysis.browser.sparks import curve_spark, histogram_spark
 from analysis.records import StudyInfo
 from analysis.report.svg import legend_mark
 
@@ -233,6 +234,11 @@ def environment() -> Environment:
         "legend_mark": lambda status: Markup(legend_mark(status)),
         "json_block": json_block,
         "visible": visible,
+        "token": token,
+        "histogram_spark": lambda row: histogram_spark(row.histogram, f"firing strengths of latent {row.latent}"),
+        "curve_spark": lambda row: curve_spark(
+            list(zip(row.doses, row.judged, strict=True)), f"dose curve of {row.concepts[0]}" if row.concepts else ""
+        ),
         "segment": lambda text: quote(str(text), safe=""),
     }
     made.globals["changed"] = changed
@@ -274,6 +280,13 @@ def visible(token: str) -> str:
     return "".join(
         SIGNS.get(letter) or (letter if letter.isprintable() else f"\\u{ord(letter):04x}") for letter in token
     )
+
+
+def token(text: str) -> str:
+    """A token by itself: a space at its edge and a line's end are seen."""
+    shown = text.replace("\n", "⏎").replace("\t", "⇥")
+    inner = shown.strip(" ")
+    return shown if inner == shown else shown.replace(" ", "␣")
 
 
 def css_kind(status: str) -> str:
