@@ -221,6 +221,7 @@ def environment() -> Environment:
         loader=PackageLoader("analysis.browser"),
         autoescape=True,
         undefined=StrictUndefined,
+        extensions=["jinja2.ext.do"],
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -45,11 +45,9 @@ class FeatureIndex:
 
     def __init__(self, store: Store):
         self.store = store
-        scalars = store.arrow("SELECT latent, density, peak, valence, arousal FROM cards ORDER BY latent")
+        scalars = store.arrow("SELECT latent, density, peak FROM cards ORDER BY latent")
         self.latents = _numbers(scalars, "latent").astype(np.int64)
-        self.columns: dict[str, np.ndarray] = {
-            name: _numbers(scalars, name) for name in ("density", "peak", "valence", "arousal")
-        }
+        self.columns: dict[str, np.ndarray] = {name: _numbers(scalars, name) for name in ("density", "peak")}
         self.labels: dict[int, list[Membership]] = {}
         for row in store.rows(LABELLED):
             self.labels.setdefault(row.pop("latent"), []).append(Membership(**row))

@@ -11,10 +11,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from analysis.browser.queries.concept_facts import concept_facts
 from analysis.browser.queries.feature_index import STATUSES, FeatureIndex, feature_index
 from analysis.browser.queries.store import Store
+from analysis.report.content import ConceptFacts
 
 NO_LABEL = "no label"
-RANGES = ("density", "auroc", "effect", "lexical", "valence", "arousal")
-"""What may lie between two bounds."""
+RANGES = ("density", "auroc", "effect", "lexical")
+"""Columns that may be asked to lie between two bounds."""
+RATINGS = ("valence", "arousal")
+"""The same for human ratings of the concepts of a latent's labels."""
 SORTS = ("latent", "concept", "status", "auroc", "effect", "lexical", "density", "peak")
 KEPT_ORDERS = 16
 BATCH = 4096
@@ -169,7 +172,7 @@ def feature_table(store: Store, wanted: Wanted) -> FeatureTable:
             *(Choice(name, counted[name]) for name in STATUSES if counted[name]),
             *([Choice(NO_LABEL, unlabelled)] if unlabelled else []),
         ],
-        ranges={name: span for name in RANGES if (span := _span(index.columns[name])) is not None},
+        ranges=_ranges(index, [facts[name] for name in concepts if name in facts]),
         has_curves=store.made("curves"),
         has_explanations=store.made("explanations"),
         searches_excerpts=index.searches_excerpts,
@@ -188,7 +191,7 @@ def ordered_latents(store: Store, wanted: Wanted) -> np.ndarray:
     return found
 
 
-def _ordered(index: FeatureIndex, wanted: Wanted, facts: dict[str, Any]) -> np.ndarray:
+def _ordered(index: FeatureIndex, wanted: Wanted, facts: dict[str, ConceptFacts]) -> np.ndarray:
     keep = np.ones(len(index.latents), dtype=bool)
     if wanted.q.strip():
         keep &= index.search(wanted.q)
@@ -199,8 +202,10 @@ def _ordered(index: FeatureIndex, wanted: Wanted, facts: dict[str, Any]) -> np.n
     if wanted.status:
         asked = index.of_labels(lambda one: one.status in wanted.status)
         keep &= asked | ~index.among(index.labels) if NO_LABEL in wanted.status else asked
+    if any(getattr(wanted, f"{name}_{end}") is not None for name in RATINGS for end in ("from", "to")):
+        keep &= index.of_labels(lambda one: one.concept in facts and _lies_within(facts[one.concept], wanted))
     for name in RANGES:
-        low, high = getattr(wanted, f"{name}_from"), getattr(wanted, f"{name}_to")
+        low, high = _bounds(wanted, name)
         if low is not None:
             keep &= index.columns[name] >= low
         if high is not None:
@@ -217,6 +222,20 @@ def _ordered(index: FeatureIndex, wanted: Wanted, facts: dict[str, Any]) -> np.n
         values = index.columns[by][places]
     order = np.argsort(-values if down else values, kind="stable")  # NaN goes last either way
     return index.latents[places[order]]
+
+
+def _bounds(wanted: Wanted, name: str) -> tuple[float | None, float | None]:
+    return getattr(wanted, f"{name}_from"), getattr(wanted, f"{name}_to")
+
+
+def _lies_within(facts: ConceptFacts, wanted: Wanted) -> bool:
+    for name in RATINGS:
+        value, (low, high) = getattr(facts, name), _bounds(wanted, name)
+        if (low is not None or high is not None) and value is None:
+            return False
+        if (low is not None and value < low) or (high is not None and value > high):
+            return False
+    return True
 
 
 def feature_rows(store: Store, latents: list[int]) -> list[FeatureRow]:
@@ -276,9 +295,11 @@ def feature_rows(store: Store, latents: list[int]) -> list[FeatureRow]:
     return rows
 
 
-def _span(values: np.ndarray) -> tuple[float, float] | None:
-    known = values[np.isfinite(values)]
-    return (float(known.min()), float(known.max())) if len(known) else None
+def _ranges(index: FeatureIndex, facts: list[ConceptFacts]) -> dict[str, tuple[float, float]]:
+    columns = {name: index.columns[name] for name in RANGES}
+    columns |= {name: np.array([getattr(one, name) for one in facts], dtype=float) for name in RATINGS}
+    known = {name: values[np.isfinite(values)] for name, values in columns.items()}
+    return {name: (float(values.min()), float(values.max())) for name, values in known.items() if len(values)}
 
 
 def all_rows(store: Store, wanted: Wanted) -> Iterator[list[FeatureRow]]:
