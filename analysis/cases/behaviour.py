@@ -29,7 +29,7 @@ from analysis.clamping.verdict import rank_p
 from analysis.concepts.concept import ConceptSet
 from analysis.opening import open_subject
 from analysis.records import CaseEffect
-from analysis.study import Study
+from analysis.study import Study, write_whole
 from saes.dictionary import Dictionary
 from saes.intervention import RowInterventions
 from saes.nearest import did_you_mean
@@ -111,7 +111,8 @@ def behaviour(
 ) -> list[CaseEffect]:  # fmt: skip
     """Writes every arm at every prompt, scores it, and adds the rows to the table `case_effects` (those of this name go).
 
-    Texts go to `case_NAME.jsonl` batch by batch; a run of the same settings that was stopped goes on after them.
+    Texts go to `case_NAME.jsonl` batch by batch, what was asked to `case_NAME.prompts.json`; a run of the same settings that
+    was stopped goes on after them.
     """
     study = study if isinstance(study, Study) else Study.open(study)
     scorers = {name: scorer_of(f"scorers.{name}", held, device) for name, held in case.scorers.items()}
@@ -125,6 +126,7 @@ def behaviour(
     by_key = {arm.key: arm for arm in arms}
     settings = {**asdict(case), "seed": seed, "model": model.name, "sae_hash": study.info.sae_hash}
     path = study.folder / f"case_{case.name}.jsonl"
+    write_whole(path.with_suffix(".prompts.json"), json.dumps(prompts, indent=1, ensure_ascii=False).encode() + b"\n")
     written = _taken_up(path, digest_of(settings))
     done = {(one.arm, one.prompt, one.rollout) for one in written}
     wanted = [
