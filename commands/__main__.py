@@ -26,6 +26,7 @@ VERBS = {
         "submit": "hand a training run to Slurm",
     },
     "look at what was found": {
+        "browse": "a study in the browser: features, their evidence, and a bench to clamp them on",
         "evaluate": "how good checkpoints are on held-out text, and their frontier",
         "clamp": "write with latents clamped, beside the baseline",
         "case": "a case study: what clamps do to behaviour, or what wakes a label",
