@@ -42,11 +42,12 @@
               return { value: [mark.valence, mark.arousal], symbolSize: size(mark), mark: mark };
             }),
             itemStyle: {
-              color: status === "rejected" ? "none" : shared.statusColour(status), opacity: hollow || status === "validated" ? 0.85 : 0.55,
+              color: status === "rejected" ? "none" : shared.statusColour(status),
+              opacity: status === "rejected" ? 0.6 : 0.85,
               borderColor: shared.statusColour(status), borderWidth: status === "rejected" ? 1.2 : hollow ? 1.6 : 1
             },
             label: {
-              show: status !== "rejected" || marks.length <= 60, position: "right", distance: 4, fontSize: 11.5, color: shared.colour("--ink"),
+              show: status !== "rejected" || marks.length <= 60, position: "right", distance: 4, fontSize: 11.5, opacity: 1, color: shared.colour("--ink"),
               textBorderColor: shared.colour("--paper"), textBorderWidth: 3,
               formatter: function (point) { return point.data.mark.concept; }
             },
