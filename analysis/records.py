@@ -796,6 +796,27 @@ class TransferRating:
 
 
 @dataclass(frozen=True)
+class BenchRun:
+    """A text that somebody wrote on the clamp bench and kept."""
+
+    run: str
+    created: str
+    prompt: str
+    """Of a chat its turns, a line each."""
+    clamps: list[str]
+    """NAME[:MODE]=VALUE[UNIT]."""
+    latents: list[int]
+    """All that were pushed."""
+    positions: str
+    temperature: float
+    seed: int
+    baseline: str
+    clamped: str
+    address: str
+    """The bench's query, which writes the same texts again."""
+
+
+@dataclass(frozen=True)
 class StudyInfo:
     """What a study is about; written as study.json."""
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.browser.live.asked import Limits
+from analysis.browser.live.runs import Runs
 from analysis.study import Study
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class Engine:
         self.model, self.device, self.limits = model, device, limits or Limits()
         self.subject: Subject | None = None
         self.problem: str | None = None
+        self.runs = Runs()
         self._waiting: deque[Job] = deque()
         self._running: Job | None = None
         self._closed = False
