@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 
+from analysis.browser.queries.store import DamagedTable
+
 KINDS = ("feature", "concept")
 THUMBS = {"up": 1, "down": -1, "none": 0}
 MOST_LETTERS = 10_000
@@ -48,7 +50,8 @@ class Note:
 class Notes:
     """The notes of one study. Safe under several threads, and beside another program that has the file open.
 
-    Reading makes no file; the first note does. Raises ValueError where the file is no file of notes, or cannot be written.
+    Reading makes no file; the first note does. Raises DamagedTable (a ValueError) where the file is none of notes, or cannot be
+    written.
     """
 
     def __init__(self, path: str | Path, sae_hash: str = ""):
@@ -77,7 +80,7 @@ class Notes:
             raise ValueError(f"a note holds at most {MOST_LETTERS:,} letters, got {len(text):,}")
         if thumb not in THUMBS.values():
             raise ValueError(f"a thumb is 1 (up), -1 (down) or 0, got {thumb}")
-        clean = text.replace("\r\n", "\n").strip()
+        clean = text.encode("utf-8", "replace").decode().replace("\r\n", "\n").strip()  # half a pair is no letter
         note = Note(_known(kind), str(name), thumb, clean, _now(), self.sae_hash)
         if note.is_empty:
             self.remove(kind, name)
@@ -107,7 +110,7 @@ class Notes:
             try:
                 version = connection.execute("PRAGMA user_version").fetchone()[0]
                 if version > VERSION:
-                    raise ValueError(
+                    raise DamagedTable(
                         f"{self.path} was written by a later version (layout {version}, this one knows {VERSION}): "
                         "update this tool, or name another file with --notes"
                     )
@@ -119,7 +122,7 @@ class Notes:
             finally:
                 connection.close()
         except sqlite3.Error as error:
-            raise ValueError(
+            raise DamagedTable(
                 f"{self.path} cannot be used for notes ({error}): name another file with --notes"
             ) from error
 

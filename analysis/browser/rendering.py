@@ -149,7 +149,7 @@ class Pages:
         path = request.url.path.removeprefix(self.prefix) or "/"
         text = self.render(
             template, page, links, path, request.url.query, store=store_here(request), live=request.app.state.engine,
-            other=request.app.state.other, **more,
+            other=request.app.state.other, notes=None if self.prefix else request.app.state.notes, **more,
         )  # fmt: skip
         return HTMLResponse(text, status)
 

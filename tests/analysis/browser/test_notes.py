@@ -26,7 +26,8 @@ def test_a_note_survives_a_restart(path):
 def test_reading_makes_no_file(path):
     notes = Notes(path)
     assert notes.get("concept", "afraid") == Note("concept", "afraid")
-    assert notes.all() == [] and notes.thumbs("feature") == {}
+    assert notes.all() == []
+    assert notes.thumbs("feature") == {}
     notes.remove("concept", "afraid")
     assert not path.exists()
 
@@ -46,7 +47,8 @@ def test_a_second_note_replaces_the_first_and_an_empty_one_removes_it(path):
 def test_the_same_name_of_another_kind_is_another_note(path):
     notes = Notes(path)
     notes.put("concept", "7", "a concept called 7", 0)
-    assert notes.get("feature", 7).is_empty and not notes.get("concept", 7).is_empty
+    assert notes.get("feature", 7).is_empty
+    assert not notes.get("concept", 7).is_empty
 
 
 def test_no_write_is_lost_under_many_threads_and_two_openings(path):
@@ -74,7 +76,7 @@ def test_what_cannot_be_kept_is_said(path, kind, text, thumb, message):
 
 def test_a_file_that_is_something_else_is_refused_in_one_line(path):
     path.write_bytes(b"not a database at all" * 50)
-    with pytest.raises(ValueError, match="cannot be used for notes.*--notes") as refused:
+    with pytest.raises(ValueError, match=r"cannot be used for notes.*--notes") as refused:
         Notes(path)
     assert "\n" not in str(refused.value)
 
@@ -107,6 +109,7 @@ def test_exports_hold_every_field(path):
     notes.put("feature", 3, 'a "quoted", text\nof two lines', 1)
     notes.put("concept", "calm", "=HYPERLINK(1)", -1)
     rows = {row["name"]: row for row in csv.DictReader(io.StringIO(as_csv(notes.all())))}
-    assert rows["3"]["text"] == 'a "quoted", text\nof two lines' and rows["3"]["thumb"] == "1"
+    assert rows["3"]["text"] == 'a "quoted", text\nof two lines'
+    assert rows["3"]["thumb"] == "1"
     assert rows["calm"]["text"] == "'=HYPERLINK(1)"
     assert {one["name"]: one["text"] for one in json.loads(as_json(notes.all()))}["calm"] == "=HYPERLINK(1)"
