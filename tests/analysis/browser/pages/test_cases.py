@@ -36,20 +36,26 @@ def test_the_list_has_figures_in_words_and_commands_of_what_was_not_run(client):
 
 def test_filters_stand_in_the_address(client):
     page = client.get("/cases/workshop?arm=desperate_down&kind=possible")
-    assert '<option value="desperate_down" selected>' in page.text and "1 of 9 episodes" in page.text
+    assert '<option value="desperate_down" selected>' in page.text
+    assert "1 of 9 episodes" in page.text
     assert "/cases/workshop/episodes/5?arm=desperate_down&amp;kind=possible" in page.text
     assert client.get("/cases/workshop?kind=odd").status_code == 422
 
 
 def test_an_episode_stands_step_by_step(client):
     text = client.get("/cases/workshop/episodes/0").text
-    assert text.index('id="step-1"') < text.index('id="step-3"') and "copy the shown answers" in text
-    assert HOSTILE not in text and "&lt;script&gt;alert" in text
-    assert 'rel="next" href="/cases/workshop/episodes/1"' in text and 'rel="prev"' not in text
+    assert text.index('id="step-1"') < text.index('id="step-3"')
+    assert "copy the shown answers" in text
+    assert HOSTILE not in text
+    assert "&lt;script&gt;alert" in text
+    assert 'rel="next" href="/cases/workshop/episodes/1"' in text
+    assert 'rel="prev"' not in text
     code = client.get("/cases/coding/episodes/0").text
-    assert "AssertionError: f(4) is wrong" in code and HOSTILE not in code
+    assert "AssertionError: f(4) is wrong" in code
+    assert HOSTILE not in code
     texts = client.get("/cases/apology/episodes/1").text
-    assert "guilty +1" in texts and HOSTILE not in texts
+    assert "guilty +1" in texts
+    assert HOSTILE not in texts
 
 
 @pytest.mark.parametrize(
@@ -68,7 +74,8 @@ def test_what_is_not_there_is_said(client, address, status):
 def test_a_case_that_was_not_run_says_how(empty_study):
     with TestClient(create_app(empty_study), base_url="http://127.0.0.1") as client:
         page = client.get("/cases/dose")
-        assert page.status_code == 200 and "saes case dose --study" in page.text
+        assert page.status_code == 200
+        assert "saes case dose --study" in page.text
         assert "No case was run" in client.get("/cases").text
 
 
@@ -93,7 +100,8 @@ def test_a_figure_is_drawn_once_for_each_version_and_theme(client, small_study, 
     monkeypatch.setattr(case_figures.importlib, "import_module", lambda name: Figures)
     for _ in range(2):
         found = client.get("/cases/workshop.svg?theme=dark")
-        assert found.headers["content-type"] == "image/svg+xml" and found.content.startswith(b"<svg")
+        assert found.headers["content-type"] == "image/svg+xml"
+        assert found.content.startswith(b"<svg")
     client.get("/cases/own-workshop.svg")
     assert client.get("/cases/dose.svg").status_code == 404
     assert drawn == [("workshop", "dark"), ("workshop", "light"), ("dose", "light")]

@@ -33,7 +33,8 @@ def test_the_list_says_what_each_case_found(store):
     )
     assert "AUROC 0.84 [0.78, 0.90]; a bag of words of the same beginning with 0.63 [0.55, 0.71]" in says["foretell"]
     assert says["dose"].startswith("1 of 2 labels follow the danger")
-    assert says["scenes"].startswith("In 1 of 2 pairs") and "0 of the 1 other pairs (0%)" in says["scenes"]
+    assert says["scenes"].startswith("In 1 of 2 pairs")
+    assert "0 of the 1 other pairs (0%)" in says["scenes"]
     assert "1 of 1 clamps move the Elo" in says["preference"]
     assert "1 of 1 changes by labels lie beyond their controls" in says["apology"]
     assert "(by chance about 0.1)" in says["apology"]  # 0.05, rounded; the fluency is no score
@@ -42,7 +43,8 @@ def test_the_list_says_what_each_case_found(store):
 
 def test_those_that_were_run_come_first(store):
     ran = [one.ran for one in case_list(store).cases]
-    assert ran == sorted(ran, reverse=True) and not all(ran)
+    assert ran == sorted(ran, reverse=True)
+    assert not all(ran)
 
 
 def test_a_case_of_ones_own_may_bear_the_name_of_a_built_in_one(store):
@@ -54,7 +56,8 @@ def test_a_case_of_ones_own_may_bear_the_name_of_a_built_in_one(store):
 
 def test_a_case_whose_name_is_a_path_reaches_no_file(store):
     found = case_page(store, "../../etc/passwd", Filters(), 1)
-    assert found.ran and found.transcripts is None
+    assert found.ran
+    assert found.transcripts is None
     assert episode(store, "../../etc/passwd", 0, Filters()) is None
 
 
@@ -68,7 +71,8 @@ def test_controls_are_folded_and_every_row_is_in_the_records(store):
 
 def test_filters_choose_the_episodes(store):
     some = case_page(store, "workshop", Filters("desperate_down", "stopped", "impossible"), 1).transcripts
-    assert [one.number for one in some.rows] == [3, 4] and (some.found, some.total) == (2, 9)
+    assert [one.number for one in some.rows] == [3, 4]
+    assert (some.found, some.total) == (2, 9)
     assert [(one.value, one.n) for one in some.outcomes] == [("cheated", 6), ("stopped", 3)]
     assert [(one.value, one.n) for one in some.kinds] == [("impossible", 6), ("possible", 3)]
     assert case_page(store, "workshop", Filters(outcome="solved"), 1).transcripts.rows == []
@@ -86,13 +90,15 @@ def test_an_episode_knows_its_neighbours_in_the_filter_and_its_twins_in_other_ar
     assert [(one.number, one.outcome) for one in page.same_luck] == [(0, "cheated"), (6, "cheated")]
     outside = episode(store, "workshop", 6, Filters(outcome="stopped"))
     assert (outside.previous, outside.following, outside.place) == (5, None, 0)
-    assert episode(store, "workshop", 9, Filters()) is None and episode(store, "workshop", -1, Filters()) is None
+    assert episode(store, "workshop", 9, Filters()) is None
+    assert episode(store, "workshop", -1, Filters()) is None
 
 
 def test_a_prompt_shows_labels_beside_no_clamp_and_controls_when_asked(store):
     page = episode(store, "apology", 1, Filters())
     assert [one.kind for one in page.texts] == ["none", "label", "diff_means"]
-    assert page.brief == f"Tom {HOSTILE}" and page.controls_left_out == 1
+    assert page.brief == f"Tom {HOSTILE}"
+    assert page.controls_left_out == 1
     assert (page.previous, page.following) == (0, 2)
     control = episode(store, "apology", 1, Filters(arm="random_latent/guilty/latent 9/1"))
     assert [one.kind for one in control.texts] == ["none", "random_latent"]
@@ -105,7 +111,8 @@ def test_an_episode_of_rules_is_cut_into_its_acts():
     assert [(one.sort, one.number, one.did, one.passed) for one in parts] == [
         ("attempt", 1, "add 3", False), ("attempt", 2, "double", False), ("answer", 2, "copy the shown answers", False),
     ]  # fmt: skip
-    assert parts[1].said == f"Mia rubbed her eyes. {HOSTILE}" and parts[0].result == "9 becomes 12, wrong."
+    assert parts[1].said == f"Mia rubbed her eyes. {HOSTILE}"
+    assert parts[0].result == "9 becomes 12, wrong."
 
 
 @pytest.mark.parametrize(
