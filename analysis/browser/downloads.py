@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
 from tempfile import SpooledTemporaryFile
-from typing import Any, get_type_hints
+from typing import Any
 
 from analysis.browser.rendering import plain
 
@@ -58,9 +58,9 @@ def _parquet(batches: Iterable[Sequence[Any]], record: type) -> Iterator[bytes]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from analysis.study import arrow_type
+    from analysis.study import arrow_schema
 
-    schema = pa.schema([(name, arrow_type(hint)) for name, hint in get_type_hints(record).items()])
+    schema = arrow_schema(record)
     with SpooledTemporaryFile(IN_MEMORY) as file:
         with pq.ParquetWriter(file, schema) as writer:
             for batch in batches:

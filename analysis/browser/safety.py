@@ -81,31 +81,28 @@ class Safety:
         return None
 
     async def _within(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The app, unless a body without announced length grows beyond the limit."""
-        read, answered = 0, False
+        """The app, unless a body without announced length grows beyond the limit: whatever it says then, 413 is the answer."""
+        read, started = 0, False
 
         async def limited() -> Message:
             nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
-            if read > self.most_bytes:
-                raise _TooLarge
-            return message
+            return message if read <= self.most_bytes else {"type": "http.disconnect"}
 
         async def watched(message: Message) -> None:
-            nonlocal answered
-            answered = True
-            await send(message)
+            nonlocal started
+            if read <= self.most_bytes:
+                started = True
+                await send(message)
 
         try:
             await self.app(scope, limited, watched)
-        except _TooLarge:
-            if not answered:
-                await _answer(send, 413, f"a request may hold {self.most_bytes} bytes at most\n")
-
-
-class _TooLarge(Exception):
-    pass
+        except Exception:
+            if read <= self.most_bytes:
+                raise
+        if read > self.most_bytes and not started:
+            await _answer(send, 413, f"a request may hold {self.most_bytes} bytes at most\n")
 
 
 def _same(given: str | None, token: str) -> bool:

@@ -2,9 +2,10 @@
 
 import re
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from analysis.records import FiringWord
+from analysis.study import GROUP, Study
 
 WORD = re.compile(r"\w[\w'’-]*")
 
@@ -30,12 +31,27 @@ def words_fired(tokens: Sequence[str], values: Sequence[float]) -> set[str]:
     return found
 
 
-def firing_words(excerpts: Iterable[tuple[int, Sequence[str], Sequence[float]]]) -> list[FiringWord]:
+def firing_words(excerpts: Iterable[tuple[int, Sequence[str], Sequence[float]]]) -> Iterator[FiringWord]:
     """Every word at which any latent fires, in order, from (latent, tokens, values) a row, a latent's rows together."""
     found: dict[str, array] = {}
     for latent, tokens, values in excerpts:
-        for word in words_fired(tokens, values):
-            latents = found.setdefault(word, array("q"))
-            if not latents or latents[-1] != latent:
-                latents.append(latent)
-    return [FiringWord(word, list(found[word])) for word in sorted(found)]
+        if any(values):
+            for word in words_fired(tokens, values):
+                latents = found.setdefault(word, array("q"))
+                if not latents or latents[-1] != latent:
+                    latents.append(latent)
+    for word in sorted(found):
+        yield FiringWord(word, list(found[word]))
+
+
+def write_firing_words(study: Study) -> None:
+    """Writes the table `firing_words` of a study whose excerpts are written, without holding those."""
+    study.write("firing_words", firing_words(_excerpts(study)))
+
+
+def _excerpts(study: Study) -> Iterator[tuple[int, Sequence[str], Sequence[float]]]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(study.folder / "excerpts.parquet") as file:
+        for batch in file.iter_batches(batch_size=GROUP, columns=["latent", "tokens", "values"]):
+            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)

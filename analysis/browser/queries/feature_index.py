@@ -112,10 +112,8 @@ class FeatureIndex:
             return Postings.of(self.store.arrow("SELECT word, unnest(latents) AS latent FROM firing_words"))
         if not self.searches_excerpts:
             return Postings.of(self.store.arrow("SELECT word, 0::BIGINT AS latent FROM firing_words"))
-        found = firing_words(
-            (row["latent"], row["tokens"], row["values"])
-            for row in self.store.rows('SELECT latent, tokens, "values" FROM excerpts ORDER BY latent')
-        )
+        rows = self.store.rows('SELECT latent, tokens, "values" FROM excerpts ORDER BY latent')
+        found = firing_words((row["latent"], row["tokens"], row["values"]) for row in rows)
         pairs = [(one.word, latent) for one in found for latent in one.latents]
         words, latents = [word for word, _ in pairs], [latent for _, latent in pairs]
         return Postings.of(pa.table({"word": pa.array(words, pa.string()), "latent": pa.array(latents, pa.int64())}))

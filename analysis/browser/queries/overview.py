@@ -106,6 +106,8 @@ def overview(store: Store) -> Overview:
                 damaged.append(str(error))
             return otherwise
 
+    for table in store.names:
+        tried(lambda table=table: store.rows(f'SELECT 1 FROM "{table}" LIMIT 0'), [])
     info = store.info
     rules = info.settings.get("rules") or {}
     labels = tried(lambda: store.rows(_labels(clamped=True)), None)
