@@ -29,23 +29,32 @@ def write(subject: Subject, emit: Emit, asked: Asked, statistics: LatentStatisti
 
     Levels are what the text so far wakes at the SAE's site, before the clamp acts there: in dose units (of a latent without
     a card, in its own activation units), {number in "concepts": level} for those above zero. Both rows go through the model
-    together and draw the same random numbers, those of the first prompt of `saes clamp` under the same seed.
+    together and draw the same random numbers, those of the first prompt of `saes clamp` under the same seed. "again" takes
+    back the first token: it is drawn from the prompt read once by itself, so that it comes as soon as it would without a
+    clamp, and read beside another row it can, by rounding, become another.
     """
     model, tokenizer = subject.model, subject.model.tokenizer
     prompt = subject.prompt_ids(asked)
     _check_length(prompt, asked, model.context, limits, model.name)
-    levels = subject.levels(_further(asked, statistics))
-    emit("concepts", {"concepts": list(levels.concepts)})
+    subject.check_latents(asked.latents())
+    further = _further(asked, statistics)
     room = len(prompt) + asked.tokens < model.context  # one token more, so that the last one is read, too
     waiting: list[Tensor] = []
     pieces = [Pieces(tokenizer, prompt) for _ in ROWS]
     written: list[list[int]] = [[] for _ in ROWS]
     fresh_before: list[int | None] = []
-    started = time.perf_counter()
     step = 0
+    started = time.perf_counter()
+    drawn = {"temperature": asked.temperature, "top_p": asked.top_p}
+    stream = f"{asked.seed}/0"
+    peeked: list[int | None] = []
+    model.generate(_tokens(tokenizer, [prompt]), 1, seed=[stream], told=peeked.extend, **drawn)
+    emit("new", {"step": 0, "text": [_piece(Pieces(tokenizer, prompt), peeked[0]), None]})
+    levels = subject.levels(further)
+    emit("concepts", {"concepts": list(levels.concepts)})
 
     def look(x: Tensor) -> None:
-        waiting.append((x if step else x[:1]).clone())
+        waiting.append((x if step else x[:1]).clone())  # both rows begin with the same prompt
 
     def told(fresh: list[int | None]) -> bool:
         nonlocal fresh_before, step
@@ -54,12 +63,22 @@ def write(subject: Subject, emit: Emit, asked: Asked, statistics: LatentStatisti
             for row, token in enumerate(fresh):
                 if token is not None:
                     written[row].append(token)
-            emit("new", {"step": step, "text": [_piece(one, token) for one, token in zip(pieces, fresh, strict=True)]})
+            texts = [_piece(one, token) for one, token in zip(pieces, fresh, strict=True)]
+            if step == 0:
+                if peeked == fresh[:1]:
+                    texts[0] = None
+                else:
+                    emit("again", {})
+            emit("new", {"step": step, "text": texts})
         read = _sparse(levels(waiting.pop()))
         if step == 0:
             special = set(tokenizer.all_special_ids)
             told_levels = [{} if token in special else one for token, one in zip(prompt, read[0], strict=True)]
-            emit("prompt", {"text": model.strings(prompt), "levels": told_levels})
+            strings = [
+                "" if token == tokenizer.bos_token_id else one
+                for token, one in zip(prompt, model.strings(prompt), strict=True)
+            ]
+            emit("prompt", {"text": strings, "levels": told_levels})
         else:
             rows = [row[0] if before is not None else None for row, before in zip(read, fresh_before, strict=True)]
             emit("read", {"step": step - 1, "levels": rows})
@@ -67,17 +86,9 @@ def write(subject: Subject, emit: Emit, asked: Asked, statistics: LatentStatisti
         step += 1
         return over
 
-    ids = torch.tensor([prompt] * len(ROWS))
-    special_ids = tokenising.special_ids(tokenizer)
-    model.generate(
-        Tokens(ids, ~torch.isin(ids, special_ids)),
-        asked.tokens + room,
-        asked.temperature,
-        asked.top_p,
-        seed=[f"{asked.seed}/0"] * len(ROWS),
-        hooks=subject.clamped_hooks(asked, statistics, look),
-        told=told,
-    )
+    hooks = subject.clamped_hooks(asked, statistics, look)
+    rows = _tokens(tokenizer, [prompt] * len(ROWS))
+    model.generate(rows, asked.tokens + room, seed=[stream] * len(ROWS), hooks=hooks, told=told, **drawn)
     texts = {name: tokenising.continuation(tokenizer, prompt, row) for name, row in zip(ROWS, written, strict=True)}
     counts = [len(row) for row in written]
     return {**texts, "tokens": counts, "seconds": round(time.perf_counter() - started, 3)}
@@ -100,6 +111,11 @@ class Pieces:
 
     def _text(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True)
+
+
+def _tokens(tokenizer: Any, rows: list[list[int]]) -> Tokens:
+    ids = torch.tensor(rows)
+    return Tokens(ids, ~torch.isin(ids, tokenising.special_ids(tokenizer)))
 
 
 def _piece(pieces: Pieces, token: int | None) -> str | None:

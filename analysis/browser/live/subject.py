@@ -60,6 +60,12 @@ class Subject:
         tokens = self.model.tokenise([asked.prompt], max_tokens=self.model.context + 1)
         return tokens.ids[0].tolist()
 
+    def check_latents(self, latents: Sequence[int]) -> None:
+        """ValueError for one that the SAE does not have."""
+        for latent in latents:
+            if latent >= self.dictionary.d_sae:
+                raise ValueError(f"there is no latent {latent}: this SAE has 0 to {self.dictionary.d_sae - 1}")
+
     def clamped_hooks(
         self, asked: Asked, statistics: LatentStatistics, look: Callable[[Tensor], None]
     ) -> dict[str, Hook]:
@@ -72,9 +78,6 @@ class Subject:
         site = asked.site()
         if site is None:
             return {self.hook_name: read}
-        for latent in asked.latents():
-            if latent >= self.dictionary.d_sae:
-                raise ValueError(f"there is no latent {latent}: this SAE has 0 to {self.dictionary.d_sae - 1}")
         clamp = site.resolved(statistics, turns=lambda: assistant_turns(self.model.tokenizer))
         rows = RowInterventions((Intervention(), clamp))
         if self.written_at is None:

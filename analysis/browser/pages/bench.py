@@ -237,6 +237,8 @@ def _gathered(events: list[Any], last: dict[str, Any]) -> Written:
     texts: list[list[str]] = [[], []]
     levels: list[list[dict[str, float]]] = [[], []]
     for event in events:
+        if event.kind == "again":
+            texts = [[], []]
         if event.kind == "new":
             for row, text in enumerate(event.data["text"]):
                 if text is not None:

@@ -167,6 +167,8 @@
           panes[row].appendChild(span);
           kept.rows[row].push({ span: span, levels: null });
         });
+      } else if (kind === "again") {
+        kept.rows.forEach(function (row) { row.forEach(function (one) { one.span.remove(); }); row.length = 0; });
       } else if (kind === "read") {
         data.levels.forEach(function (levels, row) {
           if (levels === null || !kept.rows[row][data.step]) return;
@@ -236,7 +238,7 @@
   function save() {
     live.post(base() + "/bench/save.json", { run: run }).then(function () {
       byId("save").disabled = true;
-      status("Saved in the study.");
+      status("Saved in the study; it stands below when the page is opened anew.");
     }).catch(function (error) { trouble(error.message); });
   }
 

@@ -2,7 +2,7 @@
 window.saesLive = (function () {
   "use strict";
 
-  var FULL = 3; // dose units at which a colour is strongest
+  var FULL = 2; // dose units at which a colour is strongest
   var SVG = "http://www.w3.org/2000/svg";
 
   // Posts `body` and calls onEvent(kind, data) for each server-sent event of the answer. Rejects with one sentence.
@@ -84,7 +84,8 @@ window.saesLive = (function () {
 
   // lines: [{values, kind}]; options: given (so many tokens shaded), levels [{value, name}], marks [{at, line}], turns [at], x
   function trace(svg, lines, options) {
-    var width = 700, height = 110, left = 34, right = 6, top = 8, foot = 18;
+    var width = Math.max(260, Math.round(svg.getBoundingClientRect().width) || 700), height = 110, left = 34, right = 6, top = 8, foot = 18;
+    svg.setAttribute("viewBox", "0 0 " + width + " " + height);
     var count = Math.max(2, options.count || 0), most = 0.1;
     lines.forEach(function (line) { count = Math.max(count, line.values.length); line.values.forEach(function (v) { most = Math.max(most, v); }); });
     (options.levels || []).forEach(function (one) { most = Math.max(most, one.value); });

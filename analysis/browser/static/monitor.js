@@ -46,7 +46,7 @@
 
   function draw() {
     status("Done: " + found.tokens.length + " tokens, " + found.alarms.length + (found.alarms.length === 1 ? " alarm." : " alarms."));
-    byId("about").textContent = "Percentiles of " + found.reference.tokens.toLocaleString("en") + " tokens of " + found.reference.source + ".";
+    byId("about").textContent = "Percentiles of " + found.reference.tokens.toLocaleString("en") + " tokens of " + found.reference.source + "." + missing();
     byId("result").hidden = false;
     offer();
     var box = byId("coloured"), before = null;
@@ -56,7 +56,8 @@
       if (token.turn >= 0 && here !== before) {
         before = here;
         var turn = found.turns.find(function (one) { return one.document === token.document && one.turn === token.turn; });
-        if (turn && turn.speaker !== "text") {
+        var marks = box.textContent.slice(-40).toLowerCase(); // a template that names the speaker has said it
+        if (turn && turn.speaker !== "text" && !(box.lastChild && box.lastChild.classList.contains("given") && marks.indexOf(turn.speaker) >= 0)) {
           var name = document.createElement("span");
           name.className = "speaker";
           name.textContent = turn.speaker;
@@ -76,6 +77,11 @@
     byId("no-alarm").textContent = found.alarms.length ? "" : rules().length ? "No rule rang." : "No rule was given.";
     byId("turns-box").hidden = !found.turns.some(function (one) { return one.speaker !== "text" || one.diverges.length; }) && found.turns.length < 2;
     paint();
+  }
+
+  function missing() {
+    var lacking = byId("result").dataset.shown.split(",").filter(function (name) { return name && found.concepts.indexOf(name) < 0; });
+    return lacking.length ? " No label of " + lacking.join(", ") + " held in this study." : "";
   }
 
   function offer() {
