@@ -1,5 +1,6 @@
 """Store: SQL over a study's Parquet tables, by an engine inside this process."""
 
+import os
 import re
 import threading
 from collections.abc import Callable, Sequence
@@ -45,7 +46,8 @@ class Store:
         """Opens a study folder; FileNotFoundError and ValueError as by `Study.open`."""
         self.folder = Path(folder).resolve()
         self._study = Study.open(self.folder)
-        self._study_stamp = _stamp(self.folder / "study.json")
+        self._study_stamp = _stamp(str(self.folder / "study.json"))
+        self._files = {table: str(self.folder / f"{table}.parquet") for table in TABLES}
         self._lock = threading.Lock()
         self._stamps: dict[str, Stamp | None] = {}
         self._damaged: dict[str, str] = {}
@@ -54,6 +56,7 @@ class Store:
             f"SET memory_limit = '{MEMORY}'",
             f"SET threads = {THREADS}",
             "SET temp_directory = ''",
+            "SET parquet_metadata_cache = true",
             "SET autoinstall_known_extensions = false",
             "SET autoload_known_extensions = false",
             f"SET allowed_directories = [{_quoted(str(self.folder))}, {_quoted(_literally(str(self.folder)))}]",
@@ -71,7 +74,7 @@ class Store:
     @property
     def study(self) -> Study:
         """The study itself, for what is no table (arrays, the concept set)."""
-        stamp = _stamp(self.folder / "study.json")
+        stamp = _stamp(str(self.folder / "study.json"))
         if stamp != self._study_stamp:
             self._study, self._study_stamp = Study.open(self.folder), stamp
         return self._study
@@ -83,11 +86,11 @@ class Store:
 
     def made(self, table: str) -> bool:
         """Whether the study has this table, with rows or without."""
-        return _stamp(self._file(table)) is not None
+        return _stamp(self._files[table]) is not None
 
     def stamp(self, *tables: str) -> tuple[Stamp | None, ...]:
         """A value that is another as soon as one of these tables (default: any) is written anew: a key for caches."""
-        return tuple(_stamp(self._file(table)) for table in tables or TABLES)
+        return tuple(_stamp(self._files[table]) for table in tables or TABLES)
 
     def rows(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[dict[str, Any]]:
         """What a statement finds, a dict a row. DamagedTable where a file that it needs cannot be read."""
@@ -150,9 +153,6 @@ class Store:
             return DamagedTable(f"{' or '.join(needed)} of {self.folder.name} cannot be read ({said})")
         return error
 
-    def _file(self, table: str) -> Path:
-        return self.folder / f"{table}.parquet"
-
     def _look(self) -> tuple[Stamp | None, ...]:
         """Makes the views of the tables whose files changed; returns the stamps of all."""
         stamps = self.stamp()
@@ -185,7 +185,7 @@ class Store:
         if stamp is None:
             empty = ", ".join(f'NULL::{sql_type} AS "{name}"' for name, sql_type in types.items())
             return f"SELECT {empty} WHERE false"
-        source = f"read_parquet({_quoted(_literally(str(self._file(table))))})"
+        source = f"read_parquet({_quoted(_literally(self._files[table]))})"
         there = {row[0] for row in self._database.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()}
         columns = []
         for column in fields(kind):
@@ -235,9 +235,9 @@ def _literally(path: str) -> str:
     return re.sub(r"([*?\[])", r"[\1]", path)
 
 
-def _stamp(path: Path) -> Stamp | None:
+def _stamp(path: str) -> Stamp | None:
     try:
-        found = path.stat()
+        found = os.stat(path)
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
