@@ -87,7 +87,7 @@ TABLES: dict[str, type] = {
     "transfer_ratings": TransferRating,
     "bench": BenchRun,
 }
-GROUP = 4096
+GROUP = 8192
 """Rows of a table that are written, and later read, together."""
 Row = TypeVar("Row")
 
