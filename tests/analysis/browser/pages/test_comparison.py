@@ -39,7 +39,7 @@ def test_two_studies_stand_beside_each_other(small_study, other_study):
 def test_the_scatter_is_drawn_and_leads_to_the_table(small_study, other_study, served, browser_page):
     browser_page.goto(f"{served(create_app(small_study, other=other_study))}/compare")
     browser_page.locator("#scatter").get_by_text("AUROC in small").wait_for()
-    assert browser_page.locator("#scatter").get_by_text("angry").count() == 1
+    assert browser_page.locator("#scatter").get_by_text("afraid").count() >= 1
 
 
 def test_the_method_is_said_in_words(small_study, empty_study):
