@@ -13,7 +13,7 @@ from analysis.report import tables
 from analysis.report.content import ConceptFacts
 
 ConceptSort = Literal["family", "concept", "status", "auroc", "implicit", "diff_means", "effect"]
-PROBED = 20
+PROBED = 10
 """Latents of the probes that a concept's page lists."""
 
 

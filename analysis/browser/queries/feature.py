@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -11,11 +11,15 @@ from analysis.browser.queries.evidence_table import EvidenceTable, evidence_tabl
 from analysis.browser.queries.features import Wanted
 from analysis.browser.queries.store import Store
 from analysis.browser.queries.walk import Walk, walk
-from analysis.records import Affect, Excerpt, Explanation, FeatureCard, Label
+from analysis.records import Affect, BenchRun, Excerpt, Explanation, FeatureCard, Label
 from analysis.report import svg, tables
 
+RUNS = 6
+"""Kept texts that a page shows."""
 SHADES = 20
 """Steps of a token's colour, from nothing to the latent's peak."""
+SHOWN_APART = ("in the labels of", "promotes", "suppresses", "nearest", "explained")
+"""Facts that the page gives more room than a line."""
 DRAWN_ABOUT = {
     "top": ("Strongest", "the texts in which it fires most, one excerpt each"),
     "middling": ("Middling", "texts around the middle of those in which it fires, drawn at random"),
@@ -85,6 +89,8 @@ class Feature:
     grouped_by: str
     """"strength" or "concept"."""
     neighbours: list[Neighbour]
+    runs: list[BenchRun]
+    """Texts with this latent clamped that somebody kept on the bench, the newest first."""
     provenance: EvidenceTable
     walk: Walk
 
@@ -103,7 +109,7 @@ def feature(store: Store, latent: int, wanted: Wanted, grouped_by: str = "streng
     if card is None and rating is None and said is None and not labels:
         return None
     chosen = [one for one in labels if one.chosen]
-    about = tables.latent(latent, card, rating, said)
+    about = evidence_table(tables.latent(latent, card, rating, said))
     return Feature(
         latent=latent,
         title=", ".join(one.concept for one in chosen) or _beginning(said),
@@ -113,10 +119,11 @@ def feature(store: Store, latent: int, wanted: Wanted, grouped_by: str = "streng
         card=card,
         affect=rating,
         explanation=said,
-        facts=evidence_table(about),
+        facts=replace(about, rows=[row for row in about.rows if row[0].text not in SHOWN_APART]),
         groups=_groups(store.records("excerpts", "latent = ?", [latent]), card, grouped_by),
         grouped_by=grouped_by,
         neighbours=_neighbours(store, card),
+        runs=store.records("bench", "list_contains(latents, ?) ORDER BY created DESC LIMIT ?", [latent, RUNS]),
         provenance=evidence_table(tables.provenance(store.info)),
         walk=walk(store, latent, wanted),
     )
