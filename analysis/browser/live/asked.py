@@ -21,7 +21,8 @@ from saes.written_intervention import MODES, NAMED_POSITIONS, VERSION, Amount, W
 CLAMP = re.compile(
     r"^\s*(?P<name>[^=:]+?)\s*(:\s*(?P<mode>[a-z]+))?\s*(=\s*(?P<value>[-+0-9.eE]+)\s*(?P<unit>dose|raw)?)?\s*$"
 )
-TURN = re.compile(rf"^({'|'.join(ROLES)}):\s*(.*\S)\s*$", re.DOTALL)
+LONGEST = 300
+"""Letters of a clamp."""
 LIFT = "“beyond the safe range”"
 
 
@@ -87,11 +88,13 @@ class Asked:
 
     def messages(self) -> list[dict[str, str]]:
         """The chat as messages."""
-        found = [TURN.match(one) for one in self.turn]
-        for one, text in zip(found, self.turn, strict=True):
-            if one is None:
+        found = []
+        for text in self.turn:
+            role, _, said = text.partition(":")
+            if role not in ROLES or not said.strip():
                 raise ValueError(f"{text[:60]!r} is no turn: a role ({', '.join(ROLES)}), a colon and what is said")
-        return [{"role": one[1], "content": one[2]} for one in found if one is not None]
+            found.append({"role": role, "content": said.strip()})
+        return found
 
     def edits(self) -> tuple[WrittenEdit, ...]:
         return tuple(parse_clamp(text) for text in self.clamp)
@@ -186,7 +189,7 @@ class Asked:
 
 def parse_clamp(text: str) -> WrittenEdit:
     """`afraid:add=+2` as an edit. ValueError, in one sentence, where it is none."""
-    found = CLAMP.match(text)
+    found = CLAMP.match(text) if len(text) <= LONGEST else None
     mode = (found["mode"] or "set") if found else ""
     if found is None or mode not in MODES:
         raise ValueError(
