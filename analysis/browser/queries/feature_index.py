@@ -18,6 +18,8 @@ from analysis.labelling.firing_words import firing_words
 
 STATUSES = ("validated", "held", "no effect", "unspecific", "breaks fluency", "rejected", "candidate")
 """In the order in which one goes before another, where a latent is in several labels."""
+SHORT = 3
+"""Letters from which on a part of a word is looked for."""
 MOST_EXCERPTS = 20_000
 """Whose words are gathered while somebody waits."""
 TABLES = ("cards", "labels", "clamps", "explanations", "excerpts", "firing_words")
@@ -70,9 +72,14 @@ class FeatureIndex:
         at = int(np.searchsorted(self.latents, latent))
         return at if at < len(self.latents) and self.latents[at] == latent else None
 
-    def among(self, latents: Iterable[int]) -> np.ndarray:
+    def among(self, latents: Iterable[int] | np.ndarray) -> np.ndarray:
         """[card] bool: whether it is one of these latents."""
-        return np.isin(self.latents, np.fromiter(latents, dtype=np.int64))
+        asked = latents if isinstance(latents, np.ndarray) else np.fromiter(latents, dtype=np.int64)
+        found = np.zeros(len(self.latents), dtype=bool)
+        if len(found) and len(asked):
+            at = np.searchsorted(self.latents, asked).clip(max=len(found) - 1)
+            found[at[self.latents[at] == asked]] = True
+        return found
 
     def of_labels(self, test: Any) -> np.ndarray:
         """[card] bool: whether any of its labels passes ``test``."""
@@ -97,31 +104,34 @@ class FeatureIndex:
 
     @cached_property
     def _explanations(self) -> "Postings":
-        rows = self.store.arrow("SELECT lower(text) AS word, latent FROM explanations WHERE text IS NOT NULL")
-        return Postings.of(rows)
+        return self._postings(
+            'SELECT lower("text") AS word, [latent] AS latents FROM explanations WHERE "text" IS NOT NULL'
+        )
 
     @cached_property
     def _promoted(self) -> "Postings":
-        return Postings.of(self.store.arrow("SELECT lower(unnest(promoted)) AS word, latent FROM cards"))
+        return self._postings(
+            """SELECT word, list(latent) AS latents FROM (SELECT latent, lower(trim(unnest(promoted))) AS word FROM cards)
+            GROUP BY word"""
+        )
 
     @cached_property
     def _fired(self) -> "Postings":
-        import pyarrow as pa
-
-        if self.store.made("firing_words"):
-            return Postings.of(self.store.arrow("SELECT word, unnest(latents) AS latent FROM firing_words"))
-        if not self.searches_excerpts:
-            return Postings.of(self.store.arrow("SELECT word, 0::BIGINT AS latent FROM firing_words"))
+        if self.store.made("firing_words") or not self.searches_excerpts:
+            return self._postings("SELECT word, latents FROM firing_words")
         rows = self.store.rows('SELECT latent, tokens, "values" FROM excerpts ORDER BY latent')
-        found = firing_words((row["latent"], row["tokens"], row["values"]) for row in rows)
-        pairs = [(one.word, latent) for one in found for latent in one.latents]
-        words, latents = [word for word, _ in pairs], [latent for _, latent in pairs]
-        return Postings.of(pa.table({"word": pa.array(words, pa.string()), "latent": pa.array(latents, pa.int64())}))
+        found = list(firing_words((row["latent"], row["tokens"], row["values"]) for row in rows))
+        return Postings.of([one.word for one in found], [one.latents for one in found])
 
     @cached_property
     def searches_excerpts(self) -> bool:
         """Not where there are many and the study, of an older version, does not hold their words."""
         return self.store.made("firing_words") or self.store.value("SELECT count(*) FROM excerpts") <= MOST_EXCERPTS
+
+    def _postings(self, sql: str) -> "Postings":
+        """From a statement that gives ``word`` and ``latents``, each word once."""
+        found = self.store.arrow(f"SELECT word, latents::INTEGER[] AS latents FROM ({sql})")
+        return Postings.of(found["word"], found["latents"])
 
 
 class Postings:
@@ -131,25 +141,28 @@ class Postings:
         self.words, self.offsets, self.latents = words, offsets, latents
 
     @classmethod
-    def of(cls, rows: Any) -> "Postings":
-        """From an Arrow table of ``word`` and ``latent``, in any order."""
-        coded = rows["word"].combine_chunks().dictionary_encode()
-        codes = coded.indices.to_numpy(zero_copy_only=False)
-        order = np.argsort(codes, kind="stable")
-        counts = np.bincount(codes, minlength=len(coded.dictionary))
-        latents = rows["latent"].to_numpy()[order]
-        return cls(coded.dictionary, np.concatenate([[0], np.cumsum(counts)]), latents)
+    def of(cls, words: Any, latents: Any) -> "Postings":
+        """From the strings and their lists of latents, side by side: Arrow's columns, or Python's lists."""
+        import pyarrow as pa
+
+        if isinstance(latents, list):
+            words, latents = pa.array(words, pa.string()), pa.array(latents, pa.list_(pa.int32()))
+        else:
+            words, latents = words.combine_chunks(), latents.combine_chunks()
+        offsets = latents.offsets.to_numpy().astype(np.int64)
+        return cls(words, offsets, latents.values.to_numpy())
 
     def find(self, part: str) -> np.ndarray:
-        """The latents of every string that holds ``part``."""
+        """The latents of every string that holds ``part``; one or two letters have to be the whole string."""
         import pyarrow.compute as pc
 
         if not len(self.words):
             return np.empty(0, dtype=np.int64)
-        hits = np.flatnonzero(pc.match_substring(self.words, part).to_numpy(zero_copy_only=False))
+        same = pc.equal(self.words, part) if len(part) < SHORT else pc.match_substring(self.words, part)
+        hits = np.flatnonzero(same.to_numpy(zero_copy_only=False))
         if not len(hits):
             return np.empty(0, dtype=np.int64)
-        return np.unique(np.concatenate([self.latents[self.offsets[hit] : self.offsets[hit + 1]] for hit in hits]))
+        return np.concatenate([self.latents[self.offsets[hit] : self.offsets[hit + 1]] for hit in hits])
 
 
 _known: WeakKeyDictionary[Store, tuple[Any, FeatureIndex]] = WeakKeyDictionary()

@@ -19,6 +19,8 @@ RANGES = ("density", "auroc", "effect", "lexical")
 RATINGS = ("valence", "arousal")
 """The same for human ratings of the concepts of a latent's labels."""
 SORTS = ("latent", "concept", "status", "auroc", "effect", "lexical", "density", "peak")
+PER: Literal["50"] = "50"
+"""Rows a page, unless others are asked for."""
 KEPT_ORDERS = 16
 BATCH = 4096
 MOST_LETTERS = 200
@@ -64,7 +66,7 @@ class Wanted(BaseModel):
         "-auroc"
     )
     page: Annotated[int, Field(ge=1, le=DEEPEST)] = 1
-    per: Literal["25", "50", "100", "200"] = "50"
+    per: Annotated[Literal["25", "50", "100", "200"], BeforeValidator(lambda value: value or PER)] = PER
 
     @property
     def address(self) -> dict[str, Any]:
@@ -182,7 +184,7 @@ def feature_table(store: Store, wanted: Wanted) -> FeatureTable:
 def ordered_latents(store: Store, wanted: Wanted) -> np.ndarray:
     """Every latent that is asked for, in the order asked for. What has no value stands last, whichever way."""
     index = feature_index(store)
-    asked = wanted.model_copy(update={"page": 1, "per": "50"}).model_dump_json()
+    asked = wanted.model_copy(update={"page": 1, "per": PER}).model_dump_json()
     found = index.orders.get(asked)
     if found is None:
         found = index.orders[asked] = _ordered(index, wanted, concept_facts(store))

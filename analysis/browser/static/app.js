@@ -58,6 +58,14 @@
     else if (event.key === "?") document.getElementById("keys").showModal();
   });
 
+  // An address holds only what is asked for: empty fields stay out of it.
+  document.addEventListener("formdata", function (event) {
+    if (event.target.method !== "get") return;
+    Array.from(new Set(event.formData.keys())).forEach(function (name) {
+      if (event.formData.getAll(name).every(function (value) { return value === ""; })) event.formData.delete(name);
+    });
+  });
+
   document.addEventListener("DOMContentLoaded", function () {
     var button = document.getElementById("theme");
     button.hidden = false;

@@ -33,7 +33,9 @@ def test_names_of_this_machine_are_answered(client, host):
     assert client.get("/", headers={"host": host}).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8421", "127.0.0.1.evil.example", "localhost@evil", "", "127.0.0.1:x"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8421", "127.0.0.1.evil.example", "localhost@evil", "", "127.0.0.1:x"]
+)
 def test_other_names_are_not_against_dns_rebinding(client, host):
     assert client.get("/", headers={"host": host}).status_code == 421
 
