@@ -122,11 +122,12 @@ def behaviour(
         study.label(concept)
     model, dictionary, hook_name = open_subject(study, model, dictionary, device)
     prompts = _rendered(model, case)
+    asked = json.dumps(prompts, indent=1, ensure_ascii=False).encode() + b"\n"
+    write_whole(study.folder / f"case_{case.name}.prompts.json", asked)
     arms = case_arms(study, model, dictionary, hook_name, case.concepts, case.doses, case.controls, seed, concept_set)
     by_key = {arm.key: arm for arm in arms}
     settings = {**asdict(case), "seed": seed, "model": model.name, "sae_hash": study.info.sae_hash}
     path = study.folder / f"case_{case.name}.jsonl"
-    write_whole(path.with_suffix(".prompts.json"), json.dumps(prompts, indent=1, ensure_ascii=False).encode() + b"\n")
     written = _taken_up(path, digest_of(settings))
     done = {(one.arm, one.prompt, one.rollout) for one in written}
     wanted = [
