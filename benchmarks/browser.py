@@ -75,6 +75,7 @@ def served(study: Path, rounds: int) -> dict[str, float]:
         visitor = Visitor(address, server.pid)
         visitor.get("/")
         start = time.perf_counter() - started
+        print(f"start: {processor_ms(server.pid):.0f} ms of the processor", file=sys.stderr)
         table = visitor.all("table", [f"/features?{urlencode(query)}" for query in queries(words, rounds)])
         feature = visitor.all("feature", [f"/features/{latent}" for latent in latents])
         memory = peak_memory(server.pid)
