@@ -17,6 +17,8 @@ from analysis.study import TABLES
 ROWS = 50
 """Transcripts a page."""
 LABELS = ("label", "diff_means")
+SHARE = re.compile(r"(\d+%) (\[\d+%, \d+%\])$")
+"""A share with its interval, as the report writes it."""
 
 
 @dataclass(frozen=True)
@@ -336,6 +338,12 @@ def shown(name: str, table: Table, folded: bool = False) -> ShownTable:
                 cells.append(Cell(cell.number, cell.beside))
             else:
                 text = "" if cell is None else str(cell)
+                share = SHARE.match(text)
+                if share:
+                    cells.append(Cell(share[1], share[2]))
+                    continue
+                if table.columns[at] == "clamp":
+                    text = arm_title(text)
                 cells.append(Cell(text, concept=concept[at] and not numeric[at] and bool(text)))
         rows.append(cells)
     return ShownTable(name, table.title, table.note, list(table.columns), numeric, rows, folded)

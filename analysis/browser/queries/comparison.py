@@ -96,6 +96,11 @@ class Comparison:
     r_null: float | None
     n_free: int
 
+    @property
+    def nearest_above(self) -> int:
+        """Latents whose nearest one is nearer than those of no label mostly are."""
+        return sum(self.nearest_null is not None and one.cosine > self.nearest_null for one in self.nearest)
+
 
 def comparison(own: Store, other: Store | None) -> Comparison:
     """Everything that the page shows."""

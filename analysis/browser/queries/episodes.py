@@ -81,6 +81,8 @@ class EpisodePage:
     filters: Filters
     code: bool
     """Whether what was done is a program."""
+    text_gone: bool = False
+    """Whether the case kept only what was done, and not the text."""
 
 
 def episode(store: Store, name: str, number: int, filters: Filters) -> EpisodePage | None:
@@ -108,12 +110,19 @@ def episode(store: Store, name: str, number: int, filters: Filters) -> EpisodePa
         ],
         texts=[], controls_left_out=0, previous=before[-1] if before else None, following=after[0] if after else None,
         place=len(before) + 1 if number in numbers else 0, found=len(numbers), filters=filters, code=code,
+        text_gone=not code and not held["text"],
     )  # fmt: skip
 
 
 def workshop_parts(held: Mapping[str, Any]) -> tuple[str, list[Part]]:
     """An episode of the rules' workshop -> the brief, and every act with what was said before it."""
-    brief, _, rest = str(held["text"]).partition("\n")
+    if not held["text"]:
+        shown = " ".join(f"{given} becomes {wanted}." for given, wanted in held["task"]["shown"])
+        tried = [Part("attempt", number, "", str(rule), "", None) for number, rule in enumerate(held["tried"], start=1)]
+        return f"{held['name']} was asked for a rule. {shown}", tried
+    at = held["text"].find(f"{held['name']} was asked for a rule.")  # a mood may be told before it
+    brief, _, rest = held["text"][max(at, 0) :].partition("\n")
+    brief = held["text"][: max(at, 0)] + brief
     act = re.compile(
         rf"^{re.escape(held['name'])} (?:tried: (?P<tried>[^.\n]*)\.(?: Result: (?P<result>.*))?|answered: (?P<answer>[^.\n]*)\."
         r"(?: Hidden check: (?P<check>.*))?|(?P<stop>stopped: no rule fits\.))$"

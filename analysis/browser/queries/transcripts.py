@@ -90,6 +90,8 @@ def workshop_facts(held: dict[str, Any]) -> tuple[str, str, str, bool | None, in
     """Of a line of workshop_transcripts.jsonl."""
     shown = ", ".join(f"{int(given)} → {int(wanted)}" for given, wanted in held["task"]["shown"])
     _texts(held, "arm", "outcome", "text", "name", "why")
+    if not isinstance(held["tried"], list):
+        raise TypeError("tried is no list")
     return held["arm"], shown, held["outcome"], bool(held["impossible"]), int(held["seed"]), int(held["tries"])
 
 

@@ -22,7 +22,7 @@
     var chart = shared.draw(target, function () {
       var scale = { min: least, max: 1, scale: false };
       return {
-        grid: { left: narrow ? 40 : 52, right: 24, top: 34, bottom: 46 },
+        grid: { left: narrow ? 40 : 52, right: narrow ? 24 : 100, top: 34, bottom: 46 },
         xAxis: shared.axis("AUROC in " + given.own, Object.assign({ nameLocation: "middle", nameGap: 28 }, scale)),
         yAxis: shared.axis("AUROC in " + given.other, Object.assign({ nameTextStyle: { color: shared.colour("--soft"), align: "left" } }, scale)),
         tooltip: shared.tooltip(about),

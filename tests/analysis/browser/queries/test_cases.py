@@ -131,6 +131,20 @@ def test_each_way_to_end_is_told(text, last):
     assert (parts[-1].sort, parts[-1].did, parts[-1].passed) == last
 
 
+def test_an_episode_whose_text_was_not_kept_still_says_what_was_tried():
+    brief, parts = workshop_parts(played(arm="control_0_up", text=""))
+    assert brief == "Mia was asked for a rule. 4 becomes 7. 9 becomes 15."
+    assert [(one.sort, one.did, one.result) for one in parts] == [("attempt", "add 3", ""), ("attempt", "double", "")]
+
+
+def test_a_mood_that_is_told_first_belongs_to_the_brief():
+    brief, parts = workshop_parts(
+        played(text="Mia was so sad.\nMia was asked for a rule. 4 becomes 7.\nMia stopped: no rule fits.")
+    )
+    assert brief == "Mia was so sad.\nMia was asked for a rule. 4 becomes 7."
+    assert [one.sort for one in parts] == ["stop"]
+
+
 def test_an_episode_of_programs_is_cut_into_attempts():
     brief, parts = coding_parts(coding())
     assert brief == "Write f."
