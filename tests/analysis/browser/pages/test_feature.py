@@ -129,3 +129,29 @@ def test_signs_stand_for_characters_that_nobody_sees(client, small_study):
     page = found(client, "/features/500")
     assert "\u202e" not in re.sub(r'data-text="[^"]*"', "", page)
     assert "↵" in page
+
+
+def test_values_by_keyboard_and_copying_in_a_browser(small_study, served, browser_page):
+    """The strongest token of an excerpt takes the focus, the arrows walk on, and the copy is the text itself."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    address = served(create_app(small_study))
+    browser_page.goto(f"{address}/features/{PLANTED}?q=wombat")
+    browser_page.evaluate("() => { window.ran = false; window.alert = () => { window.ran = true; }; }")
+    strongest = browser_page.locator(".excerpt .t.heat-20").first
+    strongest.focus()
+    assert "6.00" in browser_page.evaluate("getComputedStyle(document.activeElement, '::after').content")
+    browser_page.keyboard.press("ArrowLeft")
+    assert browser_page.evaluate("document.activeElement.dataset.value") == "1.50"
+    browser_page.locator(".copy").first.click()
+    browser_page.wait_for_function("document.querySelector('.copy').textContent === 'copied'")
+    assert browser_page.evaluate("navigator.clipboard.readText()") == "Mia saw wombat\n"
+    assert not browser_page.evaluate("window.ran")
+    for path in (f"/features/{PLANTED}", "/features/21", "/concepts/calm", "/concepts"):
+        browser_page.goto(address + path)
+        found = Axe().run(browser_page).response["violations"]
+        serious = [one["id"] for one in found if one["impact"] in ("serious", "critical")]
+        assert serious == [], (path, [node["html"] for one in found for node in one["nodes"]][:5])
+        browser_page.set_viewport_size({"width": 390, "height": 800})
+        assert browser_page.evaluate("document.documentElement.scrollWidth") <= 390, path
+        browser_page.set_viewport_size({"width": 1280, "height": 900})
