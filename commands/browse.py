@@ -53,7 +53,9 @@ def run(arguments: argparse.Namespace) -> Answer | None:
 
         engine = Engine(study, arguments.model, arguments.device)
     try:
-        app = create_app(study, other=other, live=engine, token=place.token, hosts=place.hosts, notes=arguments.notes)
+        app = create_app(
+            study, other=other, live=engine, token=place.token, hosts=place.hosts, notes_file=arguments.notes
+        )
         threading.Thread(target=_warm, args=[app], name="warm", daemon=True).start()
         serve(app, place, lambda address: _say(address, arguments))
     finally:

@@ -1,8 +1,6 @@
 """create_app: the web app over one study, or over two side by side."""
 
-import importlib
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +11,25 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from analysis.browser.notes import Notes
+from analysis.browser.pages import (
+    bench,
+    cases,
+    comparison,
+    concepts,
+    feature,
+    features,
+    method,
+    monitor,
+    notes,
+    overview,
+)
 from analysis.browser.queries.store import DamagedTable, Store
 from analysis.browser.rendering import OTHER, STATIC, NotHere, Pages, Problem, WrongInput, environment, json_response
 from analysis.browser.safety import LOOPBACK, Safety
 
-EVERY_STUDY = ("overview", "features", "feature", "concepts", "cases")
-"""Modules of pages that each of two studies has."""
-ONCE = ("comparison", "notes", "bench", "monitor", "method")
+EVERY_STUDY = (overview, features, feature, concepts, cases)
+"""Pages that each of two studies has."""
+ONCE = (comparison, notes, bench, monitor, method)
 TITLES = {
     400: "That cannot be used",
     404: "Not here",
@@ -37,12 +47,12 @@ def create_app(
     live: Any = None,
     token: str | None = None,
     hosts: Sequence[str] = LOOPBACK,
-    notes: str | Path | None = None,
+    notes_file: str | Path | None = None,
 ) -> FastAPI:
     """The app over a study folder. Opens no model, and loads no torch, unless ``live`` brings one.
 
     other: a second study, shown under /other/ and compared. live: the engine that writes clamped text, or None. token:
-    wanted from every visitor where given. hosts: names that a request may call this machine by. notes: the file of the
+    wanted from every visitor where given. hosts: names that a request may call this machine by. notes_file: the
     user's notes, by default notes.sqlite in the study. Raises FileNotFoundError and ValueError as `Study.open` does.
     """
     app = FastAPI(
@@ -55,24 +65,20 @@ def create_app(
     app.state.other = Store(other) if other is not None else None
     app.state.engine = live
     beside = app.state.store.folder / "notes.sqlite"
-    app.state.notes = Notes(notes if notes is not None else beside, app.state.store.info.sae_hash)
+    app.state.notes = Notes(notes_file if notes_file is not None else beside, app.state.store.info.sae_hash)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     first = Pages(environment())
-    _register(first, (*EVERY_STUDY, *ONCE))
+    for part in (*EVERY_STUDY, *ONCE):
+        part.register(first)
     app.include_router(first.router)
     if other is not None:
         second = Pages(environment(), OTHER)
-        _register(second, EVERY_STUDY)
+        for part in EVERY_STUDY:
+            part.register(second)
         app.include_router(second.router)
     _answer_errors(app, first)
     app.add_middleware(Safety, hosts=tuple(hosts), token=token)
     return app
-
-
-def _register(pages: Pages, modules: Sequence[str]) -> None:
-    for name in modules:
-        if find_spec(f"analysis.browser.pages.{name}"):
-            importlib.import_module(f"analysis.browser.pages.{name}").register(pages)
 
 
 def _answer_errors(app: FastAPI, pages: Pages) -> None:

@@ -2,9 +2,12 @@
 
 import json
 import re
+import socket
 import subprocess
 import sys
 import threading
+import urllib.request
+from contextlib import suppress
 
 import pytest
 from fastapi.testclient import TestClient
@@ -153,3 +156,26 @@ def test_looking_loads_no_torch(small_study):
         "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_clients_that_hang_do_not_hold_up_others(small_study, served):
+    address = served(create_app(small_study))
+    host, port = address.removeprefix("http://").split(":")
+    hanging = []
+    for _ in range(50):
+        one = socket.create_connection((host, int(port)))
+        one.sendall(f"POST /features HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1000\r\n\r\nhalf".encode())
+        hanging.append(one)
+    assert urllib.request.urlopen(address + "/features?q=lamp", timeout=30).status == 200
+    for one in hanging:
+        one.close()
+    assert urllib.request.urlopen(address + "/", timeout=30).status == 200
+
+
+def test_a_megabyte_in_the_address_is_refused_and_the_server_lives(small_study, served):
+    address = served(create_app(small_study))
+    host, port = address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as one, suppress(ConnectionError):  # it may hang up at once
+        one.sendall(f"GET /features?q={'x' * 1_000_000} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        assert one.recv(100).startswith(b"HTTP/1.1 4")
+    assert urllib.request.urlopen(address + "/", timeout=30).status == 200
