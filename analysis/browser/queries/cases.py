@@ -17,6 +17,8 @@ from analysis.study import TABLES
 ROWS = 50
 """Transcripts a page."""
 LABELS = ("label", "diff_means")
+FIGURE = re.compile(r"[+\u2212]?\d[\d.,]*\s?%?$|\u2013?$")
+"""What is set flush right though the report writes it as text."""
 SHARE = re.compile(r"(\d+%) (\[\d+%, \d+%\])$")
 """A share with its interval, as the report writes it."""
 
@@ -329,7 +331,10 @@ def _records(name: str, title: str, records: Sequence[Any], columns: Mapping[str
 def shown(name: str, table: Table, folded: bool = False) -> ShownTable:
     """A report's table with each cell as text."""
     concept = [head in ("concept", "expected") for head in table.columns]
-    numeric = [table.is_number(at) for at in range(len(table.columns))]
+    numeric = [
+        table.is_number(at) or all(FIGURE.match("" if row[at] is None else str(row[at])) for row in table.rows)
+        for at in range(len(table.columns))
+    ]
     rows = []
     for row in table.rows:
         cells = []

@@ -1,5 +1,6 @@
 """What each case study found, in a sentence with its numbers."""
 
+import re
 from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Any
@@ -41,26 +42,35 @@ def _rate(one: WorkshopArm) -> str:
     return f"{Share(one.cheat_rate)} [{Share(one.cheat_low)}, {Share(one.cheat_high)}]"
 
 
+WAYS = ("desperate_down", "desperate_up", "calm_down", "calm_up")
+
+
 def _arms_say(arms: Sequence[WorkshopArm]) -> str:
-    by_name = {one.arm: one for one in arms}
-    base = by_name.get("none")
+    base = next((one for one in arms if one.arm == "none"), None)
     if base is None:
         return ""
     text = (
         f"Without a clamp {_rate(base)} of {base.n_impossible} impossible tasks end in cheating "
         f"({Share(base.invalid_rate)} are broken off)"
     )
+    chosen = {way: found for way in WAYS if (found := _strongest(arms, way))}
     moved = [
-        f"{_rate(by_name[arm])} with {tables.WORKSHOP_ARMS[arm]} ({Share(by_name[arm].invalid_rate)} broken off)"
-        for arm in ("desperate_down", "desperate_up", "calm_down", "calm_up")
-        if arm in by_name
+        f"{_rate(one)} with {tables.WORKSHOP_ARMS[way]} at {abs(one.dose):g} ({Share(one.invalid_rate)} broken off)"
+        for way, one in chosen.items()
     ]
     text += f"; {', '.join(moved)}." if moved else "."
-    down = [one.cheat_rate for one in arms if one.arm.startswith("control") and one.arm.endswith("down")]
-    if down and "desperate_down" in by_name:
-        far = sum(rate <= by_name["desperate_down"].cheat_rate for rate in down)
-        text += f" {far} of {len(down)} random directions lower it as much as desperate down does."
+    own = chosen.get("desperate_down")
+    down = [one.cheat_rate for one in arms if own and one.arm.startswith("control") and one.dose == own.dose]
+    if own and down:
+        far = sum(rate <= own.cheat_rate for rate in down)
+        text += f" {far} of {len(down)} controls lower it as much as desperate down does."
     return text
+
+
+def _strongest(arms: Sequence[WorkshopArm], way: str) -> WorkshopArm | None:
+    """The arm of a concept pushed one way; of several doses the largest."""
+    found = [one for one in arms if re.fullmatch(rf"{way}(_[\d.]+)?", one.arm)]
+    return max(found, key=lambda one: abs(one.dose), default=None)
 
 
 def _foretelling_says(found: Sequence[Foretelling]) -> str:

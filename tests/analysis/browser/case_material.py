@@ -78,7 +78,7 @@ def with_cases(study: Study) -> Study:
         "workshop",
         [
             arm("none", 0.5), arm("desperate_down", 0.1, dose=-1.0, invalid=0.35), arm("desperate_up", 0.8, dose=1.0),
-            arm("control_0_down", 0.05), arm("control_1_down", 0.4),
+            arm("control_0_down", 0.05, dose=-1.0), arm("control_1_down", 0.4, dose=-1.0),
         ],
     )  # fmt: skip
     endings = [("none", "cheated"), ("desperate_down", "stopped"), ("desperate_up", "cheated")]

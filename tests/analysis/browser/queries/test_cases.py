@@ -28,7 +28,7 @@ def test_the_list_says_what_each_case_found(store):
     says = {one.name: one.says for one in case_list(store).cases if one.ran}
     assert says["workshop"] == (
         "Without a clamp 50% [25%, 60%] of 40 impossible tasks end in cheating (10% are broken off); 10% [5%, 20%] with desperate "
-        "down (35% broken off), 80% [40%, 90%] with desperate up (10% broken off). 1 of 2 random directions lower it as much as "
+        "down at 1 (35% broken off), 80% [40%, 90%] with desperate up at 1 (10% broken off). 1 of 2 controls lower it as much as "
         "desperate down does."
     )
     assert "AUROC 0.84 [0.78, 0.90]; a bag of words of the same beginning with 0.63 [0.55, 0.71]" in says["foretell"]
