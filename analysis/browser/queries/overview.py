@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -107,7 +108,7 @@ def overview(store: Store) -> Overview:
             return otherwise
 
     for table in store.names:
-        tried(lambda table=table: store.rows(f'SELECT 1 FROM "{table}" LIMIT 0'), [])
+        tried(partial(store.rows, f'SELECT 1 FROM "{table}" LIMIT 0'), [])
     info = store.info
     rules = info.settings.get("rules") or {}
     labels = tried(lambda: store.rows(_labels(clamped=True)), None)
