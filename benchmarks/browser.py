@@ -32,7 +32,7 @@ from commands.places import find_study
 
 PROMPT = "Lena closed the door of the old shop and walked home along the river, and when she came to the bridge she"
 SORTS = ("latent", "-density", "density", "-peak", "-auroc", "effect", "-lexical", "concept", "status")
-FILTERS = (
+FILTERS: tuple[dict[str, str], ...] = (
     {},
     {"density_from": "0.001"},
     {"density_from": "0.002", "density_to": "0.01"},

@@ -170,7 +170,7 @@ def _neighbours(store: Store, card: FeatureCard | None) -> list[Neighbour]:
         f"SELECT latent, concepts, promoted[1:4] AS promoted FROM cards WHERE latent IN ({marks})", card.nearest
     )
     known = {row["latent"]: row for row in rows}
-    nothing = {"concepts": [], "promoted": []}
+    nothing: dict[str, list[str]] = {"concepts": [], "promoted": []}
     return [
         Neighbour(
             latent,
