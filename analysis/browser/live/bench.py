@@ -45,7 +45,7 @@ def write(subject: Subject, emit: Emit, asked: Asked, statistics: LatentStatisti
     fresh_before: list[int | None] = []
     step = 0
     started = time.perf_counter()
-    drawn = {"temperature": asked.temperature, "top_p": asked.top_p}
+    drawn: dict[str, Any] = {"temperature": asked.temperature, "top_p": asked.top_p}
     stream = f"{asked.seed}/0"
     peeked: list[int | None] = []
     model.generate(_tokens(tokenizer, [prompt]), 1, seed=[stream], told=peeked.extend, **drawn)

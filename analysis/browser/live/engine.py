@@ -156,8 +156,8 @@ class Engine:
         except Exception as error:  # whatever it is stands on the page: the rest of the app needs no model
             with self._changed:
                 self.problem = f"the model cannot be opened: {_sentence(error)}"
-                for job in self._waiting:
-                    job._told(Event("error", {"message": self.problem}))
+                for waiting in self._waiting:
+                    waiting._told(Event("error", {"message": self.problem}))
                 self._waiting.clear()
             return
         while (job := self._next()) is not None:
@@ -171,14 +171,14 @@ class Engine:
                 if self._closed:
                     return None
                 while self._waiting:
-                    job = self._waiting.popleft()
-                    if job.cancelled:
-                        job._told(Event("cancelled", {}))
+                    first = self._waiting.popleft()
+                    if first.cancelled:
+                        first._told(Event("cancelled", {}))
                         continue
-                    self._running = job
+                    self._running = first
                     for place, other in enumerate(self._waiting, start=1):
                         other._told(Event("queued", {"place": place, "loading": False}))
-                    return job
+                    return first
                 self._changed.wait()
 
     def _done(self, job: Job) -> Event:

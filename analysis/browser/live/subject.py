@@ -68,7 +68,7 @@ class Subject:
 
     def clamped_hooks(
         self, asked: Asked, statistics: LatentStatistics, look: Callable[[Tensor], None]
-    ) -> dict[str, Hook]:
+    ) -> dict[str, Callable[..., Tensor]]:
         """Hooks for two rows: the first is left alone, the second clamped. ``look`` sees both before the clamp acts."""
 
         def read(x: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ class Subject:
         rows = RowInterventions((Intervention(), clamp))
         if self.written_at is None:
             return {self.hook_name: _after(read, rows.hook(self.dictionary))}
-        hooks = hooks_across(rows, self.dictionary, self.hook_name, self.written_at)
+        hooks: dict[str, Any] = hooks_across(rows, self.dictionary, self.hook_name, self.written_at)
         return {**hooks, self.hook_name: _after(read, hooks[self.hook_name])}
 
     def levels(self, more: Sequence[Read]) -> Levels:

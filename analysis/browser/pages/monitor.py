@@ -123,7 +123,8 @@ def register(pages: Pages) -> None:
         concept: Annotated[list[str] | None, Query()] = None,
     ) -> MonitorPage:
         engine: Engine | None = request.app.state.engine
-        scenes, shown_scene = [], None
+        scenes: list[SceneLink] = []
+        shown_scene = None
         if engine is not None:
             text, scenes, shown_scene = _gallery(scene, form, twin, text)
         shown = concept or (shown_scene.expected if shown_scene else [])
