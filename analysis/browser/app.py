@@ -27,9 +27,9 @@ from analysis.browser.queries.store import DamagedTable, Store
 from analysis.browser.rendering import OTHER, STATIC, NotHere, Pages, Problem, WrongInput, environment, json_response
 from analysis.browser.safety import LOOPBACK, Safety
 
-EVERY_STUDY = (overview, features, feature, concepts, cases)
+EVERY_STUDY = (overview, features, feature, concepts, cases, method)
 """Pages that each of two studies has."""
-ONCE = (comparison, notes, bench, monitor, method)
+ONCE = (comparison, notes, bench, monitor)
 TITLES = {
     400: "That cannot be used",
     404: "Not here",

@@ -1,7 +1,7 @@
 """The case studies of a study: which were run, what each found in a sentence, its tables, and its transcripts."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -225,7 +225,7 @@ def case_list(store: Store, figures: bool = False) -> CaseList:
             CaseHead(
                 name, kind.title, kind.question, was_run, says(name, records), command(store, kind),
                 len(lines.entries) if lines else 0, was_run and figures,
-                shown_tables(name, kind, records)[0] if was_run else None,
+                next(shown_tables(name, kind, records)) if was_run else None,
             )
         )  # fmt: skip
     return CaseList(sorted(heads, key=lambda one: not one.ran))
@@ -265,43 +265,34 @@ def command(store: Store, kind: Kind) -> str:
     return f"{kind.command} --study {shlex.quote(_from_here(store.folder))}"
 
 
-def shown_tables(name: str, kind: Kind, records: Records) -> list[ShownTable]:
-    """The report's own tables of the case, and what they leave out, folded."""
+def shown_tables(name: str, kind: Kind, records: Records) -> Iterator[ShownTable]:
+    """The report's own tables of the case, the main one first, and what they leave out, folded."""
     if kind.reads == ("case_effects",):
         effects = records["case_effects"]
+        yield shown("effects", tables.case_effects(effects))
         controls = [one for one in effects if one.arm not in LABELS]
-        return [
-            shown("effects", tables.case_effects(effects)),
-            _records("controls", "Controls, one by one", controls, CONTROL_COLUMNS),
-        ]
+        yield _records("controls", "Controls, one by one", controls, CONTROL_COLUMNS)
+        return
     match name:
         case "workshop" | "coding":
-            return [shown(name, tables.workshop(records[name]))]
+            yield shown(name, tables.workshop(records[name]))
         case "foretell":
-            return [
-                shown("foretellings", tables.foretellings(records["foretellings"])),
-                shown("attempt_levels", tables.attempt_levels(records["attempt_levels"])),
-            ]
+            yield shown("foretellings", tables.foretellings(records["foretellings"]))
+            yield shown("attempt_levels", tables.attempt_levels(records["attempt_levels"]))
         case "dose":
-            return [
-                shown("dose_tests", tables.dose_tests(records["dose_tests"])),
-                _records("dose_trends", "Family by family", records["dose_trends"], TREND_COLUMNS),
-            ]
+            yield shown("dose_tests", tables.dose_tests(records["dose_tests"]))
+            yield _records("dose_trends", "Family by family", records["dose_trends"], TREND_COLUMNS)
         case "scenes":
+            yield shown("scenes", tables.scenes(records["scenes"]))
             rest = [one for one in records["scenes"] if not one.expected]
-            return [
-                shown("scenes", tables.scenes(records["scenes"])),
-                _records("others", "Labels that nothing was expected of", rest, SCENE_COLUMNS),
-            ]
+            yield _records("others", "Labels that nothing was expected of", rest, SCENE_COLUMNS)
         case "preference":
+            yield shown("preference_tests", tables.preference_tests(records["preference_tests"]))
+            yield shown("preference_shifts", tables.preference_shifts(records["preference_shifts"]))
             activities = sorted(records["activity_scores"], key=lambda one: -one.elo)
-            return [
-                shown("preference_tests", tables.preference_tests(records["preference_tests"])),
-                shown("preference_shifts", tables.preference_shifts(records["preference_shifts"])),
-                _records("activity_scores", "Activities, the most preferred first", activities, ACTIVITY_COLUMNS),
-            ]
+            yield _records("activity_scores", "Activities, the most preferred first", activities, ACTIVITY_COLUMNS)
         case _:
-            return [shown("level_shifts", tables.level_shifts(records["level_shifts"]))]
+            yield shown("level_shifts", tables.level_shifts(records["level_shifts"]))
 
 
 CONTROL_COLUMNS = {"score": "scorer", "matched to": "concept", "arm": "arm", "control": "arm_id", "dose": "dose", "unclamped": "base",

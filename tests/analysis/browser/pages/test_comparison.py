@@ -33,6 +33,10 @@ def test_two_studies_stand_beside_each_other(small_study, other_study):
         latent = client.get("/compare.json").json()["matched"][0]["other_latents"][0]
         page = client.get(f"/other/features/{latent}")
         assert page.status_code == 200
+        assert "Clamp it" not in page.text  # the live model is of the first study
+        assert client.get("/other/method").status_code == 200
+        for path in ("/bench", "/compare", "/notes"):
+            assert f'href="{path}"' in page.text
         assert 'id="note"' not in page.text  # notes are of the first study
 
 
