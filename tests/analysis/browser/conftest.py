@@ -3,6 +3,8 @@
 import shutil
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -73,27 +75,27 @@ def empty_study(tmp_path):
     return Study.create(tmp_path / "empty", info()).folder
 
 
-@pytest.fixture
-def served():
-    """A function: serves an app on a free port of this machine until the test ends, and returns its address."""
+@contextmanager
+def running(app) -> Iterator[str]:
+    """Serves an app on a free port of this machine; the address."""
     import uvicorn
 
-    running = []
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive(), "the server did not start"
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(10)
 
-    def serve(app) -> str:
-        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        while not server.started:
-            assert thread.is_alive(), "the server did not start"
-            time.sleep(0.01)
-        running.append((server, thread))
-        return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
 
-    yield serve
-    for server, thread in running:
-        server.should_exit = True
-        thread.join(10)
+@pytest.fixture
+def served():
+    """A function: serves an app until the test ends, and returns its address."""
+    with ExitStack() as until_the_end:
+        yield lambda app: until_the_end.enter_context(running(app))
 
 
 @pytest.fixture(scope="session")

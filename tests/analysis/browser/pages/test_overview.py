@@ -3,7 +3,6 @@
 from collections import Counter
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from fastapi.testclient import TestClient
 
 from analysis.browser.app import create_app
@@ -74,24 +73,3 @@ def test_the_switch_of_colours_is_remembered(address, browser_page):
     browser_page.goto(address + "/features")
     assert browser_page.evaluate(ground) == dark
     assert browser_page.get_attribute("#theme", "aria-label") == "Colours: dark"
-
-
-@pytest.mark.parametrize("path", ["/", "/features", "/features?q=nothingatall", "/nowhere"])
-@pytest.mark.parametrize("colours", ["light", "dark"])
-def test_axe_finds_no_serious_fault(address, browser, path, colours):
-    context = browser.new_context(color_scheme=colours)
-    page = context.new_page()
-    page.goto(address + path)
-    found = [one for one in Axe().run(page).response["violations"] if one["impact"] in ("serious", "critical")]
-    context.close()
-    assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
-
-
-@pytest.mark.parametrize("path", ["/", "/features?q=lamp&status=validated"])
-def test_nothing_scrolls_sideways_on_a_narrow_screen(address, browser, path):
-    context = browser.new_context(viewport={"width": 390, "height": 800})
-    page = context.new_page()
-    page.goto(address + path)
-    page.wait_for_load_state("networkidle")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    context.close()
