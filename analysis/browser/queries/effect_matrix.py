@@ -5,6 +5,7 @@ import struct
 import threading
 import zlib
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -43,6 +44,16 @@ class EffectMatrix:
     def picture(self) -> Markup:
         """The whole matrix as the address of an image, one pixel a cell."""
         return Markup(_address(_pixels(self.effects, self.full)))
+
+    @property
+    def bands(self) -> list[tuple[str, float, float]]:
+        """Each family's name with where its columns begin and end, as shares of the width."""
+        found, at = [], 0
+        for family, columns in groupby(self.families):
+            stop = at + len(list(columns))
+            found.append((family, at / len(self.families), stop / len(self.families)))
+            at = stop
+        return found
 
     def row(self, label: str) -> list[float | None]:
         """[concept] What one label does."""

@@ -143,7 +143,7 @@ def _groups(excerpts: Sequence[Excerpt], card: FeatureCard | None, by: str) -> l
             found[one.concept].append(_shown(one, largest))
         names = sorted(found, key=lambda name: (-len(found[name]), -found[name][0].peak, name))
         return [
-            ExcerptGroup(name, name, f"n = {len(found[name])} excerpts of its texts", found[name]) for name in names
+            ExcerptGroup(name, name, f"excerpts of its texts, n = {len(found[name])}", found[name]) for name in names
         ]
     return [
         ExcerptGroup(drawn, title, about, [_shown(one, largest) for one in ordered if one.drawn == drawn])

@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 
-from analysis.browser.queries.effect_matrix import AWAY, TOWARDS, effect_matrix, png
+from analysis.browser.queries.effect_matrix import AWAY, TOWARDS, EffectMatrix, effect_matrix, png
 from analysis.browser.queries.store import Store
 
 
@@ -32,3 +32,8 @@ def test_colours_say_direction_and_size(small_study):
     assert tuple(row[other][:3]) == AWAY
     assert row[own][3] == 255
     assert 0 < row[other][3] < 128
+
+
+def test_families_stand_side_by_side():
+    matrix = EffectMatrix(["a"], ["a", "b", "c"], ["fear", "fear", "joy"], [[0.1, None, 0.2]], 0.2)
+    assert matrix.bands == [("fear", 0.0, 2 / 3), ("joy", 2 / 3, 1.0)]
