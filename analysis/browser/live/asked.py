@@ -82,6 +82,7 @@ class Asked:
             raise ValueError("the seed is too large")
         if len(self.clamp) > limits.clamps:
             raise ValueError(f"{limits.clamps} clamps at a time at most, got {len(self.clamp)}")
+        whole_letters(self.prompt, *self.turn, *self.clamp)
         self.messages()
         self.edits()
         return self
@@ -197,6 +198,8 @@ def parse_clamp(text: str) -> WrittenEdit:
         )
     name, said, unit = found["name"], found["value"], found["unit"]
     by_number = name.isascii() and name.isdecimal()
+    if by_number and int(name) >= 2**31:
+        raise ValueError(f"there is no latent {name[:20]}")
     what: dict[str, Any] = {"latents": (int(name),)} if by_number else {"label": name}
     if mode == "ablate":
         return WrittenEdit(mode, **what)
@@ -209,6 +212,15 @@ def parse_clamp(text: str) -> WrittenEdit:
     if mode == "scale":
         return WrittenEdit(mode, value=Amount(value, "factor"), **what)
     return WrittenEdit(mode, value=Amount(value, unit or ("raw" if by_number else "dose")), **what)
+
+
+def whole_letters(*texts: str) -> None:
+    """ValueError for half a surrogate pair, which JSON can hold and no text can."""
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError("the text holds half of a letter (a lone surrogate): it is no text") from None
 
 
 def _value(clamp: Clamp) -> str:

@@ -4,7 +4,7 @@ import io
 from dataclasses import dataclass, field
 from typing import Any
 
-from analysis.browser.live.asked import Limits
+from analysis.browser.live.asked import Limits, whole_letters
 from analysis.browser.live.engine import Emit, Work
 
 OFTEN = 256
@@ -31,6 +31,7 @@ class Pasted:
                 f"the text has {len(self.text):,} letters, and {limits.read_letters:,} at most are read here: "
                 "`saes monitor FILE` reads any length"
             )
+        whole_letters(self.text, *self.rule)
         if len(self.rule) > limits.rules:
             raise ValueError(f"{limits.rules} rules at a time at most, got {len(self.rule)}")
         return self

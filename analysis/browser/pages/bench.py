@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Body, Depends, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
-from analysis.browser.live.asked import Asked, Limits
+from analysis.browser.live.asked import Asked, Limits, whole_letters
 from analysis.browser.live.engine import Busy, Emit, Engine, State, Work
 from analysis.browser.live.stream import engine_of, refused, streamed, whole
 from analysis.browser.queries.bench import Choice, Pushable, choices, pushable, safe, saved, statistics
@@ -164,8 +164,10 @@ def register(pages: Pages) -> None:
         """The same as an address, as a line for the terminal, and as Python."""
         engine: Engine | None = request.app.state.engine
         place, model = _shown(store.folder), engine.model if engine else None
-        address = "/bench" + _query(asked)
+        address = ""
         try:
+            whole_letters(asked.prompt, asked.positions, *asked.turn, *asked.clamp)
+            address = "/bench" + _query(asked)
             asked.checked(engine.limits if engine else Limits())
             line = asked.command_line(place, model)
             if engine is None:

@@ -119,7 +119,7 @@
     return live.post(base() + "/bench/lines.json", asked()).then(function (found) {
       if (now !== waiting) return told;
       told = found;
-      window.history.replaceState(null, "", base() + found.address);
+      if (found.address) window.history.replaceState(null, "", base() + found.address);
       byId("command-line").textContent = found.command_line;
       byId("python").textContent = found.python || "";
       if (!running) trouble(found.problem);
@@ -261,7 +261,7 @@
     byId("stop").addEventListener("click", function () { if (running) running.abort(); });
     byId("share").addEventListener("click", function (event) {
       var button = event.currentTarget;
-      lines().then(function (found) { if (found) live.copy(window.location.origin + base() + found.address, button); });
+      lines().then(function (found) { if (found && found.address) live.copy(window.location.origin + base() + found.address, button); });
     });
     byId("save").addEventListener("click", save);
     byId("shown").addEventListener("change", function () { byId("shown").dataset.chosen = "1"; painted(); });

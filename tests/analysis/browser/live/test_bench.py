@@ -1,5 +1,8 @@
 """Both texts are those that each would be alone; levels are those of the text; letters come whole."""
 
+from copy import copy, deepcopy
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -124,3 +127,20 @@ def test_letters_of_several_tokens_come_whole(subject):
     assert "".join(found) == " été 猫 🦊 end"
     assert not any("\ufffd" in piece for piece in found)
     assert "" in found, "some tokens are half a letter"
+
+
+def test_a_chat_is_answered_in_the_model_s_own_template(subject):
+    model = copy(subject.model)
+    model.tokenizer = deepcopy(model.tokenizer)
+    model.tokenizer.chat_template = (
+        "<|end|>{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}"
+    )
+    asked = Asked(turn=["user: Where is Nora?"], clamp=["afraid=+3"], temperature=0, tokens=8)
+    found, events = written(replace(subject, model=model), asked)
+    alone = subject.model.tokenise(["user: Where is Nora?\nassistant: "])  # begun once, not twice
+    assert found["baseline"] == model.generate(alone, 8)[0]
+    hooks = {subject.hook_name: Intervention((Edit((3,), 6.0),)).hook(subject.dictionary)}
+    assert found["clamped"] == model.generate(alone, 8, hooks=hooks)[0]
+    prompt = next(data["text"] for kind, data in events if kind == "prompt")
+    assert "".join(prompt) == "user: Where is Nora?\nassistant: "

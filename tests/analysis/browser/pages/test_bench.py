@@ -96,13 +96,19 @@ def test_a_dose_beyond_the_safe_range_wants_the_switch(client):
         ({"clamp": ["<script>=1"]}, "no label for"),
         ({"temperature": -1}, "temperature"),
         ({"positions": "../../etc"}, "positions"),
+        ({"clamp": ["99999999999999999999=1"]}, "no latent"),
+        ({"prompt": "\ud800"}, "half of a letter"),
+        ({"seed": 10**30}, "seed"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(client, changes, said):
-    answer = client.post("/bench.json", json={**ASKED, **changes})
+    body = json.dumps({**ASKED, **changes})  # half of a letter cannot be sent otherwise
+    answer = client.post("/bench.json", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 400
     assert said in answer.json()["sentence"]
     assert "\n" not in answer.json()["sentence"]
+    lines = client.post("/bench/lines.json", content=body, headers={"content-type": "application/json"})
+    assert lines.status_code == 200
 
 
 def test_what_is_no_request_at_all_is_refused(client):
@@ -111,6 +117,18 @@ def test_what_is_no_request_at_all_is_refused(client):
     assert client.post("/bench.json", content=b"x" * 1_100_000).status_code == 413
     assert client.post("/bench/stream", json=ASKED, headers={"origin": "http://evil.example"}).status_code == 403
     assert client.get("/bench?temperature=warm").status_code == 422
+    for odd in (
+        "temperature=nan",
+        "seed=1e9",
+        f"seed={10**40}",
+        "clamp=99999999999999999999=1",
+        "clamp=3=1e300",
+        "clamp=%00=1",
+    ):
+        assert client.get(f"/bench?{odd}").status_code in (200, 422)
+        assert client.get(f"/bench.json?{odd}").status_code in (200, 422)
+    for odd in ("%00", "-5", "%F0%9F%A6%8A", "9" * 40, "²"):
+        assert client.get(f"/bench/slider?name={odd}").status_code == 400
 
 
 def test_a_full_queue_says_so(client, engine):

@@ -59,10 +59,12 @@ def test_a_chat_has_turns_and_speakers(client):
         ({"text": TEXT, "rule": ["afraid > 1"] * 17}, "16 rules"),
         ({"text": '{"role": "user"}'}, "line:1"),
         ({"text": TEXT, "divergence": True}, "no judge"),
+        ({"text": "\ud800"}, "half of a letter"),
     ],
 )
 def test_what_cannot_be_read_is_one_sentence(client, pasted, said):
-    answer = client.post("/monitor.json", json=pasted)
+    body = json.dumps(pasted)  # half of a letter cannot be sent otherwise
+    answer = client.post("/monitor.json", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 400
     assert said in answer.json()["sentence"]
 
