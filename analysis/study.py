@@ -194,6 +194,17 @@ class Study:
             raise ValueError(f"{path} is damaged ({error}): run the step that makes it again") from error
         return [TABLES[table](**row) for row in rows]
 
+    def stream(self, table: str, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """Some columns of a table, row by row in its order, `GROUP` rows held at a time; nothing when it was not made yet."""
+        import pyarrow.parquet as pq
+
+        path = self.folder / f"{table}.parquet"
+        if not path.exists():
+            return
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=GROUP, columns=list(columns)):
+                yield from zip(*(batch[name].to_pylist() for name in columns), strict=True)
+
     def diff_means(self) -> dict[str, "np.ndarray"]:
         """Each concept's difference of means `[d_in]`; empty where the study has none."""
         return self._arrays("diff_means")

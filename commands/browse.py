@@ -83,7 +83,7 @@ def _warm(app: Any) -> None:
     for store in filter(None, (app.state.store, app.state.other)):
         try:
             concept_facts(store)
-            feature_index(store)
+            feature_index(store).prepare()
         except DamagedTable:
             continue
 

@@ -5,7 +5,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 
 from analysis.records import FiringWord
-from analysis.study import GROUP, Study
+from analysis.study import Study
 
 WORD = re.compile(r"\w[\w'’-]*")
 
@@ -46,12 +46,4 @@ def firing_words(excerpts: Iterable[tuple[int, Sequence[str], Sequence[float]]])
 
 def write_firing_words(study: Study) -> None:
     """Writes the table `firing_words` of a study whose excerpts are written, without holding those."""
-    study.write("firing_words", firing_words(_excerpts(study)))
-
-
-def _excerpts(study: Study) -> Iterator[tuple[int, Sequence[str], Sequence[float]]]:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(study.folder / "excerpts.parquet") as file:
-        for batch in file.iter_batches(batch_size=GROUP, columns=["latent", "tokens", "values"]):
-            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+    study.write("firing_words", firing_words(study.stream("excerpts", ["latent", "tokens", "values"])))

@@ -5,7 +5,7 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.records import Baseline, StudyInfo
+from analysis.records import Baseline, FiringWord, StudyInfo
 from analysis.study import SCHEMA, Study
 
 INFO = StudyInfo(
@@ -85,3 +85,12 @@ def test_the_old_table_survives_rows_that_fail_half_way(tmp_path):
         study.write("baselines", failing())
     assert len(study.read("baselines")) == 2
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_table_is_streamed_row_by_row_in_the_columns_asked_for(tmp_path):
+    study = Study.create(tmp_path / "s", INFO)
+    assert list(study.stream("firing_words", ["word"])) == []
+    study.write("firing_words", [FiringWord(f"w{number}", [number]) for number in range(5000)])
+    assert list(study.stream("firing_words", ["latents", "word"])) == [
+        ([number], f"w{number}") for number in range(5000)
+    ]

@@ -93,6 +93,10 @@ class FeatureIndex:
             found &= self._holds(word)
         return found
 
+    def prepare(self) -> None:
+        """Gathers what a search looks into, so that the first one need not wait for it."""
+        self.search("nothing in particular")
+
     def _holds(self, word: str) -> np.ndarray:
         found = self.of_labels(lambda one: word in one.concept.lower())
         number = word.removeprefix("#")
