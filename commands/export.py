@@ -55,6 +55,7 @@ def _site(arguments: argparse.Namespace, study: Study, data: dict[str, Any]) -> 
     data |= {"html": str(site.folder), "pages": site.files, "features": site.features, "left_out": list(site.left_out)}
     return [
         f"site: {site.files} pages, {site.features} features; open {site.folder / 'index.html'}",
+        f"  each feature as one file, to be sent by itself: {site.folder / 'single'}",
         *(f"  left out: {one}" for one in site.left_out),
     ]
 

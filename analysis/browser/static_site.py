@@ -349,7 +349,7 @@ def _put(path: Path, text: str) -> None:
 
 def _refuse(out: Path) -> None:
     """ValueError where something stands there that is no site of ours."""
-    if out.is_dir() and ((out / MARK).is_file() or not any(out.iterdir())):
+    if out.is_dir() and not out.is_symlink() and ((out / MARK).is_file() or not any(out.iterdir())):
         return
     if out.exists() or out.is_symlink():
         raise ValueError(f"{out} is there and is no site that this tool wrote: name a folder that is not there yet")

@@ -128,6 +128,10 @@ def test_an_older_site_is_replaced_and_nothing_else_is(empty_study, tmp_path):
     with pytest.raises(ValueError, match="no site that this tool wrote"):
         write_site(empty_study, other, progress=False)
     assert (other / "chapter.txt").read_text() == "mine"
+    (tmp_path / "link").symlink_to(out)
+    with pytest.raises(ValueError, match="no site that this tool wrote"):
+        write_site(empty_study, tmp_path / "link", progress=False)
+    (tmp_path / "link").unlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "out", "thesis"]
 
 

@@ -24,7 +24,8 @@ def test_every_case_has_a_page_and_a_twin(client):
         if "/" in name:
             continue  # a name that no address can hold
         page = client.get(f"/cases/{name}")
-        assert page.status_code == 200 and HOSTILE not in page.text, name
+        assert page.status_code == 200, name
+        assert HOSTILE not in page.text, name
         assert client.get(f"/cases/{name}.json").json()["name"] == name
 
 
