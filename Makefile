@@ -1,4 +1,4 @@
-# make demo: the whole mission on the bundled model. make test: the checks. Each makes .venv and installs what it needs.
+# make demo: the whole mission on the bundled model. make browse: the bundled study in the browser. make test: the checks. Each makes .venv and installs what it needs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,10 +7,13 @@ TORCH := $(shell sed -n 's/^\(torch==.*\)/\1/p' constraints.txt)
 # Extra words for pip when it installs torch: for example an --index-url with CPU builds, or with another CUDA's.
 TORCH_OPTIONS ?=
 
-.PHONY: demo test lint clean
+.PHONY: demo browse test lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/saes demo --out checkpoints/demo
+
+browse: $(VENV)/.installed
+	$(BIN)/saes browse storyteller-sae --live
 
 test: $(VENV)/.installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -1,6 +1,7 @@
 """What amounts in an intervention are measured in: the statistics of a study's latents, or a card of them."""
 
 import json
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 
@@ -11,12 +12,12 @@ from saes.latent_statistics import ActiveValues, LabelUnits, LatentStatistics, s
 
 def statistics_of(study: Study) -> LatentStatistics:
     """Of the latents that the study has a card of, by their histograms (linear within a bar), and of its chosen labels."""
-    active = {}
-    for card in study.read("cards", FeatureCard):
-        total = sum(card.histogram_counts)
-        if total:
-            levels = [0.0, *(100 * count / total for count in accumulate(card.histogram_counts))]
-            active[card.latent] = ActiveValues(tuple(zip(levels, card.histogram_edges, strict=True)))
+    cards = study.read("cards", FeatureCard)
+    active = {
+        card.latent: active_values(card.histogram_counts, card.histogram_edges)
+        for card in cards
+        if any(card.histogram_counts)
+    }
     labels = {
         label.concept: LabelUnits(
             tuple(label.latents),
@@ -25,6 +26,13 @@ def statistics_of(study: Study) -> LatentStatistics:
         for label in study.labels()
     }
     return LatentStatistics(str(study.folder), active, labels)
+
+
+def active_values(counts: Sequence[int], edges: Sequence[float]) -> ActiveValues:
+    """What a histogram with one or more firings says, linear within a bar."""
+    total = sum(counts)
+    levels = [0.0, *(100 * count / total for count in accumulate(counts))]
+    return ActiveValues(tuple(zip(levels, edges, strict=True)))
 
 
 def statistics_at(path: str | Path) -> LatentStatistics:

@@ -8,6 +8,10 @@ STATUSES = ("candidate", "held", "rejected", "validated", "no effect", "unspecif
 """candidate -> held or rejected by the checking texts; a held one becomes one of the last four by clamping."""
 
 
+DRAWN = ("top", "middling", "chance")
+"""Which texts a latent's excerpts are from: those in which it fires most; some around the middle of those in which it
+fires; some of all texts, whatever it does there."""
+
 CONTROLS = ("random_latent", "random_direction")
 """The arms that may not do as much as a label. The difference of means is a rival, ablation another question."""
 
@@ -169,6 +173,16 @@ class Excerpt:
     tokens: list[str]
     values: list[float]
     peak: float
+    drawn: str = "top"
+    """One of `DRAWN`; studies that do not say hold the strongest alone."""
+
+
+@dataclass(frozen=True)
+class FiringWord:
+    """A word of the excerpts, in small letters, and the latents that fire at it in one of theirs."""
+
+    word: str
+    latents: list[int]
 
 
 @dataclass(frozen=True)
@@ -860,6 +874,27 @@ class TransferRating:
     n_concepts: int
     n: int
     """Texts."""
+
+
+@dataclass(frozen=True)
+class BenchRun:
+    """A text that somebody wrote on the clamp bench and kept."""
+
+    run: str
+    created: str
+    prompt: str
+    """Of a chat its turns, a line each."""
+    clamps: list[str]
+    """NAME[:MODE]=VALUE[UNIT]."""
+    latents: list[int]
+    """All that were pushed."""
+    positions: str
+    temperature: float
+    seed: int
+    baseline: str
+    clamped: str
+    address: str
+    """The bench's query, which writes the same texts again."""
 
 
 @dataclass(frozen=True)

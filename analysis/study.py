@@ -3,10 +3,12 @@
 import io
 import json
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import IO, TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from analysis.records import (
     Ablation,
@@ -17,6 +19,7 @@ from analysis.records import (
     AttemptSlope,
     AttemptTrace,
     Baseline,
+    BenchRun,
     CaseEffect,
     ClampResult,
     ConceptEffect,
@@ -27,6 +30,7 @@ from analysis.records import (
     Excerpt,
     Explanation,
     FeatureCard,
+    FiringWord,
     Foretelling,
     GeometryPoint,
     GeometryTest,
@@ -59,6 +63,7 @@ TABLES: dict[str, type] = {
     "affect": Affect,
     "cards": FeatureCard,
     "excerpts": Excerpt,
+    "firing_words": FiringWord,
     "trials": Trial,
     "clamps": ClampResult,
     "curves": DosePoint,
@@ -86,7 +91,10 @@ TABLES: dict[str, type] = {
     "explanations": Explanation,
     "transfer": Transfer,
     "transfer_ratings": TransferRating,
+    "bench": BenchRun,
 }
+GROUP = 8192
+"""Rows of a table that are written, and later read, together."""
 Row = TypeVar("Row")
 
 
@@ -157,32 +165,51 @@ class Study:
         write_whole(self.folder / "study.json", json.dumps(self.info.as_dict(), indent=2).encode() + b"\n")
 
     def write(self, table: str, rows: Iterable[Any]) -> None:
-        """Replaces a table as a whole; the old one survives if anything fails."""
+        """Replaces a table as a whole; the old one survives if anything fails.
+
+        `rows` may be a generator: `GROUP` of them are held at a time. They keep their order; where they are sorted, what is
+        asked of one latent or one concept is found without reading the whole file.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        kind = TABLES[table]
-        names = [field.name for field in fields(kind)]
-        rows = [asdict(row) for row in rows]
-        schema = pa.schema([(name, _arrow_type(hint)) for name, hint in get_type_hints(kind).items()])
-        columns = {name: [row[name] for row in rows] for name in names}
-        sink = pa.BufferOutputStream()
-        pq.write_table(pa.table(columns, schema=schema), sink)
-        write_whole(self.folder / f"{table}.parquet", sink.getvalue().to_pybytes())
+        schema = arrow_schema(TABLES[table])
+        left = iter(rows)
+        with written_whole(self.folder / f"{table}.parquet") as file, pq.ParquetWriter(file, schema) as writer:
+            while group := [vars(row) for row in islice(left, GROUP)]:
+                columns = {name: [row[name] for row in group] for name in schema.names}
+                writer.write_table(pa.table(columns, schema=schema))
 
-    def read(self, table: str, kind: type[Row] | None = None) -> list[Row]:
-        """A table's rows as records; empty when it was not made yet."""
+    def read(
+        self, table: str, kind: type[Row] | None = None, where: tuple[str, Iterable[Any]] | None = None
+    ) -> list[Row]:
+        """A table's rows as records; empty when it was not made yet. `where` is a column and the values it may have."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         path = self.folder / f"{table}.parquet"
         if not path.exists():
             return []
+        column, values = where or ("", ())
+        wanted = list(values)
+        if where and not wanted:
+            return []
         try:
-            rows = pq.read_table(path).to_pylist()
+            rows = pq.read_table(path, filters=[(column, "in", wanted)] if where else None).to_pylist()
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{path} is damaged ({error}): run the step that makes it again") from error
         return [TABLES[table](**row) for row in rows]
+
+    def stream(self, table: str, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """Some columns of a table, row by row in its order, `GROUP` rows held at a time; nothing when it was not made yet."""
+        import pyarrow.parquet as pq
+
+        path = self.folder / f"{table}.parquet"
+        if not path.exists():
+            return
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=GROUP, columns=list(columns)):
+                yield from zip(*(batch[name].to_pylist() for name in columns), strict=True)
 
     def diff_means(self) -> dict[str, "np.ndarray"]:
         """Each concept's difference of means `[d_in]`; empty where the study has none."""
@@ -234,7 +261,14 @@ class Study:
         return found[concept]
 
 
-def _arrow_type(hint: Any):
+def arrow_schema(kind: type) -> Any:
+    """The columns of a record's table, as pyarrow names their types."""
+    import pyarrow as pa
+
+    return pa.schema([(name, arrow_type(hint)) for name, hint in get_type_hints(kind).items()])
+
+
+def arrow_type(hint: Any):
     import pyarrow as pa
 
     plain = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
@@ -242,21 +276,28 @@ def _arrow_type(hint: Any):
         return plain[hint]
     arguments: tuple[Any, ...] = getattr(hint, "__args__", ())
     if getattr(hint, "__origin__", None) is list:
-        return pa.list_(_arrow_type(arguments[0]))
+        return pa.list_(arrow_type(arguments[0]))
     inner = [argument for argument in arguments if argument is not type(None)]
     assert len(inner) == 1, f"no column type for {hint}"
-    return _arrow_type(inner[0])
+    return arrow_type(inner[0])
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Writes beside and renames, so that a full disk or a kill leaves the old file."""
+    with written_whole(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write into that takes the place of `path` at the end, and only if nothing fails."""
     temporary = path.with_name(path.name + ".part")
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError:
+    except BaseException:
         temporary.unlink(missing_ok=True)
         raise

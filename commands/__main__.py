@@ -26,6 +26,7 @@ VERBS = {
         "submit": "hand a training run to Slurm",
     },
     "look at what was found": {
+        "browse": "a study in the browser: features, their evidence, and a bench to clamp them on",
         "evaluate": "how good checkpoints are on held-out text, and their frontier",
         "clamp": "write with latents clamped, beside the baseline",
         "case": "a case study: what clamps do to behaviour, or what wakes a label",
@@ -33,7 +34,7 @@ VERBS = {
         "ablate": "what the model loses without labelled latents, against matched random groups",
         "show": "what a checkpoint, a study or a feature is",
         "report": "a study as one page or as Markdown: method, tables, what was rejected and why",
-        "export": "a study in the layouts of Neuronpedia and SAEDashboard",
+        "export": "a study as a web site of files, or in the layouts of Neuronpedia and SAEDashboard",
         "explain": "what a language model says of latents, scored on excerpts it was not shown",
         "geometry": "how labelled directions lie, against human valence and arousal",
         "stability": "whether labels are found again in SAEs of other seeds, widths, layers",

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from analysis.records import ClampResult
+from analysis.clamping.safe_dose import Clamp, clamp_of, refuse_unsafe, safe_ranges, written_edit
 from analysis.study import Study
 from commands.answer import Answer
 from commands.places import DEFAULT, find_folder, is_checkpoint, is_study
@@ -38,12 +38,22 @@ DEFAULTS = {"tokens": 60, "temperature": 0.7, "top_p": 0.95, "positions": "all"}
 SPEC: dict[str, Any] = {
     "prompt": {"type": "string"},
     "prompts": {"type": "array", "minItems": 1, "items": {"type": "string"}},
+    "chat": {
+        "type": "array",
+        "minItems": 1,
+        "items": {
+            "type": "object",
+            "required": ["role", "content"],
+            "properties": {"role": {"type": "string"}, "content": {"type": "string"}},
+        },
+    },
     "tokens": {"type": "integer", "minimum": 1},
     "temperature": {"type": "number", "minimum": 0},
     "top_p": {"type": "number", "minimum": 0, "maximum": 1},
     "positions": {"enum": list(NAMED_POSITIONS)},
 }
-"""What a spec may hold beside an intervention and `clamps`, whose positions these are."""
+"""What a spec may hold beside an intervention and `clamps`, whose positions these are. A chat is answered in its model's
+own template."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--model", metavar="NAME_OR_DIR", help="default: the one that the SAE was trained on")
     group.add_argument("--hook-name", metavar="NAME", help="the place it was trained at, where it does not say")
     group.add_argument(
-        "--spec", metavar="FILE", help="YAML or JSON: an intervention's sites, prompts, any of these flags"
+        "--spec", metavar="FILE_OR_-", help="YAML or JSON: an intervention's sites, prompts, a chat, any of these flags"
     )
     group.add_argument("--save-spec", metavar="FILE", help="write what all this means as such a file")
     group = parser.add_argument_group("what to write")
@@ -63,42 +73,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--tokens", type=int, metavar="N", help="new tokens (default 60)")
     group.add_argument("--temperature", type=float, metavar="X", help="0 is the likeliest token (default 0.7)")
     group.add_argument("--top-p", type=float, metavar="X", help="(default 0.95)")
-
-
-HOW = {
-    "set": "to", "add": "by adding", "scale": "times", "min": "to at least", "max": "to at most", "ablate": "ablated",
-}  # fmt: skip
-"""What each mode does to a latent, in words before its value."""
-
-
-@dataclass(frozen=True)
-class Clamp:
-    """What one edit came to."""
-
-    name: str
-    latents: list[int]
-    values: list[float]
-    """In activation units, one a latent; what a scale multiplies by."""
-    unit: str
-    asked: float
-    mode: str = "set"
-    evidence: str = ""
-    """What the label's status is, and on how much."""
-    dose: float | None = None
-    """The strongest that a latent of a label is pushed, in dose units, whatever the unit it was asked in; of a scale, what
-    becomes of a firing of one dose unit."""
-
-    def __str__(self) -> str:
-        how = HOW[self.mode]
-        if self.mode == "ablate":
-            parts = f"{', '.join(map(str, self.latents))} {how}"
-        else:
-            pairs = zip(self.latents, self.values, strict=True)
-            parts = ", ".join(f"{latent} {how} {value:.4g}" for latent, value in pairs)
-        if self.unit == "dose":
-            push = f"{self.name} {'=' if self.mode == 'set' else how} {self.asked:+g} dose units"
-            return f"{push} (latent {parts} in activation units); label {self.evidence}"
-        return f"latent {parts} in activation units"
 
 
 @dataclass(frozen=True)
@@ -123,8 +97,9 @@ def run(arguments: argparse.Namespace) -> Answer:
     clamps = [clamp for one in opened for clamp in one.clamps()]
     for one in opened:
         if one.study and not arguments.beyond_safe:
-            refuse_unsafe(one.clamps(), one.study)
+            refuse_unsafe(one.clamps(), safe_ranges(one.study), "--beyond-safe")
     from saes.intervention import in_turn
+    from training.language_models.chat import invited
     from training.language_models.opening import open_model
     from training.language_models.turns import assistant_turns
 
@@ -143,17 +118,18 @@ def run(arguments: argparse.Namespace) -> Answer:
         for hook_name, hook in _hooks(intervention, one, model.device).items():
             hooks.setdefault(hook_name, []).append(hook)
     if arguments.save_spec:
-        whole = {name: value for name, value in asked.items() if name not in ("sites", "positions")}
+        whole = {name: value for name, value in asked.items() if name not in ("sites", "positions") and value != []}
         sites = tuple(_said(one, arguments.where) for one in opened)
         write_plain(arguments.save_spec, {**WrittenIntervention(sites).as_data(), **whole})
     options = {"temperature": asked["temperature"], "top_p": asked["top_p"], "seed": arguments.seed or 0}
-    baseline = model.generate(asked["prompts"], asked["tokens"], **options)
+    begun = invited(model.tokenizer, asked["chat"]) if "chat" in asked else asked["prompts"]
+    baseline = model.generate(begun, asked["tokens"], **options)
     acting = {hook_name: in_turn(some) for hook_name, some in hooks.items()}
-    clamped = model.generate(asked["prompts"], asked["tokens"], hooks=acting, **options)
+    clamped = model.generate(begun, asked["tokens"], hooks=acting, **options)
 
     texts = [
         {"prompt": prompt, "baseline": before, "clamped": after}
-        for prompt, before, after in zip(asked["prompts"], baseline, clamped, strict=True)
+        for prompt, before, after in zip(asked["prompts"] or [""], baseline, clamped, strict=True)
     ]
     shown = [
         {"name": one.name, "mode": one.mode, "asked": one.asked, "unit": one.unit, "latents": one.latents,
@@ -177,53 +153,6 @@ def parse(text: str) -> tuple[str, float]:
         return name.strip(), float(value) if equals and name.strip() else _fail(text)
     except ValueError:
         raise ValueError(f"{text!r} is not a clamp: NAME_OR_LATENT=VALUE, for example afraid=+8 or 1234=0") from None
-
-
-def written_edit(name: str, value: float) -> WrittenEdit:
-    """What NAME_OR_LATENT=VALUE means: a label set to dose units, or a latent to an activation."""
-    if name.isdecimal():
-        return WrittenEdit("set", latents=(int(name),), value=Amount(value, "raw"))
-    return WrittenEdit("set", label=name, value=Amount(value, "dose"))
-
-
-def clamp_of(edit: WrittenEdit, study: Study | None, statistics: LatentStatistics | None) -> Clamp:
-    """What an edit comes to, to be shown."""
-    if edit.label and study:
-        study.label(edit.label)  # a study says what it has; a card has no evidence
-    found = edit.resolved(statistics)
-    name = edit.label or "+".join(map(str, edit.latents))
-    unit = "activation" if edit.value is None or edit.value.unit == "raw" else edit.value.unit
-    evidence = "known by a card of statistics alone"
-    if edit.label and study:
-        label = study.label(edit.label)
-        evidence = f"{label.status}, checking AUROC {label.auroc_checking:.2f} (n = {label.n_positive})"
-    asked, dose = edit.value.number if edit.value else 0.0, None
-    if edit.mode == "scale":
-        dose = asked
-    elif edit.label and statistics and edit.mode != "ablate":
-        units = statistics.label(edit.label).units
-        dose = max(
-            (value / unit for value, unit in zip(found.values, units, strict=True) if unit), key=abs, default=None
-        )
-    return Clamp(name, list(found.latents), list(found.values), unit, asked, edit.mode, evidence, dose)
-
-
-def refuse_unsafe(clamps: Sequence[Clamp], study: Study) -> None:
-    """ValueError for a named dose at which the label's text was measured to be no longer fluent, or that was not tried."""
-    measured = {one.concept: one for one in study.read("clamps", ClampResult) if one.arm == "label"}
-    for clamp in clamps:
-        if clamp.dose is None or clamp.name not in measured:
-            continue
-        low, high = measured[clamp.name].safe_low, measured[clamp.name].safe_high
-        if low is None or high is None:
-            continue
-        below = clamp.dose < low and clamp.mode != "min"  # at least that little, or at most that much, pushes nowhere
-        above = clamp.dose > high and clamp.mode != "max"
-        if below or above:
-            raise ValueError(
-                f"{clamp.name} {HOW[clamp.mode]} {clamp.dose:+g} is outside the safe range of {low:+.2g} to {high:+.2g} dose units in which the text "
-                f"was measured to stay fluent: choose a dose within it, or lift the limit with --beyond-safe"
-            )
 
 
 def side_by_side(prompt: str, baseline: str, clamped: str, width: int | None = None) -> str:
@@ -255,8 +184,10 @@ def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
     prompts = [prompts] if isinstance(prompts, str) else list(prompts or [])
     clamps = [(str(name), float(value)) for name, value in dict(spec.get("clamps") or {}).items()]
     clamps += [parse(text) for text in arguments.clamp]
-    if not prompts:
+    if not prompts and not spec.get("chat"):
         raise ValueError('nothing to write on from: give --prompt "The door opened and"')
+    if prompts and spec.get("chat"):
+        raise ValueError("a prompt and a chat cannot both be written on from: give one of them")
     told = {name: getattr(arguments, name) for name in DEFAULTS if getattr(arguments, name) is not None}
     settings: dict[str, Any] = DEFAULTS | {name: spec[name] for name in DEFAULTS if name in spec} | told
     if settings["tokens"] < 1:
@@ -266,7 +197,7 @@ def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
         sites.append(WrittenSite(tuple(written_edit(*clamp) for clamp in clamps), settings["positions"]))
     if not sites:
         raise ValueError("nothing to clamp: give --clamp NAME_OR_LATENT=VALUE, for example --clamp afraid=+4")
-    return {**settings, "prompts": prompts, "sites": sites}
+    return {**settings, "prompts": prompts, "sites": sites, **({"chat": spec["chat"]} if "chat" in spec else {})}
 
 
 def _read(path: str) -> dict[str, Any]:

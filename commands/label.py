@@ -40,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the concept set: all 171, the core of 24, or your own",
     )
     group.add_argument("--out", metavar="STUDY", help="folder of the study (default: beside the SAE's weights)")
+    group.add_argument(
+        "--cards",
+        default="labelled",
+        metavar="labelled|all|N",
+        help="latents that get a card and excerpts to look at: those of labels, all, or N more drawn at random",
+    )
     group.add_argument("--open-sealed", action="store_true", help="also read the sealed texts; once, for a release")
 
 
@@ -58,6 +64,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         hook_name=arguments.hook_name,
         read=arguments.read,
         open_sealed=arguments.open_sealed,
+        cards=arguments.cards,
         seed=arguments.seed or 0,
         device=arguments.device,
     )

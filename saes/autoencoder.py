@@ -16,6 +16,8 @@ from saes.sparsity import SparseCode, batch_topk, gated, jump_relu, largest, rel
 
 SPARSITIES = ("topk", "batch_topk", "jump_relu", "relu", "gated")
 
+LOOKED_AT_FIRST = 8
+"""Latents of a topk dictionary up to which a reader looks whether any is positive before it computes all the others."""
 ROWS_AT_ONCE = 1024
 """Rows that encode_sparse widens to d_sae at a time; keeps its memory flat in the number of rows."""
 
@@ -239,8 +241,8 @@ class SparseAutoencoder(nn.Module):
     def latent_reader(self, ids: Sequence[int] | Tensor, device: torch.device | None = None) -> Reader:
         """What reads the columns ``ids`` of ``encode(x)`` off activations on ``device``, from the weights as they are now.
 
-        relu, jump_relu and gated compute no other column. topk has to look at all of them to know which ones win, but
-        only in rows where one of ``ids`` is positive.
+        relu, jump_relu and gated compute no other column. topk has to look at all of them to know which ones win, and for
+        few ``ids`` (up to LOOKED_AT_FIRST) only in rows where one of them is positive.
         """
         ids = latent_ids(ids, self.d_sae, self.W_enc.device)
         if self.config.sparsity == "batch_topk":
@@ -255,16 +257,19 @@ class SparseAutoencoder(nn.Module):
         match self.config.sparsity:
             case "topk":
                 every, every_bias = self.W_enc.detach().T.to(device), self.bias.detach().to(device)
+                columns = ids.to(every.device)
 
                 def winners(x: Tensor) -> Tensor:
                     pre = F.linear(x, every, every_bias)
                     least = largest(pre, self.config.k)[0].amin(1, keepdim=True)
-                    own = pre[:, ids.to(pre.device)]
+                    own = pre.index_select(1, columns)
                     return own.relu() * (own >= least)
 
                 def read(x: Tensor) -> Tensor:
                     x = centred(x)
                     flat = x.reshape(-1, self.d_in)
+                    if len(ids) > LOOKED_AT_FIRST:  # of so many one is positive nearly everywhere
+                        return winners(flat).view(*x.shape[:-1], len(ids))
                     values = F.linear(flat, rows, bias)
                     positive = (values > 0).any(1).nonzero()[:, 0]
                     if len(positive) == len(flat):

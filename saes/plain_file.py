@@ -6,6 +6,7 @@ is written in quotes.
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,10 @@ def plain(text: str, source: str) -> Any:
 
 
 def read_plain(path: str | Path) -> Any:
-    """What a YAML or JSON file holds. FileNotFoundError where there is none, ValueError where it is neither."""
+    """What a YAML or JSON file holds, or (for -) standard input. FileNotFoundError where there is none, ValueError where it
+    is neither."""
+    if str(path) == "-":
+        return plain(sys.stdin.read(), "standard input")
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no spec {path}")
     try:

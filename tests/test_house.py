@@ -16,7 +16,11 @@ DOORS = {
     "datasets": {"training/corpora/corpus.py"},
     "wandb": {"training/journal.py"},
     "matplotlib": {"analysis/figures.py", "analysis/cases/figures/canvas.py"},
-    "pyarrow": {"analysis/study.py"},
+    "pyarrow": {
+        "analysis/study.py",
+        "analysis/browser/downloads.py",
+        "analysis/browser/queries/feature_index.py",
+    },
     "triton": {f"saes/kernels/triton_{part}.py" for part in ("candidates", "rows", "latents")},
 }
 """Where each outside package may be imported."""

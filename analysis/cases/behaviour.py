@@ -29,7 +29,7 @@ from analysis.clamping.verdict import rank_p
 from analysis.concepts.concept import ConceptSet
 from analysis.opening import open_subject
 from analysis.records import CaseEffect
-from analysis.study import Study
+from analysis.study import Study, write_whole
 from saes.dictionary import Dictionary
 from saes.intervention import RowInterventions
 from saes.nearest import did_you_mean
@@ -117,7 +117,8 @@ def behaviour(
 ) -> list[CaseEffect]:  # fmt: skip
     """Writes every arm at every prompt, scores it, and adds the rows to the table `case_effects` (those of this name go).
 
-    Texts go to `case_NAME.jsonl` batch by batch; a run of the same settings that was stopped goes on after them.
+    Texts go to `case_NAME.jsonl` batch by batch, what was asked to `case_NAME.prompts.json`; a run of the same settings that
+    was stopped goes on after them.
     """
     study = study if isinstance(study, Study) else Study.open(study)
     scorers = {name: scorer_of(f"scorers.{name}", held, device) for name, held in case.scorers.items()}
@@ -127,6 +128,8 @@ def behaviour(
         study.label(concept)
     model, dictionary, hook_name = open_subject(study, model, dictionary, device)
     prompts = _rendered(model, case)
+    asked = json.dumps(prompts, indent=1, ensure_ascii=False).encode() + b"\n"
+    write_whole(study.folder / f"case_{case.name}.prompts.json", asked)
     arms = case_arms(study, model, dictionary, hook_name, case.concepts, case.doses, case.controls, seed, concept_set)
     by_key = {arm.key: arm for arm in arms}
     settings = {**asdict(case), "seed": seed, "model": model.name, "sae_hash": study.info.sae_hash}

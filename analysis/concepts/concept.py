@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from analysis.concepts.column_map import NEUTRAL, bundled_maps, is_map
 
@@ -105,12 +105,7 @@ def load_concepts(source: str | Path = EMOTIONS, open_sealed: bool = False, stri
         return labelled_set(source, open_sealed)
     folder, subset = _found(source)
     strict = folder.parent == bundled().parent if strict is None else strict
-    paths = sorted(path for path in folder.glob("*.jsonl") if path.stem != NEUTRAL)
-    if subset:
-        wanted = _names_in(folder / f"{subset}.txt", {path.stem for path in paths})
-        paths = [path for path in paths if path.stem in wanted]
-    if not paths:
-        raise ValueError(f"{folder} holds no concepts: it needs one NAME.jsonl for each")
+    paths = _paths(folder, subset)
     ratings, source_line = ratings_in(folder / "ratings.tsv")
     seen: dict[str, str] = {}
     concepts = {_named(path): _concept(path, ratings, seen, open_sealed, strict) for path in paths}
@@ -127,11 +122,57 @@ def load_concepts(source: str | Path = EMOTIONS, open_sealed: bool = False, stri
     families: dict[str, list[str]] = {}
     for concept in concepts.values():
         families.setdefault(concept.family, []).append(concept.name)
-    digest = hashlib.sha256()
-    for path in sorted([*paths, neutral_path]):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
     name = subset or folder.name
-    return ConceptSet(name, concepts, neutral, digest.hexdigest()[:16], source_line, open_sealed, families)
+    return ConceptSet(name, concepts, neutral, _hash([*paths, neutral_path]), source_line, open_sealed, families)
+
+
+class Head(NamedTuple):
+    """What a concept's file says before its texts, and the concept's human ratings."""
+
+    family: str
+    definition: str
+    valence: float | None
+    arousal: float | None
+
+
+def concept_heads(source: str | Path) -> tuple[dict[str, Head], str]:
+    """The head of each concept of a set, and the set's hash, in a tenth of the time that reading and checking the texts
+    takes. Raises as `load_concepts` does for a set that is not there."""
+    if is_map(source):
+        found = load_concepts(source, strict=False)
+        heads = {
+            one.name: Head(one.family, one.definition, one.valence, one.arousal) for one in found.concepts.values()
+        }
+        return heads, found.hash
+    folder, subset = _found(source)
+    paths = _paths(folder, subset)
+    ratings = ratings_in(folder / "ratings.tsv")[0]
+    heads = {}
+    for path in paths:
+        with path.open(encoding="utf-8") as file:
+            head = json.loads(file.readline())
+        if not isinstance(head, dict) or not {"family", "definition"} <= set(head):
+            raise ValueError(f"{path}:1: the head lacks a family or a definition")
+        heads[_named(path)] = Head(head["family"], head["definition"], *ratings.get(_named(path), (None, None)))
+    return heads, _hash([*paths, folder / f"{NEUTRAL}.jsonl"])
+
+
+def _paths(folder: Path, subset: str) -> list[Path]:
+    """The files of a set's concepts, in order."""
+    paths = sorted(path for path in folder.glob("*.jsonl") if path.stem != NEUTRAL)
+    if subset:
+        wanted = _names_in(folder / f"{subset}.txt", {path.stem for path in paths})
+        paths = [path for path in paths if path.stem in wanted]
+    if not paths:
+        raise ValueError(f"{folder} holds no concepts: it needs one NAME.jsonl for each")
+    return paths
+
+
+def _hash(paths: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _found(source: str | Path) -> tuple[Path, str]:

@@ -72,6 +72,8 @@ def dashboards(study: Study, name: str | None = None, model: str | None = None, 
         left_out.append(f"directions, values and histograms of logits ({error})")
     excerpts: dict[int, list[Excerpt]] = {}
     for one in study.read("excerpts", Excerpt):
+        if one.drawn != "top":  # the layouts know no others
+            continue
         excerpts.setdefault(one.latent, []).append(one)
     made = Dashboards(
         study,

@@ -4,7 +4,7 @@ import datetime
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,7 +23,8 @@ from analysis.labelling.choose import Finding, Pools, Rules, choose_labels
 from analysis.labelling.confounds import confounds, masked_texts
 from analysis.labelling.directions import nearest_latents, promoted_tokens
 from analysis.labelling.effects import OutputEffect
-from analysis.labelling.excerpts import top_excerpts
+from analysis.labelling.excerpts import excerpts_of
+from analysis.labelling.firing_words import write_firing_words
 from analysis.labelling.lexical import Masked, against_its_name, values_of
 from analysis.labelling.probes import sparse_probes
 from analysis.labelling.scores import auroc
@@ -41,6 +42,8 @@ from training.language_models.opening import open_model
 
 DEFAULT_RULES = Rules()
 CENTRE_TEXTS = 256
+CARDS_AT_ONCE = 512
+"""Latents whose logits and cosines are held together."""
 
 
 def label(
@@ -54,6 +57,7 @@ def label(
     read: str = "all",
     open_sealed: bool = False,
     rules: Rules = DEFAULT_RULES,
+    cards: str | int = "labelled",
     seed: int = 0,
     device: str = "auto",
     progress: bool = True,
@@ -63,9 +67,12 @@ def label(
     `checkpoint` may lie in any format of `saes.formats`. `model` and `hook_name` default to where the SAE was trained, and
     are needed where it does not say. A transcoder is labelled by what it reads, without output effects. `read` is
     whose tokens of a chat model are read (see `training.language_models.chat`); output effects are those on plain texts.
+    `cards` says which latents get a card and excerpts: "labelled", "all", or beside the labelled ones so many drawn at random
+    among those that fire.
     Raises ValueError or FileNotFoundError, in one line, for
     input that cannot be used.
     """
+    check_cards(cards)
     named = str(model or "") if model is None or isinstance(model, str | Path) else model.name
     opened, site, metadata = open_dictionary(checkpoint, sae_lens_release, model=named, hook_name=hook_name)
     site = known_site(site, checkpoint)
@@ -123,19 +130,20 @@ def label(
         for number, candidates in enumerate(detectors)
         for row in sparse_probes(pools["sae"], findings["sae"], table, number, candidates)
     ]
-    latents = sorted({latent for one in labels for latent in one.latents})
-    tone = affect(pools["sae"].by_pooling["mean"], "mean", findings["sae"].scales, table, concept_set, latents, seed)
-    cards = _cards(model, dictionary, firings, labels, latents, concept_set, tone)
-    excerpts = [
-        one for latent, mine in firings.of_each(latents) for one in top_excerpts(mine, seen.strings, table, latent)
-    ]
+    labelled = sorted({latent for one in labels for latent in one.latents})
+    latents = _with_cards(cards, labelled, firings, seed)
+    tone = affect(pools["sae"].by_pooling["mean"], "mean", findings["sae"].scales, table, concept_set, labelled, seed)
     settings = {"seed": seed, "rules": rules.__dict__, "hook_name": site.hook_name, "read": read, "concepts": _source(concepts),
                 "hook_name_out": metadata.get("hook_name_out"), "sae_lens_release": sae_lens_release, "mean_activation_length": seen.mean_length}  # fmt: skip
     study = Study.create(out, _info(model, site, checkpoint, concept_set, settings, open_sealed))
-    tables: dict[str, Sequence[Any]] = {"labels": labels, "baselines": baselines, "confounds": panel, "probes": probes, "affect": tone,
-              "cards": cards, "excerpts": excerpts}  # fmt: skip
+    excerpts = (
+        one for latent, mine in firings.of_each(latents) for one in excerpts_of(mine, seen.strings, table, latent, seed)
+    )
+    tables: dict[str, Iterable[Any]] = {"labels": labels, "baselines": baselines, "confounds": panel, "probes": probes, "affect": tone,
+              "cards": _cards(model, dictionary, firings, labels, latents, concept_set, tone), "excerpts": excerpts}  # fmt: skip
     for name, rows in tables.items():
         study.write(name, rows)
+    write_firing_words(study)
     study.write_arrays("diff_means", {name: difference_of_means(seen.means, table, name) for name in names})
     study.write_arrays("untrained", centre)
     study.write_arrays("mean_activation", {"mean": seen.means[table.split == "finding"].mean(axis=0)})
@@ -209,28 +217,59 @@ def _neurons(model: LanguageModel, hook_name: str) -> dict[str, str]:
     return {"neurons": place} if place in model.hook_names() else {}
 
 
+def check_cards(cards: str | int) -> str | int:
+    """ "labelled", "all" or a number of further latents; ValueError for anything else."""
+    if cards in ("labelled", "all"):
+        return cards
+    try:
+        count = int(cards)
+    except ValueError:
+        count = -1
+    if count < 0:
+        raise ValueError(f"--cards {cards}: say labelled, all, or how many latents beside the labelled ones (as 500)")
+    return count
+
+
+def _with_cards(cards: str | int, labelled: Sequence[int], firings: Firings, seed: int) -> list[int]:
+    """The latents that get a card, in ascending order: tables that are sorted by latent are found into quickly."""
+    cards = check_cards(cards)
+    if cards == "all":
+        return list(range(firings.d_sae))
+    if cards == "labelled":
+        return list(labelled)
+    fires = np.bincount(firings.latent, minlength=firings.d_sae) > 0
+    fires[list(labelled)] = False
+    others = np.flatnonzero(fires)
+    drawn = np.random.default_rng([seed, 1]).choice(others, min(int(cards), len(others)), replace=False)
+    return sorted({*labelled, *drawn.tolist()})
+
+
 def _cards(
     model, dictionary, firings: Firings, labels: list[Label], latents: list[int], concept_set: ConceptSet,
     tone: list[Affect],
-) -> list[FeatureCard]:  # fmt: skip
+) -> Iterator[FeatureCard]:  # fmt: skip
     density, mean_active, peak = firings.density(), firings.mean_active(), firings.peak()
-    tokens, neighbours = promoted_tokens(model, dictionary, latents), nearest_latents(dictionary, latents)
     ratings = {one.latent: one for one in tone}
-    cards = []
-    for (latent, own), (up, down), (near, cosine) in zip(firings.of_each(latents), tokens, neighbours, strict=True):
-        mine = [one.concept for one in labels if one.chosen and latent in one.latents]
-        counts, edges = np.histogram(own.value, bins=20)
-        first, rated = concept_set.concepts[mine[0]] if mine else None, ratings.get(latent)
-        cards.append(
-            FeatureCard(
+    holding: dict[int, list[str]] = {}
+    for one in labels:
+        for latent in one.latents if one.chosen else ():
+            holding.setdefault(latent, []).append(one.concept)
+    own_firings = firings.of_each(latents)
+    for at in range(0, len(latents), CARDS_AT_ONCE):
+        some = latents[at : at + CARDS_AT_ONCE]
+        tokens, neighbours = promoted_tokens(model, dictionary, some), nearest_latents(dictionary, some)
+        # `some` is the shorter: it ends the round before a latent of the next one is taken
+        for latent, (_, own), (up, down), (near, cosine) in zip(some, own_firings, tokens, neighbours, strict=False):
+            mine = holding.get(latent, [])
+            counts, edges = np.histogram(own.value, bins=20)
+            first, rated = concept_set.concepts[mine[0]] if mine else None, ratings.get(latent)
+            yield FeatureCard(
                 latent=latent, concepts=mine, density=float(density[latent]), peak=float(peak[latent]),
                 mean_active=float(mean_active[latent]), histogram_edges=edges.astype(float).tolist(),
                 histogram_counts=counts.tolist(), promoted=up, suppressed=down, nearest=near, nearest_cosine=cosine,
                 valence=first.valence if first else None, arousal=first.arousal if first else None,
                 valence_r=rated.valence_r if rated else None, arousal_r=rated.arousal_r if rated else None,
-            )
-        )  # fmt: skip
-    return cards
+            )  # fmt: skip
 
 
 def _info(model, site, checkpoint, concept_set: ConceptSet, settings: dict, opened: bool) -> StudyInfo:

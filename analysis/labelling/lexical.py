@@ -1,4 +1,4 @@
-"""Is it the concept, or its name? Which tokens name it, and the rule for a lexical label."""
+"""Is it the concept, or its name? Which tokens name it, and what is left of a label without them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,18 +8,10 @@ import numpy as np
 
 from analysis.firings import Firings
 from analysis.labelling.choose import Pools
+from analysis.labelling.lexical_rule import is_lexical
 from analysis.labelling.scores import aurocs
 from analysis.labelling.split import TextTable
 from analysis.records import Label
-
-MOST_SHARE = 0.5
-MOST_LOST = 0.5
-
-
-def is_lexical(lexical_share: float, checking: float, masked: float) -> bool:
-    """The rule: more than half of the firing on checking texts falls on words that name the concept, or masking them
-    takes away more than half of what the AUROC has above chance, where it has anything."""
-    return lexical_share > MOST_SHARE or (checking > 0.5 and masked - 0.5 < (1 - MOST_LOST) * (checking - 0.5))
 
 
 @dataclass(frozen=True)

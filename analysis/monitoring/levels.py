@@ -1,6 +1,7 @@
 """How strongly labels fire at each token, in dose units: a label's score before any pooling."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -10,10 +11,19 @@ from analysis.records import Label
 from saes.dictionary import Dictionary
 
 
+@dataclass(frozen=True)
+class Read:
+    """What is read under a name: some latents, each in units of its scale."""
+
+    concept: str
+    latents: tuple[int, ...]
+    scales: tuple[float, ...]
+
+
 class Levels:
     """`levels(x)` gives each label's latents in their own dose units, added up; zero where none fires."""
 
-    def __init__(self, dictionary: Dictionary, labels: Sequence[Label], device: torch.device | str = "cpu"):
+    def __init__(self, dictionary: Dictionary, labels: Sequence[Label | Read], device: torch.device | str = "cpu"):
         self.concepts = tuple(label.concept for label in labels)
         latents = sorted({latent for label in labels for latent in label.latents})
         share = torch.zeros(len(latents), len(labels))

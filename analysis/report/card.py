@@ -20,12 +20,14 @@ from analysis.records import (
     Probe,
 )
 from analysis.report import tables
-from analysis.report.content import ConceptFacts, concept_facts, control_summaries
+from analysis.report.content import ConceptFacts, concept_facts, control_summaries, strongest
 from analysis.report.reasons import why
 from analysis.report.table import Cell, Chance, Estimate, Latents, Share, Status, Table, estimate_of, facts
 from analysis.study import Study
 
 CLAIMS = ("label", "diff_means", "ablate")
+NAMED = 400
+"""Latents that an error counts up."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class Card:
 
 def concept_card(study: Study, concept: str) -> Card:
     """The chosen label of a concept with every check, and its latents; ValueError lists the concepts that there are."""
-    label, cards = study.label(concept), study.read("cards", FeatureCard)
+    label = study.label(concept)
+    cards = study.read("cards", FeatureCard, ("latent", label.latents))
     about = concept_facts(study, cards).get(concept, ConceptFacts())
     all_clamps = study.read("clamps", ClampResult)
     mine: dict[str, list[Any]] = {
@@ -103,14 +106,15 @@ def latents_card(study: Study, latent: int) -> Card:
             for one in held_by
         ],
     )  # fmt: skip
-    card = latent_card(study, latent, study.read("cards", FeatureCard))
+    card = latent_card(study, latent, study.read("cards", FeatureCard, ("latent", [latent])))
     data = {"labels": [{**asdict(one), "why": why(one, clamps, rules)} for one in held_by]}
     names = ", ".join(one.concept for one in held_by if one.chosen) or "in no chosen label"
     return _card(study, f"latent {latent}: {names}", [holding] if holding.rows else [], [card], data)
 
 
 def _card(study: Study, title: str, shown: list[Table], latents: list[LatentCard], data: dict[str, Any]) -> Card:
-    cards = {card.latent: asdict(card) for card in study.read("cards", FeatureCard)}
+    here = [one.latent for one in latents]
+    cards = {card.latent: asdict(card) for card in study.read("cards", FeatureCard, ("latent", here))}
     ratings = {one.latent: asdict(one) for one in study.read("affect", Affect)}
     found = [
         {
@@ -270,9 +274,10 @@ def latent_card(study: Study, latent: int, cards: Sequence[FeatureCard]) -> Late
     rating = next((one for one in study.read("affect", Affect) if one.latent == latent), None)
     said = next((one for one in study.read("explanations", Explanation) if one.latent == latent), None)
     if card is None and rating is None and said is None:
-        known = ", ".join(str(one.latent) for one in sorted(cards, key=lambda one: one.latent))
-        raise ValueError(f"{study.folder} has no card for latent {latent}; it has: {known}")
-    excerpts = [one for one in study.read("excerpts", Excerpt) if one.latent == latent]
+        known = sorted(one.latent for one in study.read("cards", FeatureCard))
+        some = ", ".join(map(str, known[:NAMED])) + (f" and {len(known) - NAMED} more" if len(known) > NAMED else "")
+        raise ValueError(f"{study.folder} has no card for latent {latent}; it has: {some}")
+    excerpts = strongest(study, [latent])
     return LatentCard(
         latent, tables.latent(latent, card, rating, said), said, sorted(excerpts, key=lambda one: -one.peak)
     )

@@ -131,12 +131,13 @@ def content(
     """Everything that a report shows, read from the study's tables."""
     extra = dict(extra or {})
     labels, baselines = study.read("labels", Label), study.read("baselines", Baseline)
+    of_labels = sorted({latent for label in labels for latent in label.latents})
     cards, clamps, trials = (
-        study.read("cards", FeatureCard),
+        study.read("cards", FeatureCard, ("latent", of_labels)),
         study.read("clamps", ClampResult),
         study.read("trials", Trial),
     )
-    excerpts = by(study.read("excerpts", Excerpt), "latent")
+    excerpts = by(strongest(study, of_labels), "latent")
     about = concept_facts(study, cards)
     rules = study.info.settings.get("rules") or {}
     rows = [LabelRow(label, about.get(label.concept, ConceptFacts()), why(label, clamps, rules)) for label in labels]
@@ -194,8 +195,12 @@ def all_tables(
     others = [(row.label, row.why) for row in rows if not row.label.chosen]
     baselines, probes = study.read("baselines", Baseline), study.read("probes", Probe)
     panel, info = study.read("confounds", Confound), study.info
-    holds = {card.latent: card.concepts for card in study.read("cards", FeatureCard)}
-    valence, arousal = tables.affect(study.read("affect", Affect), holds)
+    affected = study.read("affect", Affect)
+    holds = {
+        card.latent: card.concepts
+        for card in study.read("cards", FeatureCard, ("latent", [one.latent for one in affected]))
+    }
+    valence, arousal = tables.affect(affected, holds)
     found = {
         "statuses": tables.statuses(chosen),
         "rejected": tables.rejected(chosen, info.settings.get("rules") or {}),
@@ -317,6 +322,11 @@ def shown_texts(concept: str, trials: Sequence[Trial], clamps: Sequence[ClampRes
     for trial in sorted(at_dose, key=lambda one: one.prompt_id):
         first.setdefault(trial.prompt, trial)
     return list(first.values())[:count]
+
+
+def strongest(study: Study, latents: Iterable[int]) -> list[Excerpt]:
+    """Excerpts of the strongest firings of some latents."""
+    return [one for one in study.read("excerpts", Excerpt, ("latent", latents)) if one.drawn == "top"]
 
 
 def by(records: Iterable[Any], name: str) -> dict[Any, list[Any]]:

@@ -59,7 +59,7 @@ def _choosing(info: StudyInfo) -> list[str]:
 
 
 def _checking(info: StudyInfo) -> list[str]:
-    from analysis.labelling.lexical import is_lexical
+    from analysis.labelling.lexical_rule import is_lexical
 
     rules = info.settings.get("rules") or {}
     opened = "were opened for this study" if info.opened_sealed else "were not opened"

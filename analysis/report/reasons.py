@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.labelling.lexical import MOST_LOST, MOST_SHARE
+from analysis.labelling.lexical_rule import MOST_LOST, MOST_SHARE
 from analysis.records import ClampResult, Label
 from analysis.report.table import Chance, number, percent
 

@@ -2,9 +2,10 @@
 
 import json
 
+import pyarrow.parquet as pq
 import pytest
 
-from analysis.records import Baseline, StudyInfo
+from analysis.records import Baseline, FiringWord, StudyInfo
 from analysis.study import SCHEMA, Study
 
 INFO = StudyInfo(
@@ -59,3 +60,37 @@ def test_no_study_and_a_damaged_table(tmp_path):
         study.read("labels")
     with pytest.raises(ValueError, match="no label for 'afraid'"):
         Study.create(tmp_path / "other", INFO).label("afraid")
+
+
+def test_rows_may_come_one_by_one_and_be_asked_for_by_a_column(tmp_path, monkeypatch):
+    monkeypatch.setattr("analysis.study.GROUP", 4)
+    study = Study.create(tmp_path, INFO)
+    study.write("baselines", (Baseline(f"c{number:02}", "probe", 0.5, 0.5, None) for number in range(11)))
+    assert pq.ParquetFile(tmp_path / "baselines.parquet").num_row_groups == 3
+    assert [one.concept for one in study.read("baselines")] == [f"c{number:02}" for number in range(11)]
+    some = study.read("baselines", Baseline, ("concept", ["c10", "c03", "nobody"]))
+    assert [one.concept for one in some] == ["c03", "c10"]
+    assert study.read("baselines", Baseline, ("concept", [])) == []
+
+
+def test_the_old_table_survives_rows_that_fail_half_way(tmp_path):
+    study = Study.create(tmp_path, INFO)
+    study.write("baselines", ROWS)
+
+    def failing():
+        yield ROWS[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        study.write("baselines", failing())
+    assert len(study.read("baselines")) == 2
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_table_is_streamed_row_by_row_in_the_columns_asked_for(tmp_path):
+    study = Study.create(tmp_path / "s", INFO)
+    assert list(study.stream("firing_words", ["word"])) == []
+    study.write("firing_words", [FiringWord(f"w{number}", [number]) for number in range(5000)])
+    assert list(study.stream("firing_words", ["latents", "word"])) == [
+        ([number], f"w{number}") for number in range(5000)
+    ]

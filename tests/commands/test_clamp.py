@@ -203,3 +203,17 @@ def test_parse():
 def test_columns_keep_to_the_width():
     text = side_by_side("Nora ", "word " * 40, "other " * 40 + "\n\nand more", width=60)
     assert max(map(len, text.splitlines())) <= 60
+
+
+def test_a_spec_comes_on_standard_input_too(run_json, study, monkeypatch):
+    import io
+
+    monkeypatch.setattr("sys.stdin", io.StringIO("prompt: Rain\nclamps: {afraid: 2}\ntokens: 4\ntemperature: 0\n"))
+    assert [one["name"] for one in run_json("clamp", study, "--spec", "-")["clamps"]] == ["afraid"]
+
+
+def test_a_chat_wants_a_model_that_is_one(run, study, tmp_path):
+    (tmp_path / "chat.yaml").write_text("chat: [{role: user, content: Hello}]\nclamps: {afraid: 2}\ntokens: 4\n")
+    code, _, complaint = run("clamp", study, "--spec", "chat.yaml")
+    assert code == 2
+    assert "no chat template" in complaint

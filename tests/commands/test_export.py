@@ -42,3 +42,18 @@ def test_mistakes(run, study, words, said):
     assert code == 2
     assert said in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_a_site_wants_no_model_and_keeps_what_is_not_ours(run, run_json, study, sae, tmp_path):
+    (sae / "sae_weights.safetensors").unlink()
+    found = run_json("export", study, "--html", tmp_path / "site", "--model", "nowhere")
+    assert found["features"] == 1
+    assert (tmp_path / "site" / "features" / "3.html").exists()
+    code, out, _ = run("export", study, "--html", tmp_path / "site", "--features", "labelled")
+    assert code == 0
+    assert "index.html" in out
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("x")
+    code, _, err = run("export", study, "--html", tmp_path / "mine")
+    assert code == 2
+    assert "no site that this tool wrote" in err

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saes.autoencoder import SAEConfig, SparseAutoencoder
+from saes.autoencoder import LOOKED_AT_FIRST, SAEConfig, SparseAutoencoder
 from saes.dictionary import Directions
 from saes.intervention import (
     Condition,
@@ -170,9 +170,11 @@ def test_an_edit_may_act_only_where_its_latents_are_active(sparsity):
 
 
 @pytest.mark.parametrize("sparsity", ["topk", "batch_topk", "relu", "jump_relu", "gated"])
-def test_reading_a_few_latents_is_reading_them_all(sparsity):
+@pytest.mark.parametrize("ids", [[7, 3, 29], list(range(19, -1, -1))])
+def test_reading_a_few_latents_is_reading_them_all(sparsity, ids):
     sae, x = dictionary(sparsity), activations()
-    torch.testing.assert_close(sae.latent_reader([7, 3, 29])(x), sae.encode(x)[..., [7, 3, 29]].detach())
+    assert len(ids) == 3 or len(ids) > LOOKED_AT_FIRST
+    torch.testing.assert_close(sae.latent_reader(ids)(x), sae.encode(x)[..., ids].detach())
     silent = torch.full((1, 2, D_IN), -50.0) @ torch.eye(D_IN)
     torch.testing.assert_close(sae.latent_reader([7])(silent), sae.encode(silent)[..., [7]].detach())
 

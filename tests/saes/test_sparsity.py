@@ -1,20 +1,27 @@
 """Each sparsity against what its name says, and the sparse code against the dense one."""
 
+from unittest.mock import patch
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saes.sparsity import SparseCode, batch_topk, fires, gated, jump_relu, largest, relu, topk
+from saes.sparsity import FEW, SparseCode, batch_topk, fires, gated, jump_relu, largest, relu, topk
 
 
 @given(
-    rows=st.integers(0, 5), width=st.sampled_from([1, 7, 64, 100, 256]), k=st.integers(1, 40), seed=st.integers(0, 99)
+    rows=st.integers(0, 5),
+    width=st.sampled_from([1, 7, 64, 100, 256]),
+    k=st.integers(1, 40),
+    seed=st.integers(0, 99),
+    few=st.sampled_from([0, FEW]),
 )
-@settings(max_examples=60, deadline=None)
-def test_largest_is_torch_topk(rows, width, k, seed):
+@settings(max_examples=100, deadline=None)
+def test_largest_is_torch_topk_in_one_stage_or_two(rows, width, k, seed, few):
     pre = torch.randn(rows, width, generator=torch.Generator().manual_seed(seed))
-    values, columns = largest(pre, k)
+    with patch("saes.sparsity.FEW", few):
+        values, columns = largest(pre, k)
     assert torch.equal(values.sort(1).values, pre.topk(min(k, width)).values.flip(1))
     assert torch.equal(pre.gather(1, columns), values)
     assert all(len(set(row.tolist())) == len(row) for row in columns)

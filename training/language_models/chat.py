@@ -66,6 +66,21 @@ def tokenise_turns(tokenizer: Any, texts: Sequence[str], read: str, max_tokens: 
     return tokens._replace(keep=keep)
 
 
+def invited(tokenizer: Any, messages: Sequence[dict[str, str]]) -> Tokens:
+    """A chat as the tokenizer's template writes it, up to where the next reply begins: what to write on from.
+
+    Raises ValueError where there is no template, or where it refuses these turns.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        raise ValueError("this model is no chat model (its tokenizer has no chat template): give a prompt instead")
+    try:
+        text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # templates are programs: jinja2 raises what they ask it to
+        raise ValueError(f"the chat template cannot be applied to these turns: {error}") from error
+    # the template begins the text itself
+    return tokenising.tokenise(tokenizer, [text], 2**62, add_bos=False)
+
+
 def _rendered(tokenizer: Any, text: str, read: str) -> tuple[str, int, int]:
     """The chat as one string, and where ``text`` begins and ends in it."""
     if not text:

@@ -13,6 +13,9 @@ HEAD = 256
 Forward = Callable[[Int64[Tensor, "row token"]], Float[Tensor, "row vocab"]]
 """Reads the next tokens of every row (the whole prompt first, then one at a time) and says what may follow the last."""
 
+Told = Callable[[list[int | None]], bool | None]
+"""Is given each row's new token as soon as it is drawn, None for a row that is closed; True ends the writing."""
+
 
 @torch.no_grad()
 def write(
@@ -24,11 +27,12 @@ def write(
     seeds: Sequence[str],
     ends: Int64[Tensor, " end"],
     stopped: Callable[[int, list[int]], bool] | None = None,
+    told: Told | None = None,
 ) -> list[list[int]]:
     """The new tokens of each row, without the end token that closed it.
 
     ``stopped(row, tokens so far)`` may close a row earlier. A closed row goes through the motions until all are closed,
-    so that the rows keep their places in the batch.
+    so that the rows keep their places in the batch. ``told`` hears of every token.
     """
     rows = len(prompts)
     draws = drawn(seeds, max_new_tokens, prompts.device) if temperature > 0 else None
@@ -39,16 +43,18 @@ def write(
     for place in range(max_new_tokens):
         logits = forward(step).float()
         chosen = logits.argmax(-1) if draws is None else sample(logits, temperature, top_p, draws[:, place])
+        fresh: list[int | None] = [None] * rows
         for row, token in enumerate(chosen.tolist()):
             if not going[row]:
                 continue
             if token in ending:
                 going[row] = False
                 continue
+            fresh[row] = token
             written[row].append(token)
             if stopped is not None and stopped(row, written[row]):
                 going[row] = False
-        if not any(going):
+        if (told is not None and told(fresh)) or not any(going):
             break
         step = chosen[:, None]
     return written

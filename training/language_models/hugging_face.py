@@ -313,10 +313,11 @@ class HuggingFaceModel:
         max_new_tokens: int,
         temperature: float = 0.0,
         top_p: float = 1.0,
-        seed: int | Sequence[int] = 0,
+        seed: int | Sequence[int] | Sequence[str] = 0,
         hooks: Mapping[str, Hook] | None = None,
         keep_prompt: bool = False,
         stop: str | Sequence[str] | None = None,
+        told: generation.Told | None = None,
     ) -> list[str]:
         tokenizer, rows = self._tokenizer(), self._rows(prompts)
         if temperature < 0 or not 0 < top_p <= 1:
@@ -349,6 +350,7 @@ class HuggingFaceModel:
                 _seeds(seed, len(rows)),
                 self._ends(),
                 stopped if stops else None,
+                told,
             )
         texts = [tokenising.continuation(tokenizer, row, new) for row, new in zip(rows, written, strict=True)]
         texts = [
@@ -686,9 +688,9 @@ def _special_ids(model: Any, tokenizer: Any) -> Int64[Tensor, " special"]:
     return torch.tensor(sorted(set(flat)), dtype=torch.long)
 
 
-def _seeds(seed: int | Sequence[int], rows: int) -> list[str]:
+def _seeds(seed: int | Sequence[int] | Sequence[str], rows: int) -> list[str]:
     if isinstance(seed, int):
         return [f"{seed}/{row}" for row in range(rows)]
     if len(seed) != rows:
         raise ValueError(f"{rows} prompts need as many seeds, or one, got {len(seed)}")
-    return [f"{one}/" for one in seed]
+    return [one if isinstance(one, str) else f"{one}/" for one in seed]

@@ -128,15 +128,21 @@ class LanguageModel(Protocol):
         max_new_tokens: int,
         temperature: float = 0.0,
         top_p: float = 1.0,
-        seed: int | Sequence[int] = 0,
+        seed: int | Sequence[int] | Sequence[str] = 0,
         hooks: Mapping[str, Hook] | None = None,
         keep_prompt: bool = False,
         stop: str | Sequence[str] | None = None,
+        told: Callable[[list[int | None]], bool | None] | None = None,
     ) -> list[str]:
         """What the model writes after each prompt, up to its end-of-text token or (without it) a ``stop`` string.
 
         Each prompt draws from a stream of its own, made of ``seed`` and its place in the list (or of its own seed,
-        where there is one a prompt), so that what it becomes does not depend on its neighbours.
+        where there is one a prompt), so that what it becomes does not depend on its neighbours. A seed that is a text names
+        the stream itself: "5/0" is that of the first prompt under seed 5, so that two rows can draw as one alone would.
+
+        ``told`` is given each prompt's new token as soon as it is drawn, before any other is read: None for one that is
+        closed, or that its end-of-text token just closed. Where it answers True the writing ends there; what it raises
+        is raised.
         """
         ...
 

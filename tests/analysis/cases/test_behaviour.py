@@ -52,6 +52,8 @@ def test_a_planted_effect_is_found_and_a_decoy_is_not(run):
     rival = next(row for row in rows if (row.arm, row.concept, row.scorer) == ("diff_means", "mooda", "mood"))
     assert rival.low > 0
     assert study.read("case_effects") == rows
+    asked = json.loads((study.folder / f"case_{CASE.name}.prompts.json").read_text())
+    assert tuple(asked) == CASE.prompts
 
 
 def test_down_is_the_other_way(run):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from analysis.concepts.concept import KINDS, LEAST, load_concepts, masked
+from analysis.concepts.concept import KINDS, LEAST, concept_heads, load_concepts, masked
 from training.corpora.storyworld.bank import FEELINGS
 
 HEAD = {"concept": "afraid", "family": "fear", "definition": "danger is near", "readout_words": ["hid"]}
@@ -146,3 +146,13 @@ def test_a_wrong_line_is_named(tmp_path, lines, message):
 def test_no_such_set():
     with pytest.raises(FileNotFoundError, match="no concept set"):
         load_concepts("nowhere/at/all")
+
+
+@pytest.mark.parametrize("source", ["emotions", "core"])
+def test_heads_say_what_the_whole_set_says_and_know_it_by_its_hash(source):
+    heads, found_hash = concept_heads(source)
+    whole = load_concepts(source)
+    assert found_hash == whole.hash
+    assert heads == {
+        name: (one.family, one.definition, one.valence, one.arousal) for name, one in whole.concepts.items()
+    }

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.labelling.lexical import is_lexical, naming_tokens
+from analysis.labelling.lexical import naming_tokens
+from analysis.labelling.lexical_rule import is_lexical
 
 
 @pytest.mark.parametrize(

@@ -93,3 +93,28 @@ def test_left_padding_puts_last_tokens_in_one_column():
     ids, real = left_padded([[1, 2, 3], [4]], fill=7)
     assert ids.tolist() == [[1, 2, 3], [7, 7, 4]]
     assert real.tolist() == [[True, True, True], [False, False, True]]
+
+
+def test_whoever_listens_hears_each_token_when_it_is_drawn_and_can_end_the_writing():
+    heard = []
+
+    def listen(fresh):
+        heard.append(list(fresh))
+        return len(heard) == 3
+
+    found = write(counting, torch.tensor([[6], [1]]), 6, 0.0, 1.0, ["a", "b"], torch.tensor([END]), None, listen)
+    assert heard == [[7, 2], [8, 3], [None, 4]], "the end token closes the first row, and is no token of it"
+    assert found == [[7, 8], [2, 3, 4]]
+    heard.clear()
+    assert written([[6], [1]], ["a", "b"], temperature=0) == write(
+        counting,
+        torch.tensor([[6], [1]]),
+        6,
+        0.0,
+        1.0,
+        ["a", "b"],
+        torch.tensor([END]),
+        None,
+        lambda fresh: heard.append(fresh),
+    )
+    assert len(heard) == 6, "who answers nothing only listens"

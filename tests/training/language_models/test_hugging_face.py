@@ -277,6 +277,18 @@ def test_samples_do_not_depend_on_neighbours_and_do_on_the_seed(model):
     assert model.generate([*prompts[:2], "Nora was proud of her kite"], 8, seed=3, **options)[:2] == by_place[:2]
     with pytest.raises(ValueError, match="3 prompts need as many seeds"):
         model.generate(prompts, 8, seed=[1, 2])
+    streams = model.generate(prompts, 8, seed=["3/0", "3/2", "3/0"], **options)
+    assert streams == [by_place[0], by_place[2], by_place[0]], "a stream can be named"
+
+
+def test_whoever_listens_can_end_the_writing_at_any_token(model):
+    whole, heard = model.generate(["The cat"], 8)[0], []
+    assert model.generate(["The cat"], 8, told=heard.append) == [whole]
+    ids = [fresh[0] for fresh in heard]
+    assert model.tokenizer.decode(ids) == whole
+    heard.clear()
+    cut = model.generate(["The cat"], 8, told=lambda fresh: heard.append(fresh) or len(heard) == 3)
+    assert cut == [model.tokenizer.decode(ids[:3])]
 
 
 def test_stop_strings_and_kept_prompts(model):

@@ -1,0 +1,94 @@
+"""What speaks for and against one concept's label: each check with its interval, rivals, controls, clamps and texts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from analysis.browser.queries.evidence_table import EvidenceTable, evidence_table, evidence_tables
+from analysis.browser.queries.store import Store
+from analysis.records import ClampResult, DosePoint, Label, Trial
+from analysis.report import card, svg, tables
+from analysis.report.content import DoseCurve, dose_curve, shown_texts
+from analysis.report.reasons import STATUS_ABOUT, why
+
+TEXTS = 4
+"""Prompts shown under the clamp."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One chosen label and all that was measured about it."""
+
+    concept: str
+    label: Label
+    about: str
+    """What its status means."""
+    why: str
+    """The rule and the numbers behind its status."""
+    detection: list[EvidenceTable]
+    """Its checks, its rivals on the same texts."""
+    confounds: EvidenceTable | None
+    clamping: list[EvidenceTable]
+    points: list[DosePoint]
+    clamp: ClampResult | None
+    rival: ClampResult | None
+    """The difference of means at the label's fluency cost."""
+    texts: list[Trial]
+    """The first prompts in order, not the best ones, at the dose that is reported."""
+
+    @property
+    def curve(self) -> Markup:
+        """The dose curve with its controls, drawn."""
+        drawn = svg.dose_plot(DoseCurve(self.concept, self.points, self.clamp, self.rival)) if self.points else ""
+        return Markup(drawn)
+
+
+def evidence(store: Store, label: Label) -> Evidence:
+    """All that the study holds about a chosen label."""
+    concept = label.concept
+    clamps = clamps_of(store, concept)
+    points = store.records("curves", "concept = ?", [concept])
+    moved = store.records("effects", "arm = 'label' AND arm_id = ?", [concept])
+    needed = store.records("necessity", "concept = ?", [concept])
+    panel = store.records("confounds", "concept = ?", [concept])
+    rivals = card.beside(
+        label,
+        store.records("baselines", "concept = ?", [concept]),
+        store.records("probes", "concept = ?", [concept]),
+    )
+    own = {
+        "transfer": store.records("transfer", "concept = ?", [concept]),
+        "agreements": store.records("agreements", "concept = ?", [concept]),
+        "ablations": store.records("ablations", "name = ? AND kind IN ('each', 'only')", [concept]),
+    }
+    curve = dose_curve(concept, points, clamps)
+    trials: list[Trial] = []
+    if curve.chosen:
+        trials = store.records("trials", "concept = ? AND arm = 'label' AND dose = ?", [concept, curve.chosen.dose])
+    clamped = card.clamping(clamps, points, moved, needed)
+    further = tables.beside(lambda name: own.get(name, []))
+    return Evidence(
+        concept=concept,
+        label=label,
+        about=STATUS_ABOUT.get(label.status, ""),
+        why=why(label, clamps, store.info.settings.get("rules") or {}),
+        detection=evidence_tables([card.detection(label), rivals]),
+        confounds=evidence_table(card.confounds(panel)) if panel else None,
+        clamping=evidence_tables([*clamped, *further.values()]),
+        points=curve.points,
+        clamp=curve.chosen,
+        rival=curve.rival,
+        texts=shown_texts(concept, trials, clamps, TEXTS),
+    )
+
+
+def clamps_of(store: Store, concept: str) -> list[ClampResult]:
+    return store.records("clamps", "concept = ?", [concept])
+
+
+def not_chosen(store: Store, labels: Sequence[Label]) -> EvidenceTable | None:
+    """Labels that were put forward and not taken, with the reason."""
+    others = [one for one in labels if not one.chosen]
+    rules = store.info.settings.get("rules") or {}
+    return evidence_table(tables.not_chosen([(one, why(one, (), rules)) for one in others])) if others else None
