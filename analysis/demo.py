@@ -31,8 +31,8 @@ CONTROLS = 30
 """Random latents, and as many random directions, that all labels are measured against."""
 PROMPTS = 36
 """Neutral prompts that labels are clamped at: a third to choose the dose on."""
-CONTROL_ARMS = 1
-"""Random directions that the workshop pushes along as far as it pushes `desperate`, down and up."""
+CONTROL_ARMS = 2
+"""A group of random latents and a random direction that the workshop pushes as far as it pushes `desperate`, down and up."""
 
 
 def demo(
@@ -54,7 +54,8 @@ def demo(
     A stage that an earlier call finished with the same settings is not done twice, and one that was interrupted goes on
     where it can; `fresh` begins again. `settings` are "field=value" changes to the SAE's recipe.
     """
-    from analysis.cases.workshop import CLAMPED, workshop
+    from analysis.cases.pushes import CLAMPED
+    from analysis.cases.workshop import workshop
     from analysis.clamping.journey import validate
     from analysis.labelling.candidates import most_promising
     from analysis.labelling.journey import label
@@ -115,7 +116,7 @@ def demo(
     def working() -> None:
         if set(CLAMPED) <= set(concept_set.concepts):
             workshop(Study.open(study_folder), language_model, N_IMPOSSIBLE, N_POSSIBLE, controls=CONTROL_ARMS, seed=seed + 1,
-                     progress=progress)  # fmt: skip
+                     progress=progress, concepts=CLAMPED, concept_set=concept_set)  # fmt: skip
 
     def reporting() -> None:
         study, quality = Study.open(study_folder), _quality(sae)

@@ -40,6 +40,7 @@ from analysis.records import (
     TransferRating,
     Trial,
     WorkshopArm,
+    WorkshopControls,
 )
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ TABLES: dict[str, type] = {
     "effects": ConceptEffect,
     "necessity": Necessity,
     "workshop": WorkshopArm,
+    "workshop_controls": WorkshopControls,
     "attempt_levels": AttemptLevel,
     "foretellings": Foretelling,
     "scenes": SceneRead,
