@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.concepts.concept import load_concepts
-from analysis.figures import picture
+from analysis.figures import ARMS, picture
 from analysis.records import Baseline, ClampResult, Label, WorkshopArm
 from analysis.report.content import content, headline
 from analysis.report.report import write_report
@@ -162,6 +162,7 @@ def ending(summary: dict[str, Any], out: str | Path) -> str:
     rates = ", ".join(
         f"{name.replace('_', ' ')} {_percent(rate)} [{_percent(low)}, {_percent(high)}]"
         for name, rate in work["cheat_rate"].items()
+        if name in ARMS
         for low, high in [work["cheat_interval"][name]]
     )
     rows = [

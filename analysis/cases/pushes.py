@@ -81,8 +81,9 @@ def material(
     pushed, detectors, writing = dict(own), {}, {}
     others = [concept for concept in concepts if concept in means and own[concept].status != "validated"]
     pool: list[Control] = []
-    if means or controls:
-        firings = sample_firings(model, dictionary, hook_name, concept_set_of(study, concept_set), seed)
+    texts = concept_set or (concept_set_of(study) if controls else study.concepts_at_hand())
+    if texts and (means or controls):  # without the concept set's texts the labels' own latents are pushed
+        firings = sample_firings(model, dictionary, hook_name, concept_set_of(study, texts), seed)
         density, scales = firings.density(), firings.scales()
         writing = {one: writers(mean, dictionary, scales) for one, mean in means.items() if one in CLAMPED}
         for concept in others:
