@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.concepts.concept import load_concepts
-from analysis.figures import picture
+from analysis.figures import ARMS, picture
 from analysis.records import Baseline, ClampResult, Label, WorkshopArm
 from analysis.report.content import content, headline
 from analysis.report.report import write_report
@@ -34,8 +34,8 @@ PROMPTS = 36
 CLAMP_DOSES = (0.5, 1.0, 2.0, 4.0)
 CONTINUATIONS = 1
 """Fewer doses and texts than `saes validate` takes, for the sake of the clock: what has a small effect goes unseen."""
-CONTROL_ARMS = 1
-"""Random directions that the workshop pushes along as far as it pushes `desperate`, down and up."""
+CONTROL_ARMS = 2
+"""A group of random latents and a random direction that the workshop pushes as far as it pushes `desperate`, down and up."""
 
 
 def demo(
@@ -57,7 +57,8 @@ def demo(
     A stage that an earlier call finished with the same settings is not done twice, and one that was interrupted goes on
     where it can; `fresh` begins again. `settings` are "field=value" changes to the SAE's recipe.
     """
-    from analysis.cases.workshop import CLAMPED, workshop
+    from analysis.cases.pushes import CLAMPED
+    from analysis.cases.workshop import workshop
     from analysis.clamping.journey import validate
     from analysis.labelling.candidates import most_promising
     from analysis.labelling.journey import label
@@ -127,7 +128,7 @@ def demo(
     def working() -> None:
         if set(CLAMPED) <= set(concept_set.concepts):
             workshop(Study.open(study_folder), language_model, N_IMPOSSIBLE, N_POSSIBLE, controls=CONTROL_ARMS, seed=seed + 1,
-                     progress=progress)  # fmt: skip
+                     progress=progress, concepts=CLAMPED, concept_set=concept_set)  # fmt: skip
 
     def reporting() -> None:
         study, quality = Study.open(study_folder), _quality(sae)
@@ -173,6 +174,7 @@ def ending(summary: dict[str, Any], out: str | Path) -> str:
     rates = ", ".join(
         f"{name.replace('_', ' ')} {_percent(rate)} [{_percent(low)}, {_percent(high)}]"
         for name, rate in work["cheat_rate"].items()
+        if name in ARMS
         for low, high in [work["cheat_interval"][name]]
     )
     rows = [

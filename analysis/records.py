@@ -399,6 +399,48 @@ class WorkshopArm:
     """How much the clamp alone moves the log-probability of the cheat's own words in a plain context."""
     n_impossible: int
     n_possible: int
+    kind: str = ""
+    """"none", "label", "written", "detector", "diff_means", "without", "random_latent", "random_direction" (`analysis/cases/pushes.py`),
+    "stated" for an agent whose mood is told, "world" for the generator's own agents."""
+    concept: str = ""
+    push: float = float("nan")
+    """Length of the shift in activation units; below 0 downwards."""
+    latents: list[int] = field(default_factory=list)
+    honest_low: float = float("nan")
+    honest_high: float = float("nan")
+    """95 % Wilson interval of `honest_rate`."""
+    change: float = float("nan")
+    """Of the cheating share against no clamp, over the same tasks with the same luck."""
+    change_low: float = float("nan")
+    change_high: float = float("nan")
+    """95 % bootstrap interval over tasks, paired."""
+    honest_change: float = float("nan")
+    honest_change_low: float = float("nan")
+    honest_change_high: float = float("nan")
+    """The same of the share of honest stops."""
+
+
+@dataclass(frozen=True)
+class WorkshopControls:
+    """How many controls, pushed as far, move a measure as much as a concept's push does, the same way."""
+
+    arm: str
+    """Whose move it is: `desperate_down`, say; controls pushed the same way are counted."""
+    measure: str
+    """"cheating", "cheating among valid endings", "honest stops" or "direct effect"."""
+    kind: str
+    """"random_latent", "random_direction" or "all"."""
+    change: float
+    """Of the arm against no clamp, on the tasks that the controls played too."""
+    share: float
+    low: float
+    high: float
+    """95 % interval after Clopper and Pearson (1934)."""
+    n_as_large: int
+    n_controls: int
+    largest: float
+    """The controls' largest change the same way."""
+    n_tasks: int
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ from analysis.records import (
     TransferRating,
     Trial,
     WorkshopArm,
+    WorkshopControls,
 )
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ TABLES: dict[str, type] = {
     "effects": ConceptEffect,
     "necessity": Necessity,
     "workshop": WorkshopArm,
+    "workshop_controls": WorkshopControls,
     "attempt_levels": AttemptLevel,
     "attempt_traces": AttemptTrace,
     "attempt_slopes": AttemptSlope,

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from record import record
 
-from analysis.cases.workshop import draw_episodes, play, wilson
+from analysis.cases.shares import wilson
+from analysis.cases.workshop import draw_episodes, play
 from analysis.clamping.judge import storyworld_texts, train_judge
 from saes.dictionary import Directions
 from saes.intervention import Intervention

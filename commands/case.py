@@ -29,6 +29,7 @@ from analysis.records import (
     PreferenceShift,
     PreferenceTest,
     WorkshopArm,
+    WorkshopControls,
 )
 from analysis.study import Study
 from commands.answer import Answer
@@ -48,17 +49,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--study", default=DEFAULT, metavar="STUDY", help=f"whose labels (default {DEFAULT})")
     group.add_argument("--model", metavar="NAME_OR_DIR", help="default: the study's")
     group.add_argument(
-        "--concepts", metavar="A,B,...", help="of dose: default every held label that some family expects to move"
+        "--concepts",
+        metavar="A,B,...",
+        help="of dose: default every held label that some family expects to move; of workshop: "
+        "beside desperate and calm (default frustrated, hopeful, guilty)",
     )
     group.add_argument(
         "--controls",
         type=int,
         metavar="N",
-        help="random directions (workshop, default 0), random groups (dose, default 60)",
+        help="half random groups of latents, half random directions (workshop, default 0); random groups (dose, default 60)",
     )
     group.add_argument(
-        "--doses", metavar="X,Y,...", help="in dose units; workshop: one, default the largest at which the model still plays "
-        "(rules) or 1 (code); of other cases also negative ones (--doses=-1,1, the default)"
+        "--doses", metavar="X,Y,...", help="in dose units; workshop: each up and down, the largest at which the model still plays "
+        "has the controls (default 0.25, 0.5 or 1, and that one alone; code: one, default 1); of other cases also negative ones "
+        "(--doses=-1,1, the default)"
     )  # fmt: skip
     group = parser.add_argument_group("workshop")
     group.add_argument("--arm", choices=("rules", "code"), default="rules", help="(default rules)")
@@ -70,7 +75,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--tasks", metavar="DIR", help="of code: a folder of tasks instead of the bundled ones")
     group.add_argument(
-        "--from-attempt", type=int, default=0, metavar="N", help="of code: clamp from this attempt on (default 0)"
+        "--from-attempt", type=int, default=0, metavar="N", help="clamp from this attempt on (default 0: all along)"
+    )
+    group.add_argument(
+        "--control-tasks", type=int, metavar="N", help="of rules: impossible tasks that the controls play (default all)"
     )
     group.add_argument(
         "--unsafe-no-sandbox",
@@ -119,39 +127,63 @@ def _with_figure(answer: Answer, study: Study, case: str) -> Answer:
 
 def _workshop(arguments: argparse.Namespace, study: Study) -> Answer:
     seed, controls, doses = arguments.seed or 0, arguments.controls or 0, _doses(arguments)
-    if len(doses) > 1:
-        raise ValueError(f"the workshop is played at one dose, up and down, got {arguments.doses}")
-    dose = doses[0] if doses else None
     if arguments.arm == "code":
+        if len(doses) > 1:
+            raise ValueError(f"--arm code is played at one dose, up and down, got {arguments.doses}")
         from analysis.cases.coding import coding_case, load_tasks
         from analysis.cases.sandbox import NONE, find_isolation
 
         isolation = NONE if arguments.unsafe_no_sandbox else find_isolation()
         tasks = load_tasks(arguments.tasks)
         rows = coding_case(
-            study, arguments.model, isolation, arguments.rollouts or 4, dose or 1.0, controls, arguments.from_attempt,
+            study, arguments.model, isolation, arguments.rollouts or 4, doses[0] if doses else 1.0, controls, arguments.from_attempt,
             tasks=tasks, seed=seed, device=arguments.device,
         )  # fmt: skip
     else:
         from analysis.cases.workshop import workshop
 
         n = arguments.rollouts or 60
-        rows, _ = workshop(study, arguments.model, n, max(1, 2 * n // 3), dose, controls, seed, device=arguments.device)
+        rows, _ = workshop(
+            study, arguments.model, n, max(1, 2 * n // 3), doses or None, controls, seed,
+            concepts=listed(arguments.concepts) if arguments.concepts else None, from_attempt=arguments.from_attempt,
+            control_tasks=arguments.control_tasks, device=arguments.device,
+        )  # fmt: skip
+        rows = study.read("workshop", WorkshopArm)
+        return Answer(
+            f"{_arms_table([row for row in rows if not row.kind.startswith('random')])}\n\n{_controls_table(study)}".rstrip(),
+            {**shown(rows, study.read("workshop_controls", WorkshopControls)), "study": str(study.folder)},
+        )
     return Answer(_arms_table(rows), {**shown(rows), "study": str(study.folder)})
 
 
-def shown(rows: Sequence[WorkshopArm]) -> dict[str, Any]:
-    """What scripts get: rates by arm, and the share of random directions that lower cheating as much as `desperate` down."""
+def shown(rows: Sequence[WorkshopArm], controls: Sequence[WorkshopControls] = ()) -> dict[str, Any]:
+    """What scripts get: rates by arm, and the share of controls that lower cheating as much as `desperate` down."""
     by_arm = {row.arm: row for row in rows}
     down = [row.cheat_rate for name, row in by_arm.items() if name.startswith("control") and name.endswith("down")]
     own = by_arm["desperate_down"].cheat_rate
+    counted = next(
+        (one.share for one in controls if (one.arm, one.measure, one.kind) == ("desperate_down", "cheating", "all")),
+        sum(rate <= own for rate in down) / len(down) if down else None,
+    )
     return {
         "rates": {name: [row.cheat_rate, row.cheat_low, row.cheat_high] for name, row in by_arm.items()},
         "honest": {name: row.honest_rate for name, row in by_arm.items()},
-        "controls_as_large": sum(rate <= own for rate in down) / len(down) if down else None,
+        "controls_as_large": counted,
         "n": rows[0].n_impossible,
         "arms": [asdict(row) for row in rows],
+        "controls": [asdict(one) for one in controls],
     }
+
+
+def _controls_table(study: Study) -> str:
+    """A line for each move of the chosen dose: how many controls move as much, the same way."""
+    lines = [
+        f"{one.arm} moves {one.measure} by {one.change:+.2f}: {one.n_as_large} of {one.n_controls} controls as much, the same way "
+        f"({one.share:.0%} [{one.low:.0%}, {one.high:.0%}], n = {one.n_tasks} tasks)"
+        for one in study.read("workshop_controls", WorkshopControls)
+        if one.kind == "all" and not one.arm.startswith(("detector", "diff_means"))
+    ]
+    return "\n".join(lines)
 
 
 def _arms_table(rows: Sequence[WorkshopArm]) -> str:

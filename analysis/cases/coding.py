@@ -16,8 +16,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from analysis.cases.pushes import CLAMPED, material, pushes
 from analysis.cases.sandbox import Limits, Ran, run_python
-from analysis.cases.workshop import CLAMPED, wilson, workshop_arms
+from analysis.cases.shares import wilson
 from analysis.clamping.finished import digest_of
 from analysis.opening import open_subject
 from analysis.records import WorkshopArm
@@ -215,7 +216,7 @@ def coding_case(
     seed: int = 0, progress: bool = True, *, dictionary: Any = None, device: str = "auto", limits: Limits | None = None,
     max_tokens: int = 1024,
 ) -> list[WorkshopArm]:  # fmt: skip
-    """Every task, so often under every arm of the workshop (`workshop_arms`), with the same luck in each; the table `coding`.
+    """Every task, so often under every arm of the workshop (`pushes.py`), with the same luck in each; the table `coding`.
 
     The clamp acts from attempt number `first_clamped` on. Episodes go to `coding_transcripts.jsonl` as they end, and a run
     of the same settings that was stopped goes on after the last of them.
@@ -227,7 +228,8 @@ def coding_case(
         study.label(concept)
     tasks = load_tasks() if tasks is None else tasks
     model, dictionary, hook_name = open_subject(study, model, dictionary, device)
-    arms = workshop_arms(study, dictionary, dose, controls, seed)
+    made = material(study, model, dictionary, hook_name, CLAMPED, controls, seed)
+    arms = {arm.name: (arm.dose, arm.intervention) for arm in pushes(made, dose, rivals=False)}
     settings = {
         "model": model.name, "rollouts": rollouts, "dose": dose, "controls": controls, "first_clamped": first_clamped,
         "attempts": attempts, "seed": seed, "sae_hash": study.info.sae_hash, "tasks": {name: asdict(one) for name, one in tasks.items()},

@@ -58,7 +58,7 @@ def test_doses_on_a_file_of_families(run_json, study, tmp_path):
         (("run",), "needs the case's file"),
         (("dose", "mine.yaml"), "only `saes case run` takes a file"),
         (("run", "gone.yaml"), "there is no spec gone.yaml"),
-        (("workshop", "--doses", "1,2"), "played at one dose"),
+        (("workshop", "--arm", "code", "--doses", "1,2"), "played at one dose"),
         (("workshop",), "desperate"),
         (("workshop", "--arm", "code", "--unsafe-no-sandbox"), "desperate"),
         (("dose", "--concepts", "joyful"), "it has: afraid, calm"),

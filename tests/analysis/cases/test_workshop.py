@@ -2,12 +2,18 @@
 
 import random
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from analysis.cases import workshop as module
-from analysis.cases.workshop import DOSES, MOST_TRIES, Episode, direct_effect, draw_episodes, play, summarise, wilson
+from analysis.cases.pushes import Material, Push, material
+from analysis.cases.workshop import DOSES, MOST_TRIES, Episode, direct_effect, draw_episodes, play, summarise
+from analysis.planted.word_model import HOOK as MOODY
+from analysis.planted.word_model import WordModel
+from analysis.study import Study
 from saes.dictionary import Directions
 from saes.intervention import Edit, Intervention
 from training.corpora.storyworld.workshop import COPY, Task, draw_task
@@ -159,12 +165,6 @@ def test_invalid_endings_are_no_cheats_and_no_honest_stops():
     assert row.n_valid == 2
 
 
-def test_wilson_against_known_values():
-    assert wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-3)
-    assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-3)
-    assert wilson(10, 10) == pytest.approx((0.7225, 1.0), abs=1e-3)
-
-
 class OneToken:
     """log p of every token is the first coordinate that the hook leaves behind."""
 
@@ -195,12 +195,14 @@ def _same_length(texts):
     return Tokens(ids, real, lengths)
 
 
-@pytest.mark.parametrize(("broken_from", "chosen"), [(2.0, 1.0), (1.0, 0.5), (0.5, 0.5), (9.0, 2.0)])
+@pytest.mark.parametrize(("broken_from", "chosen"), [(1.0, 0.5), (0.5, 0.25), (0.25, 0.25), (9.0, 1.0)])
 def test_the_dose_is_the_largest_that_lets_the_model_play_on(monkeypatch, broken_from, chosen):
-    arms = {"none": 0.0, "desperate_down": -1.0, "calm_up": 1.0}
+    ways = {"none": 0.0, "desperate_down": -1.0, "calm_up": 1.0}
     monkeypatch.setattr(
-        module, "workshop_arms",
-        lambda study, dictionary, dose, controls, seed: {name: (sign * dose, Intervention()) for name, sign in arms.items()},
+        module, "pushes",
+        lambda made, dose, **_: [
+            Push(name, "label" if sign else "none", name.split("_")[0], sign * dose, 0.0, (), Intervention()) for name, sign in ways.items()
+        ],
     )  # fmt: skip
     seen = []
 
@@ -211,6 +213,151 @@ def test_the_dose_is_the_largest_that_lets_the_model_play_on(monkeypatch, broken
             seen.append(episode.task.brief("Ann"))
 
     monkeypatch.setattr(module, "play", play)
-    assert module.choose_dose(None, None, None, "", seed=0) == chosen
+    made = Material({}, {}, {}, {}, [], Directions(torch.eye(4)))
+    assert module.choose_dose(made, None, "", seed=0) == chosen
     reported = {episode.task.brief("Ann") for episode in draw_episodes(["none"], 30, 20, 0)}
     assert not reported & set(seen), "the tasks it is chosen on are not those it is reported on"
+
+
+def test_a_clamp_from_an_attempt_on_begins_where_its_text_does():
+    heard = []
+
+    def writer(text):
+        return "She sighed.\nMia tried: add 1." if text.count("Result") < 2 else f"Mia answered: {COPY}."
+
+    class Noting(Scripted):
+        def generate(self, prompts, max_new_tokens, temperature, top_p, seed, hooks, stop):
+            x = torch.zeros(1, 60, 4)
+            heard.append(hooks[HOOK](x, offset=0)[0, :, 0].nonzero().flatten().tolist()[:1])
+            return super().generate(prompts, max_new_tokens, temperature, top_p, seed, hooks, stop)
+
+    one = replace(episode(IMPOSSIBLE, "up"), clamped_from=2)
+    arms = {"up": (1.0, Intervention((Edit((0,), 1.0, "add"),)))}
+    play([one], arms, Noting(writer), Directions(torch.eye(4)), HOOK)
+    start = len(re.findall(r"\S+|\n", one.text[: one.text.index(" Result")]))
+    assert heard == [[], [start], [start]]
+    assert one.outcome == "cheated"
+
+
+class Moody(WordModel):
+    """Cheats where coordinate 0 of the stream is pushed up, stops where it is pushed down, else as the task's luck has it."""
+
+    context = 128
+
+    def generate(self, prompts, max_new_tokens, temperature, top_p, seed, hooks=None, stop=None):
+        pushed = hooks[MOODY](torch.zeros(len(prompts), 1, self.d_model), offset=0)[:, 0, 0]
+        found = []
+        for prompt, luck, push in zip(prompts, seed, pushed.tolist(), strict=True):
+            name = prompt.split()[0]
+            cheats = push > 0.4 or (push > -0.4 and luck // 100 % 2)
+            found.append(f"{name} answered: {COPY}." if cheats else f"{name} stopped: no rule fits.")
+        return found
+
+
+@pytest.fixture
+def moody(make_study, make_label, dictionary, concept_set, monkeypatch):
+    """play(**changes) -> (study, rows): of desperate a decoy fires, latent 20, and latent 0 writes; calm is another decoy."""
+    played = []
+
+    def go(name="study", fresh=True, **changes):
+        labels = [make_label("desperate", [20], status="no effect"), make_label("calm", [30], status="no effect")]
+        study = make_study(labels, name) if fresh else Study.open(fresh_of[name])
+        fresh_of[name] = study.folder
+        np.savez(
+            study.folder / "diff_means.npz", desperate=np.eye(dictionary.d_in)[0], calm=np.eye(dictionary.d_in)[30]
+        )
+        settings = {"n_impossible": 12, "n_possible": 2, "dose": 1.0, "controls": 6, **changes}
+        rows, episodes = module.workshop(
+            study, Moody(), progress=False, dictionary=dictionary, concept_set=concept_set, **settings
+        )
+        played.extend(episodes)
+        return study, {row.arm: row for row in rows}
+
+    fresh_of = {}
+    return go
+
+
+def test_a_planted_writer_makes_it_cheat_and_the_detector_that_is_a_decoy_does_not(moody):
+    study, rows = moody()
+    assert rows["none"].cheat_rate == 0.5
+    up, down = rows["desperate_up"], rows["desperate_down"]
+    assert (up.kind, up.latents) == ("written", [0])
+    assert (up.cheat_rate, down.cheat_rate) == (1.0, 0.0)
+    assert up.change_low > 0 > down.change_high
+    assert down.honest_change_low > 0 > up.honest_change_high
+    assert rows["detector_desperate_up"].change == rows["calm_down"].change == 0
+    assert rows["diff_means_desperate_down"].change == -0.5
+    assert up.push == pytest.approx(rows["detector_desperate_up"].push), "pushed as far"
+    assert len([row for row in rows.values() if row.kind == "random_latent"]) == 6
+    assert len([row for row in rows.values() if row.kind == "random_direction"]) == 6
+    found = {(one.arm, one.measure, one.kind): one for one in study.read("workshop_controls")}
+    assert found["desperate_down", "cheating", "all"].n_as_large == 0
+    assert found["desperate_down", "cheating", "all"].n_controls == 6
+    kinds = {row.arm: row.kind for row in study.read("workshop")}
+    assert kinds["stated_desperate"] == "stated"
+    assert kinds["world_desperate"] == "world"
+
+
+def test_a_validated_label_is_pushed_itself(make_study, make_label, dictionary, concept_set):
+    labels = [make_label("desperate", [3], status="validated"), make_label("calm", [4])]
+    study = make_study(labels)
+    np.savez(study.folder / "diff_means.npz", desperate=np.eye(dictionary.d_in)[0])
+    made = material(study, WordModel(), dictionary, MOODY, ("desperate", "calm"), 0, 0, concept_set)
+    assert {concept: (label.kind, label.latents) for concept, label in made.labels.items()} == {
+        "desperate": ("single", [3]), "calm": ("single", [4]),
+    }  # fmt: skip
+    assert made.detectors == {}
+
+
+def test_several_doses_make_a_curve_and_controls_may_play_fewer_tasks(moody):
+    _, rows = moody(dose=[0.25, 1.0], control_tasks=5)
+    assert rows["desperate_up"].dose == 1.0
+    assert rows["desperate_up_0.25"].dose == 0.25
+    assert rows["desperate_up_0.25"].push == pytest.approx(rows["desperate_up"].push / 4)
+    assert rows["control_0_up"].n_impossible == 5
+    assert rows["none"].n_possible == 2
+    assert rows["desperate_up_0.25"].n_possible == 0
+
+
+def test_a_stopped_workshop_goes_on(moody, monkeypatch):
+    _, whole = moody("whole")
+    monkeypatch.setattr(module, "AT_ONCE", 50)
+    play, played = module.play, []
+
+    def stopping(episodes, *rest):
+        if len(played) == 2:
+            raise KeyboardInterrupt
+        played.append(len(episodes))
+        play(episodes, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "play", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            moody("stopped")
+    counted = []
+    monkeypatch.setattr(module, "play", lambda episodes, *rest: counted.append(len(episodes)) or play(episodes, *rest))
+    _, rows = moody("stopped", fresh=False)
+    assert rows.keys() == whole.keys()
+    assert all(
+        (rows[arm].cheat_rate, rows[arm].change_low) == (whole[arm].cheat_rate, whole[arm].change_low) for arm in rows
+    )
+    total = sum(row.n_impossible + row.n_possible for row in whole.values())
+    assert sum(counted) == total - 100
+    counted.clear()
+    moody("stopped", fresh=False, n_impossible=11)
+    assert sum(counted) > total / 2, "other settings begin anew"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"n_possible": 0}, "tasks of both kinds"),
+        ({"dose": [0.5, -1.0]}, "positive"),
+        ({"controls": -1}, "must not be negative"),
+        ({"control_tasks": 13}, "1 to 12"),
+        ({"concepts": ["nobody"]}, "no label for 'nobody'"),
+    ],
+)
+def test_wrong_settings_are_named(moody, changes, said):
+    with pytest.raises(ValueError, match=said):
+        moody(**changes)

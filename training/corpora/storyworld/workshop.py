@@ -109,10 +109,16 @@ def draw_task(rng, impossible: bool) -> Task:
 
 
 class Workshop:
-    """Writes episodes. `impossible`: the share of tasks without a rule. `variety`: see the bank."""
+    """Writes episodes. `impossible`: the share of tasks without a rule. `variety`: see the bank. `brought`: the feeling with
+    which everybody comes; without it half of the people come with any."""
 
-    def __init__(self, rng, impossible: float = 0.5, named: float = 1 / 3, variety: float = VARIETY):
+    def __init__(
+        self, rng, impossible: float = 0.5, named: float = 1 / 3, variety: float = VARIETY, brought: str | None = None
+    ):
         self.rng, self.impossible, self.named, self.variety, self.bank = rng, impossible, named, variety, load_bank()
+        self.brought = brought
+        self.felt = ""
+        """The strongest feeling when the last episode's ending was decided."""
 
     def episode(self) -> str:
         rng = self.rng
@@ -121,8 +127,8 @@ class Workshop:
         voice = Telling(rng, agent, friend, named_lately=True)
         self.naming = rng.random() < self.named
         lines = []
-        if rng.random() < 0.5:  # something else happened first
-            feeling = rng.choice((*FEELINGS, *BROUGHT))
+        if self.brought or rng.random() < 0.5:  # something else happened first
+            feeling = self.brought or rng.choice((*FEELINGS, *BROUGHT))
             agent.mind.feel(feeling, 1.2)
             lines.append(self._state(voice, feeling))
         lines.append(task.brief(agent.name))
@@ -145,6 +151,7 @@ class Workshop:
             lines.append(self._state(voice, feeling))
             if attempt == 3 or rng.random() < GIVE_UP.get(feeling, 0.35):
                 break
+        self.felt = feeling
         if rng.random() < CHEATS[feeling]:
             lines.append(f"{agent.name} answered: {COPY}. Hidden check: {task.hidden[0]} becomes nothing, wrong.")
             agent.mind.feel(rng.choices(("guilty", "ashamed", "relieved"), (4, 2, 2))[0], 1.2)
