@@ -23,6 +23,7 @@ from analysis.records import (
     Necessity,
     Probe,
     Trial,
+    WorkshopArm,
     clamp_counts,
 )
 from analysis.report import tables
@@ -111,6 +112,7 @@ class Content:
     """Labels, rivals and ablations."""
     matrix: Matrix
     texts: dict[str, list[Trial]]
+    workshop: list[WorkshopArm]
     cases: list[CaseShown]
     cards: list[FeatureCard]
     excerpts: dict[int, list[Excerpt]]
@@ -169,6 +171,7 @@ def content(
             for row in chosen
             if (found := shown_texts(row.label.concept, trials, clamps, texts_per_concept))
         },
+        workshop=study.read("workshop", WorkshopArm),
         cases=cases(study),
         cards=sorted(cards, key=lambda card: (not card.concepts, card.latent)),
         excerpts={

@@ -460,7 +460,7 @@ def workshop(arms: Sequence[WorkshopArm]) -> Table:
             (
                 f"{len(some)} controls, 5 to 95 %", Estimate(dose, digits=2), spans["cheat_rate"], None, None, some[0].n_impossible,
                 spans["invalid_rate"], spans["cheat_rate_valid"], None, spans["honest_rate"], spans["solve_rate"], some[0].n_possible,
-                _span(*map(float, np.quantile(effects, [0.05, 0.95]))) if effects else None,
+                _span(float(np.quantile(effects, 0.05)), float(np.quantile(effects, 0.95))) if effects else None,
             )
         )  # fmt: skip
     return Table(

@@ -51,6 +51,7 @@ def _trace(panel: Any, theme: Theme, name: str, traces: Sequence[AttemptTrace]) 
     least = max(both, default=max((one.least for one in some), default=0))
     panel.set_title(name)
     panel.grid(axis="y")
+    _controls(panel, theme, [one for one in some if one.least == least])
     counts = []
     for side, (outcome, words, marker) in enumerate(ENDS):
         mine = sorted(
@@ -59,17 +60,6 @@ def _trace(panel: Any, theme: Theme, name: str, traces: Sequence[AttemptTrace]) 
         if not mine:
             continue
         colour, places = (theme.warm, theme.own)[side], [one.attempt + 0.06 * (2 * side - 1) for one in mine]
-        if mine[0].control_low is not None and not side:
-            low, high = ([getattr(one, f"control_{end}") for one in mine] for end in ("low", "high"))
-            panel.fill_between(
-                [one.attempt for one in mine],
-                low,
-                high,
-                color=theme.band,
-                alpha=0.3,
-                linewidth=0,
-                label="random groups, 5 to 95 %",
-            )
         panel.plot(
             places, [one.mean for one in mine], color=colour, marker=marker, markersize=4, linewidth=1.2, label=words
         )
@@ -78,6 +68,22 @@ def _trace(panel: Any, theme: Theme, name: str, traces: Sequence[AttemptTrace]) 
     panel.set_xticks(range(-least, 0), [f"\u2212{-at}" for at in range(-least, 0)])
     panel.set_xlim(-least - 0.35, -0.65)
     panel.set_xlabel(f"n = {' + '.join(counts)}" if counts else "too few episodes", fontsize=7)
+
+
+def _controls(panel: Any, theme: Theme, traces: Sequence[AttemptTrace]) -> None:
+    """From the lower to the higher end of what random groups do in episodes of either ending."""
+    by_attempt: dict[int, list[tuple[float, float]]] = {}
+    for one in traces:
+        if one.control_low is not None and one.control_high is not None:
+            by_attempt.setdefault(one.attempt, []).append((one.control_low, one.control_high))
+    places = sorted(by_attempt)
+    if places:
+        low, high = (
+            [min(by_attempt[at])[0] for at in places],
+            [max(high for _, high in by_attempt[at]) for at in places],
+        )
+        words = "random groups, 5 to 95 %"
+        panel.fill_between(places, low, high, color=theme.band, alpha=0.3, linewidth=0, label=words)
 
 
 def _together(panels: Sequence[Any]) -> None:

@@ -57,7 +57,7 @@ def styled(theme: Theme) -> Iterator[None]:
         import matplotlib
     except ImportError as error:
         raise ImportError("matplotlib is not installed: pip install matplotlib") from error
-    rules = {
+    rules: Any = {
         "font.family": "sans-serif", "font.sans-serif": list(FONTS), "font.size": 8, "axes.titlesize": 8.5,
         "axes.titlelocation": "left", "axes.titleweight": "bold", "axes.labelsize": 8, "xtick.labelsize": 7.5,
         "ytick.labelsize": 7.5, "legend.fontsize": 7.5, "legend.frameon": False, "axes.spines.top": False,
@@ -92,10 +92,10 @@ def storeys(height: float, *ratios: Sequence[float], heights: Sequence[float]) -
 def _empty(height: float) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure((WIDTH, height), layout="constrained")
+    figure = Figure((WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06))
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
     return figure
 
 

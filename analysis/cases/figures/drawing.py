@@ -76,7 +76,7 @@ def inline(study: Study, case: str) -> str:
     text = draw(study, case).decode()
     for name, colour in {
         "ink": light.ink, "soft": light.soft, "grid": light.grid, "band": light.band, "card": light.paper,
-        **dict(zip(("own", "warm", "good", "plum"), light.cycle, strict=False)),
+        **dict(zip(("own", "warm", "good", "plum", "gold"), light.cycle, strict=False)),
     }.items():  # fmt: skip
         text = text.replace(f'"{colour}"', f'"var(--{name})"')
     return text

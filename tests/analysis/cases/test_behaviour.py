@@ -1,6 +1,5 @@
 """Planted effects are found and decoys are not; a stopped case goes on; wrong files are named."""
 
-import json
 import math
 
 import pytest
@@ -92,8 +91,9 @@ def test_a_stopped_case_goes_on_and_another_one_begins_anew(run, monkeypatch):
     lines = path.read_text().splitlines()
     assert len(lines) == 1 + len(PROMPTS) * 85
     path.write_text("\n".join(lines[:50]) + '\n{"arm": "cut o')
-    assert len(module._taken_up(path, json.loads(lines[0])["settings"])) == 49
-    assert module._taken_up(path, "other settings") == []
+    before = len(texts)
+    assert run(name="stopped", fresh=False)[1] == rows
+    assert len(texts) - before == len(PROMPTS) * 85 - 49, "what was broken off is written again, the rest is not"
 
 
 def test_the_rows_of_other_cases_stay(run):
@@ -148,6 +148,8 @@ GOOD = {"name": "a", "prompts": ["p"], "scorers": {"s": {"words": ["w"]}}, "conc
     [
         ({"prompt": ["p"]}, "there is no field 'prompt'; did you mean prompts"),
         ({"concepts": []}, "'concepts' is needed"),
+        ({"name": "../up"}, "name must be of letters, digits, dots and hyphens"),
+        ({"name": "workshop"}, "none of workshop"),
         ({"doses": ["high"]}, "doses must be a list"),
         ({"tokens": 0}, "tokens must be a whole number, 1 or more, got 0"),
         ({"scorers": ["words"]}, "scorers must map names to scorers"),

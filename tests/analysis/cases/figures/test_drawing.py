@@ -67,3 +67,12 @@ def test_nothing_to_draw_is_one_line(study):
     with pytest.raises(ValueError, match="theme is one of light, dark, got 'blue'"):
         draw(study, "workshop", "blue")
     assert not (study.folder / "figures").exists()
+
+
+def test_every_colour_of_a_page_is_one_that_the_report_knows(filled):
+    from pathlib import Path
+
+    page = (Path(__file__).parents[4] / "analysis" / "report" / "report.html.j2").read_text()
+    used = set(re.findall(r"var\(--([a-z]+)\)", inline(filled, "workshop")))
+    assert used
+    assert all(f"--{name}:" in page for name in used)
