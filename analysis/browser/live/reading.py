@@ -57,7 +57,7 @@ def read(subject: Any, emit: Emit, pasted: Pasted, limits: Limits) -> dict[str, 
         if "outside" not in subject.__dict__:
             emit("progress", {"said": "Fitting the judge of words, once.", "tokens": 0})
         outside = subject.outside
-    concepts = list(subject.reader.concepts)
+    concepts, usual = list(subject.reader.concepts), subject.usual
     tokens: list[dict[str, Any]] = []
     turns, alarms = [], []
     for event in monitor(subject.study, found, rules, reference=reference, reader=subject.reader, outside=outside):
@@ -83,7 +83,7 @@ def read(subject: Any, emit: Emit, pasted: Pasted, limits: Limits) -> dict[str, 
     return {
         "concepts": concepts, "tokens": tokens, "turns": turns, "alarms": alarms,
         "reference": {"source": reference.source, "tokens": reference.n_tokens},
-        "usual": [[round(reference.threshold(name, p), 3) for p in (95.0, 99.0)] for name in concepts],
+        "usual": usual,
     }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from analysis.browser.live.asked import Asked
@@ -22,6 +23,9 @@ from training.language_models.chat import invited
 from training.language_models.language_model import LanguageModel
 from training.language_models.opening import open_model
 from training.language_models.turns import assistant_turns
+
+SMOOTHED = 5
+"""Tokens that a trace on a page is a running mean of."""
 
 
 @dataclass
@@ -110,6 +114,12 @@ class Subject:
     def reference(self) -> Reference:
         """What is usual; measured once, which takes a while."""
         return reference_for(self.study, self.reader)
+
+    @cached_property
+    def usual(self) -> list[list[float]]:
+        """[label] the 95th and the 99th percentile of the reference's means over SMOOTHED tokens; made once, too."""
+        windows = [self.reference.windows(concept, SMOOTHED) for concept in self.reader.concepts]
+        return [[float(found) for found in np.quantile(one, (0.95, 0.99), method="higher")] for one in windows]
 
     @cached_property
     def outside(self) -> Outside:

@@ -1,6 +1,7 @@
 """The clamp bench: a prompt, sliders for labels and latents, and the text left alone and clamped beside each other."""
 
 from dataclasses import dataclass
+from math import floor
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +19,8 @@ from saes.written_intervention import MODES, NAMED_POSITIONS
 
 REACH = 4.0
 """Dose units that a slider reaches either way at least."""
-EXAMPLE = "She opened the door and"
+AT_FIRST = 2.0
+"""Dose units at which a label begins, where that is safe."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,8 @@ def slider_of(store: Store, text: str) -> Slider:
     """A clamp as the address writes it. ValueError for what is none, or names nothing."""
     if "=" not in text and ":" not in text:  # a name that was just chosen
         what = pushable(store, text)
-        at_first = what.safe_high if what.safe_high and what.safe_high > 0 else 1.0
-        return _slider(what, "set", min(2.0, at_first), "dose" if what.unit else "raw")
+        most = what.safe_high if what.safe_high and what.safe_high > 0 else 1.0
+        return _slider(what, "set", floor(100 * min(AT_FIRST, most)) / 100, "dose" if what.unit else "raw")
     (edit,) = Asked(clamp=[text]).edits()
     what = pushable(store, edit.label or str(edit.latents[0]))
     value, unit = (edit.value.number, edit.value.unit) if edit.value else (0.0, "dose")

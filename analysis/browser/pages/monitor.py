@@ -107,7 +107,7 @@ class Reading:
     alarms: list[AlarmSeen]
     reference: Usual
     usual: list[list[float]]
-    """Of each concept the 95th and the 99th percentile of the reference's tokens, dose units."""
+    """Of each concept the 95th and the 99th percentile of means over five tokens of the reference, dose units."""
 
 
 def register(pages: Pages) -> None:

@@ -43,8 +43,8 @@
     var low = parseFloat(push.dataset.safeLow), high = parseFloat(push.dataset.safeHigh);
     if (form.elements.beyond.checked || !isFinite(low) || !isFinite(high)) return value;
     var mode = push.querySelector("[name=mode]").value;
-    if (mode !== "max") value = Math.min(value, high);
-    if (mode !== "min") value = Math.max(value, low);
+    if (mode !== "max") value = Math.min(value, Math.floor(high * 1000) / 1000); // rounding must not lead out of it
+    if (mode !== "min") value = Math.max(value, Math.ceil(low * 1000) / 1000);
     return value;
   }
 

@@ -39,7 +39,8 @@
           return {
             name: status, type: "scatter", symbol: shared.symbols[status], z: 2 + rank, cursor: "pointer",
             data: marks.filter(function (mark) { return mark.status === status; }).map(function (mark) {
-              return { value: [mark.valence, mark.arousal], symbolSize: size(mark), mark: mark };
+              return { value: [mark.valence, mark.arousal], symbolSize: size(mark), mark: mark,
+                label: { position: narrow && mark.valence > 6.5 ? "left" : "right" } };
             }),
             itemStyle: {
               color: status === "rejected" ? "none" : shared.statusColour(status),

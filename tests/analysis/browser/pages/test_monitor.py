@@ -39,6 +39,7 @@ def test_a_text_is_read_as_monitor_reads_it(client, subject):
     assert [one["token"] for one in found["alarms"]] == [one.token for one in raised] != []
     assert found["tokens"][found["alarms"][0]["at"]]["token"] == found["alarms"][0]["token"]
     assert found["reference"]["tokens"] == 2000
+    assert found["usual"] == [[pytest.approx(subject.reference.threshold("afraid", p, 5)) for p in (95.0, 99.0)]]
 
 
 def test_a_chat_has_turns_and_speakers(client):
