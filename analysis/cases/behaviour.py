@@ -10,6 +10,7 @@ The effect of an arm is its score minus that of no clamp at the same prompt with
 prompts, and a label's rank among its controls, pushed as far, is its p.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
