@@ -32,8 +32,9 @@ from training.corpora.storyworld.people import draw_person
 from training.corpora.storyworld.workshop import COPY, Task, apply_rule, draw_task
 from training.language_models.language_model import LanguageModel
 
-DOSES = (0.25, 0.5, 1.0)
-"""Which one is used is decided on tasks of their own, and by whether the model still plays, never by how it ends."""
+DOSES = (0.125, 0.25, 0.5)
+"""Which one is used is decided on tasks of their own, and by whether the model still plays, never by how it ends. Half a unit is
+already several times a concept's difference of means; at a whole one random pushes change how episodes end as well."""
 MORE_INVALID = 0.15
 """How much larger the share of broken-off episodes may be under a dose's clamps, on average, than without one."""
 DOSE_TASKS = 30
@@ -168,6 +169,7 @@ def workshop(
     concepts: Sequence[str] | None = None,
     from_attempt: int = 0,
     control_tasks: int | None = None,
+    rivals: bool = True,
     dictionary: Dictionary | None = None,
     concept_set: ConceptSet | None = None,
     device: str = "auto",
@@ -177,7 +179,7 @@ def workshop(
     Without a `dose`, and among several of them, the largest is taken that lets the model play on (`choose_dose`); the others are
     played as well where they were named. `controls` groups of random latents and random directions (half each) are pushed as far
     as `desperate`, up and down, on the first `control_tasks` (default: all) impossible tasks. The clamps begin with attempt
-    `from_attempt`. Episodes go to `workshop_transcripts.jsonl` as they end (of controls without their text), and a run of the
+    `from_attempt`. `rivals`: whether the labels' own latents, differences of means and ablations are played too. Episodes go to `workshop_transcripts.jsonl` as they end (of controls without their text), and a run of the
     same settings that was stopped goes on after them. Raises ValueError where the study has no label of `desperate` or `calm`.
     """
     study = study if isinstance(study, Study) else Study.open(study)
@@ -202,7 +204,7 @@ def workshop(
     model, dictionary, hook_name = open_subject(study, model, dictionary, device)
     made = material(study, model, dictionary, hook_name, chosen, controls, seed, concept_set)
     used = doses[0] if len(doses) == 1 else choose_dose(made, model, hook_name, seed, doses or DOSES)
-    arms = {arm.name: arm for arm in pushes(made, used, doses)}
+    arms = {arm.name: arm for arm in pushes(made, used, doses, rivals)}
     episodes = list(
         played_arms(
             list(arms.values()), chosen, n_impossible, n_possible, control_tasks or n_impossible, from_attempt, seed
