@@ -10,6 +10,7 @@ import random
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from analysis.opening import open_subject
 from analysis.records import WorkshopArm
 from analysis.study import Study
 from saes.dictionary import Dictionary
-from saes.intervention import DirectionPush, Intervention, RowInterventions
+from saes.intervention import DirectionPush, Hook, Intervention, RowInterventions
 from training.corpora.storyworld.people import draw_person
 from training.corpora.storyworld.workshop import COPY, Task, apply_rule, draw_task
 from training.language_models.language_model import LanguageModel
@@ -179,8 +180,9 @@ def workshop(
     Without a `dose`, and among several of them, the largest is taken that lets the model play on (`choose_dose`); the others are
     played as well where they were named. `controls` groups of random latents and random directions (half each) are pushed as far
     as `desperate`, up and down, on the first `control_tasks` (default: all) impossible tasks. The clamps begin with attempt
-    `from_attempt`. `rivals`: whether the labels' own latents, differences of means and ablations are played too. Episodes go to `workshop_transcripts.jsonl` as they end (of controls without their text), and a run of the
-    same settings that was stopped goes on after them. Raises ValueError where the study has no label of `desperate` or `calm`.
+    `from_attempt`. `rivals`: whether the labels' own latents, differences of means and ablations are played too. Episodes go to
+    `workshop_transcripts.jsonl` as they end (of controls without their text), and a run of the same settings that was stopped goes
+    on after them. Raises ValueError where the study has no label of `desperate` or `calm`.
     """
     study = study if isinstance(study, Study) else Study.open(study)
     if n_impossible < 1 or n_possible < 1:
@@ -325,11 +327,15 @@ def play(
         return
     for start in range(0, len(going), AT_ONCE):
         batch = [_Talk(episode, model) for episode in going[start : start + AT_ONCE]]
-        write_in_turns(
-            model, batch, TEMPERATURE, TOP_P, hook_name,  # type: ignore[arg-type]  # `fits` says which kind it is
-            lambda rows, batch=batch: RowInterventions([_acts(arms, batch[row].episode) for row in rows]).hook(dictionary),
-            progress,
-        )  # fmt: skip
+        hook_of = partial(_hook_of, arms, batch, dictionary)
+        write_in_turns(model, batch, TEMPERATURE, TOP_P, hook_name, hook_of, progress)  # type: ignore[arg-type]  # `fits` says so
+
+
+def _hook_of(
+    arms: dict[str, tuple[float, Intervene]], batch: Sequence["_Talk"], dictionary: Dictionary, rows: Sequence[int]
+) -> Hook:
+    """What is done in the episodes with these numbers."""
+    return RowInterventions([_acts(arms, batch[row].episode) for row in rows]).hook(dictionary)
 
 
 @dataclass
