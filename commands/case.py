@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--doses", metavar="X,Y,...", help="in dose units; workshop: each up and down, the largest at which the model still plays "
-        "has the controls (default 0.25, 0.5 or 1, and that one alone; code: one, default 1); of other cases also negative ones "
+        "has the controls (default 0.125, 0.25 or 0.5, and that one alone; code: one, default 1); of other cases also negative ones "
         "(--doses=-1,1, the default)"
     )  # fmt: skip
     group = parser.add_argument_group("workshop")
