@@ -18,8 +18,7 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from analysis.cases.arms import NONE, CaseArm, case_arms, random_labels
-from analysis.cases.kept import Kept
-from analysis.clamping.finished import digest_of
+from analysis.cases.kept import Kept, digest_of_clamp
 from analysis.clamping.verdict import rank_p
 from analysis.concepts.concept import ConceptSet
 from analysis.intervals import control_span
@@ -133,7 +132,7 @@ class Choices:
         hook_name: str = "",
     ) -> Float[np.ndarray, "pair 3"]:  # fmt: skip
         """Rows (i, j, logit), under the arm's clamp on the first activity's mention where one is given."""
-        key, what = (NONE, "") if arm is None else (arm.key, _digest(arm))
+        key, what = (NONE, "") if arm is None else (arm.key, digest_of_clamp(arm.intervention))
         self.bar.total = (self.bar.total or 0) + len(pairs)
         left = [pair for pair in pairs if (key, what, *pair) not in self.kept]
         self.bar.update(len(pairs) - len(left))
@@ -148,16 +147,6 @@ class Choices:
             )  # fmt: skip
             self.bar.update(len(batch))
         return np.array([(*pair, self.kept[key, what, *pair]["logit"]) for pair in pairs]).reshape(-1, 3)
-
-
-def _digest(arm: CaseArm) -> str:
-    """What tells clamps of one name from others: a label that was chosen anew, or another random direction."""
-    one = arm.intervention
-    if isinstance(one, DirectionPush):
-        held: Any = [[round(float(value), 6) for value in one.direction], one.amount]
-    else:
-        held = [[edit.latents, edit.value, edit.mode, edit.weights] for edit in one.edits]
-    return digest_of({"clamp": held})[:12]
 
 
 class Chooser:
