@@ -50,6 +50,8 @@ def compare(
     labels = [study.label(one) for one in concepts] if concepts else [one for one in study.labels() if one.is_held]
     if not labels:
         raise ValueError(f"no label of {study.folder} held: name concepts")
+    if prompts is not None and not prompts:
+        raise ValueError(f"there is no prompt to read both models on: {name or 'none was given'}")
     model, dictionary, hook_name = open_subject(study, model, dictionary, device)
     other = open_model(str(other), device) if isinstance(other, (str, Path)) else other
     if other.width(hook_name) != dictionary.d_in:
