@@ -231,7 +231,8 @@ def effects_of(
         for at, scorer in enumerate(columns):
             difference = table[arm.key][at] - base[at]
             some = difference[drawn]
-            low, high = np.nanquantile(np.nanmean(some, axis=1), [0.025, 0.975])
+            alone = np.isfinite(difference).sum() < 2  # one prompt tells nothing of how far prompts differ
+            low, high = (np.nan, np.nan) if alone else np.nanquantile(np.nanmean(some, axis=1), [0.025, 0.975])
             others = np.array([means[key][at] for key in like if key != arm.key])
             p = None
             if arm.kind in ("label", "diff_means") and len(others):

@@ -42,7 +42,9 @@ def compare(
     seed: int = 0, progress: bool = True, *, dictionary: Dictionary | None = None, concept_set: ConceptSet | None = None,
     device: str = "auto",
 ) -> Comparison:  # fmt: skip
-    """Writes the table `level_shifts` and `compare_transcripts.jsonl` (what was read, and both models' levels). Prompts: by default the study's neutral openings and its neutral checking texts.
+    """Writes the table `level_shifts` and `compare_transcripts.jsonl` (what was read, and both models' levels).
+
+    Prompts: by default the study's neutral openings and its neutral checking texts.
 
     Raises ValueError where the other model's width at the site is another.
     """

@@ -106,7 +106,8 @@ def dose_case(
 ) -> Study:  # fmt: skip
     """Reads every family at every value; writes the tables `dose_trends` (a row a family and concept) and `dose_tests`.
 
-    What was read, with its levels, is left in `dose_transcripts.jsonl`, after which a run that was stopped goes on. Concepts: those that are named, or all held labels that some family expects to move. Raises ValueError where none is.
+    What was read, with its levels, is left in `dose_transcripts.jsonl`, after which a run that was stopped goes on. Concepts:
+    those that are named, or all held labels that some family expects to move. Raises ValueError where none is.
     """
     study = study if isinstance(study, Study) else Study.open(study)
     if form not in FORMS:
@@ -201,7 +202,7 @@ def followed(
     mine = signs[some] * contrast[some]
     rng = np.random.default_rng(seed)
     drawn = mine[rng.integers(len(mine), size=(DRAWS, len(mine)))].mean(axis=1)
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    low, high = np.quantile(drawn, [0.025, 0.975]) if len(mine) > 1 else (np.nan, np.nan)
     flipped = (rng.choice([-1.0, 1.0], size=(DRAWS, len(mine))) * mine).mean(axis=1)
     theirs = (signs[some, None] * null[some]).mean(axis=0)
     return DoseTest(

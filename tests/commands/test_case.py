@@ -47,6 +47,7 @@ def test_doses_on_a_file_of_families(run_json, study, tmp_path):
     )
     (row,) = found["doses"]
     assert (row["concept"], row["n_families"], row["n_controls"]) == ("afraid", 1, 0)
+    assert row["low"] is row["high"] is None, "one family tells nothing of how far families differ"
     (trend,) = Study.open(study).read("dose_trends")
     assert trend.values == [1, 2, 3, 4]
     assert len(trend.levels) == len(trend.levels_control) == 4
@@ -63,6 +64,7 @@ def test_doses_on_a_file_of_families(run_json, study, tmp_path):
         (("workshop", "--arm", "code", "--unsafe-no-sandbox"), "desperate"),
         (("dose", "--concepts", "joyful"), "it has: afraid, calm"),
         (("tea",), "invalid choice"),
+        (("foretell", "--rollouts", "39"), "at least 40 episodes are needed"),
         (("foretell", "--rollouts", "0"), "--rollouts: 0 is no whole number from 1 on"),
         (("harsh-or-sweet", "--rollouts", "-3"), "--rollouts: -3 is no whole number from 1 on"),
         (("dose", "--controls", "-1"), "--controls: -1 is no whole number from 0 on"),

@@ -108,6 +108,12 @@ def test_texts_of_a_label_that_was_chosen_anew_are_not_taken_over(run, make_labe
     assert own.low <= 0 <= own.high
 
 
+def test_one_prompt_has_no_interval(run):
+    _, rows = run(BehaviourCase("one", PROMPTS[:1], CASE.scorers, ("mooda",), (1.0,), 0, rollouts=2, tokens=8))
+    assert rows
+    assert all(math.isnan(row.low) and math.isnan(row.high) and not math.isnan(row.effect) for row in rows)
+
+
 def test_the_rows_of_other_cases_stay(run):
     study, first = run()
     small = BehaviourCase("small", PROMPTS[:3], {"mood": {"words": WORDS["mooda"]}}, ("mooda",), (1.0,), 0, tokens=4)
