@@ -119,6 +119,8 @@ def case_from(held: Mapping[str, Any], source: str) -> BehaviourCase:
         )
     if not isinstance(held["scorers"], dict):
         raise ValueError(f"{source}: scorers must map names to scorers")
+    if "fluency" in held["scorers"]:
+        raise ValueError(f"{source}: every case has a score of the name fluency already: name yours otherwise")
     return BehaviourCase(**values)
 
 

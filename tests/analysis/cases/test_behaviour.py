@@ -135,6 +135,13 @@ def test_scorers(held, texts, scores):
     assert found == pytest.approx(scores, nan_ok=True)
 
 
+def test_a_function_that_gives_no_number_is_named():
+    with pytest.raises(ValueError, match=r"scorers.x.python: operator:add gave no number for 'b'"):
+        scorer_of("scorers.x", {"python": "operator:add"})(["a"], ["b"])
+    with pytest.raises(ValueError, match=r"scorers.x.python: operator:truediv gave no number"):
+        scorer_of("scorers.x", {"python": "operator:truediv"})(["a"], ["b"])
+
+
 def test_only_a_number_is_a_rating():
     assert [rating(one) for one in ("7", " 10. ", "3/10")] == [7.0, 10.0, 3.0]
     assert all(math.isnan(rating(one)) for one in ("seven", "11", "-1", "7 because", ""))
@@ -172,6 +179,7 @@ GOOD = {"name": "a", "prompts": ["p"], "scorers": {"s": {"words": ["w"]}}, "conc
         ({"tokens": 0}, "tokens must be a whole number, 1 or more, got 0"),
         ({"scorers": ["words"]}, "scorers must map names to scorers"),
         ({"name": "harsh-or-sweet"}, "none of workshop"),
+        ({"scorers": {"fluency": {"words": ["w"]}}}, "a score of the name fluency already"),
         ({"rollouts": True}, "rollouts must be a whole number"),
         ({"temperature": "hot"}, "temperature must be a number from 0 to 10, got 'hot'"),
         ({"top_p": 2}, "top_p must be a number from 0 to 1"),
