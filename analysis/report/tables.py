@@ -521,7 +521,7 @@ def workshop_controls(found: Sequence[WorkshopControls]) -> Table:
             for one in found
             if one.kind == "all"
         ],
-        "Controls are pushed as far, the same way, and counted where they move the measure as much in the same direction; "
+        "Controls are pushed as far as desperate is, the same way, and counted where they move the measure as much in the same direction; "
         "Clopper-Pearson intervals.",
     )  # fmt: skip
 
