@@ -367,7 +367,7 @@ def arm_title(arm: str) -> str:
     if arm in tables.WORKSHOP_ARMS:
         return tables.WORKSHOP_ARMS[arm]
     if found := re.fullmatch(r"control_(\d+)_(up|down)", arm):
-        return f"random direction {int(found[1]) + 1} {found[2]}"
+        return f"control {int(found[1]) + 1} {found[2]}"
     kind, _, rest = arm.partition("/")
     if not rest:
         return arm

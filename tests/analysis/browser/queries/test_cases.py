@@ -166,7 +166,7 @@ def test_the_coding_case_and_two_models(small_study):
 @pytest.mark.parametrize(
     ("arm", "title"),
     [
-        ("none", "no clamp"), ("desperate_down", "desperate down"), ("control_1_up", "random direction 2 up"),
+        ("none", "no clamp"), ("desperate_down", "desperate down"), ("control_1_up", "control 2 up"),
         ("label/guilty/guilty/-1", "guilty -1"), ("diff_means/guilty/guilty/1", "guilty, difference of means +1"),
         ("random_latent/guilty/latent 9/1", "random latents latent 9 for guilty +1"), ("odd", "odd"),
     ],
