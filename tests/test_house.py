@@ -21,6 +21,7 @@ DOORS = {
         "analysis/browser/downloads.py",
         "analysis/browser/queries/feature_index.py",
     },
+    "duckdb": {"analysis/browser/queries/store.py"},
     "triton": {f"saes/kernels/triton_{part}.py" for part in ("candidates", "rows", "latents")},
 }
 """Where each outside package may be imported."""

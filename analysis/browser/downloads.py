@@ -8,6 +8,7 @@ from dataclasses import asdict, fields
 from tempfile import SpooledTemporaryFile
 from typing import Any
 
+from analysis.browser.notes import as_cell
 from analysis.browser.rendering import plain
 
 KINDS = {"csv": "text/csv; charset=utf-8", "json": "application/json", "parquet": "application/vnd.apache.parquet"}
@@ -19,7 +20,8 @@ PIECE = 1 << 16
 def written(batches: Iterable[Sequence[Any]], record: type, kind: str) -> Iterator[bytes]:
     """The dataclasses of ``batches``, all of type ``record``, as bytes of a file of one of `KINDS`.
 
-    In CSV a list is JSON within its cell, and what is not known is empty; in JSON it is null.
+    In CSV a list is JSON within its cell, what is not known is empty (in JSON it is null), and a text that a spreadsheet
+    would take for a formula has an apostrophe before it.
     """
     assert kind in KINDS
     return {"csv": _csv, "json": _json, "parquet": _parquet}[kind](batches, record)
@@ -31,7 +33,7 @@ def _csv(batches: Iterable[Sequence[Any]], record: type) -> Iterator[bytes]:
         yield _csv_lines(
             [
                 [
-                    json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
+                    json.dumps(value, ensure_ascii=False) if isinstance(value, list) else as_cell(value)
                     for value in plain(row).values()
                 ]
                 for row in batch

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from analysis.browser.queries.store import DamagedTable
 
@@ -133,7 +134,7 @@ def as_csv(notes: Sequence[Note]) -> str:
     writer = csv.writer(sink, lineterminator="\n")
     writer.writerow(field.name for field in fields(Note))
     for one in notes:
-        writer.writerow(_as_cell(value) for value in asdict(one).values())
+        writer.writerow(as_cell(value) for value in asdict(one).values())
     return sink.getvalue()
 
 
@@ -141,7 +142,8 @@ def as_json(notes: Sequence[Note]) -> str:
     return json.dumps([asdict(one) for one in notes], indent=1, ensure_ascii=False) + "\n"
 
 
-def _as_cell(value: str | int) -> str | int:
+def as_cell(value: Any) -> Any:
+    """Text that a spreadsheet would take for a formula has an apostrophe before it; other values are themselves."""
     return "'" + value if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 

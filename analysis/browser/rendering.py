@@ -252,8 +252,10 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def signed(value: float | None, digits: int = 2) -> str:
-    """+0.84."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:+.{digits}f}"
+    """+0.84, \u22120.84; what is nothing once it is rounded has no sign."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:+.{digits}f}".replace("-", "\u2212") if round(value, digits) else f"{0:.{digits}f}"
 
 
 def interval(value: float | None, low: float | None, high: float | None, digits: int = 2) -> str:

@@ -26,6 +26,7 @@ from analysis.browser.queries.features import FeatureRow, Wanted, feature_rows, 
 from analysis.browser.queries.overview import overview
 from analysis.browser.queries.store import Store
 from analysis.browser.rendering import STATIC, Pages, environment, plain
+from analysis.cases.figures import THEMES
 
 MARK = "saes-site.json"
 """Stands in every site of ours: nothing else is ever replaced."""
@@ -237,7 +238,7 @@ def _write_figures(store: Store, folder: Path) -> dict[str, str]:
     """Draws the cases' figures; address -> file."""
     found = {}
     for head in case_list(store).cases:
-        for theme in case_figures.THEMES:
+        for theme in THEMES:
             drawn = case_figures.figure(store, head.name, theme) if head.ran else None
             if drawn is not None:
                 address = f"/cases/{quote(head.name, safe='')}.svg?theme={theme}"

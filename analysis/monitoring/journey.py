@@ -5,7 +5,7 @@ for event in monitor(study, read_documents("chat.jsonl"), rules=[parse_rule("des
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -173,10 +173,13 @@ def _named(concepts: tuple[str, ...], values: np.ndarray) -> dict[str, float]:
 # ---- what is usual
 
 
-def reference_for(study: Study, reader: LevelReader, path: str | Path | None = None) -> Reference:
+def reference_for(
+    study: Study, reader: LevelReader, path: str | Path | None = None, told: Callable[[int], None] | None = None
+) -> Reference:
     """The reference of the study's own concept texts, measured once and kept in its folder; or of a file's lines.
 
-    The concept texts are full of emotion, so that their 99th percentile is a high bar. Raises ValueError where the study's
+    The concept texts are full of emotion, so that their 99th percentile is a high bar. ``told`` hears after each of them how
+    many were read, and ends the measuring by an error of its own. Raises ValueError where the study's
     concept set is not at hand and no file is given.
     """
     if path is not None:
@@ -191,11 +194,18 @@ def reference_for(study: Study, reader: LevelReader, path: str | Path | None = N
         held = load_reference(kept)
         if held.source == source and set(reader.concepts) <= set(held.concepts):
             return of_concepts(held, reader.concepts)
-    found = reference_of(reader.concepts, reader.texts(reference_texts(study)), source)
+    found = reference_of(reader.concepts, _counted(reader.texts(reference_texts(study)), told), source)
     if not kept.is_file() or load_reference(kept).source != source:
         with suppress(PermissionError):  # a study that cannot be written to is measured each time
             found.save(kept)
     return found
+
+
+def _counted(levels: Iterable[np.ndarray], told: Callable[[int], None] | None) -> Iterator[np.ndarray]:
+    for count, one in enumerate(levels, start=1):
+        yield one
+        if told is not None:
+            told(count)
 
 
 def reference_texts(study: Study) -> list[str]:

@@ -7,6 +7,8 @@ from typing import Any
 from analysis.browser.live.asked import Limits, whole_letters
 from analysis.browser.live.engine import Emit, Work
 
+BATCH = 64
+"""Texts of the reference between two words of how far it is, and two chances to stop."""
 OFTEN = 256
 """Tokens between two words of progress."""
 
@@ -49,8 +51,13 @@ def read(subject: Any, emit: Emit, pasted: Pasted, limits: Limits) -> dict[str, 
 
     rules = [parse_rule(text) for text in pasted.rule]
     found = list(documents(io.StringIO(pasted.text), "line", subject.model.tokenizer))
-    if "reference" not in subject.__dict__:
-        emit("progress", {"said": "Measuring what is usual in this study's own texts, once.", "tokens": 0})
+
+    def told(texts: int) -> None:  # it takes a while, in which others wait: whoever is gone ends it
+        if texts % BATCH == 1:
+            said = f"Measuring what is usual in this study's own texts, once: {texts:,} read."
+            emit("progress", {"said": said, "tokens": 0})
+
+    subject.measure(told)
     reference = subject.reference
     outside = None
     if pasted.divergence:

@@ -115,6 +115,11 @@ class Subject:
         """What is usual; measured once, which takes a while."""
         return reference_for(self.study, self.reader)
 
+    def measure(self, told: Callable[[int], None]) -> None:
+        """Makes `reference`, where it is not there yet; ``told`` hears how many texts were read, and may end it by an error."""
+        if "reference" not in self.__dict__:
+            self.reference = reference_for(self.study, self.reader, told=told)
+
     @cached_property
     def usual(self) -> list[list[float]]:
         """[label] the 95th and the 99th percentile of the reference's means over SMOOTHED tokens; made once, too."""

@@ -1,13 +1,12 @@
 """The case studies: all of them, each by itself, its figure, and its transcripts step by step."""
 
-from dataclasses import replace
 from typing import Annotated, Literal
 
 from fastapi import Query
 from fastapi.responses import Response
 
 from analysis.browser import case_figures
-from analysis.browser.queries.cases import CaseList, CasePage, Filters, case_list, case_page
+from analysis.browser.queries.cases import CaseList, CasePage, Filters, case_list, case_page, kinds
 from analysis.browser.queries.episodes import EpisodePage, episode
 from analysis.browser.queries.store import Store
 from analysis.browser.rendering import NotHere, Pages, StoreHere
@@ -23,12 +22,12 @@ def register(pages: Pages) -> None:
     def case_figure(store: StoreHere, name: str, theme: Literal["light", "dark"] = "light") -> Response:
         found = case_figures.figure(store, name, theme)
         if found is None:
-            raise NotHere(f"there is no figure of the case {name!r}: it was not run, or nothing draws it")
+            raise NotHere(f"there is no figure of the case {name!r}: it was not run")
         return Response(found, media_type="image/svg+xml")
 
     @pages.page("/cases", "cases.html.j2", CaseList)
     def cases(store: StoreHere) -> CaseList:
-        return case_list(store, figures=case_figures.available())
+        return case_list(store)
 
     @pages.page("/cases/{name}/episodes/{number}", "episode.html.j2", EpisodePage)
     def case_episode(
@@ -51,6 +50,5 @@ def the_case(store: Store, name: str, filters: Filters, page: int = 1) -> CasePa
     """A case's page; NotHere where the study has no such case."""
     found = case_page(store, name, filters, page)
     if found is None:
-        there = ", ".join(one.name for one in case_list(store).cases)
-        raise NotHere(f"there is no case {name!r}; there are {there}")
-    return replace(found, figure=found.ran and case_figures.available())
+        raise NotHere(f"there is no case {name!r}; there are {', '.join(kinds(store))}")
+    return found

@@ -8,17 +8,19 @@ from typing import Any
 
 from analysis.browser.queries import transcripts
 from analysis.browser.queries.findings import Records, says
-from analysis.browser.queries.store import Store
+from analysis.browser.queries.store import DamagedTable, Store
 from analysis.browser.queries.transcripts import Entry, Facts, Index
+from analysis.cases.figures import about
 from analysis.report import tables
 from analysis.report.table import Estimate, Table
-from analysis.study import TABLES
 
 ROWS = 50
 """Transcripts a page."""
 LABELS = ("label", "diff_means")
 FIGURE = re.compile(r"[+\u2212]?\d[\d.,]*\s?%?$|\u2013?$")
 """What is set flush right though the report writes it as text."""
+CONTROL = re.compile(r"control_(\d+)_(up|down)")
+"""An arm of the workshop: a group of random latents or a random direction, as its record says."""
 SHARE = re.compile(r"(\d+%) (\[\d+%, \d+%\])$")
 """A share with its interval, as the report writes it."""
 
@@ -41,7 +43,7 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "workshop": Kind(
         "Workshop", "Somebody is asked for a rule that does not exist. How often is one faked, and does a clamp change that?",
-        "saes case workshop", ("workshop",), "workshop_transcripts.jsonl", transcripts.workshop_facts,
+        "saes case workshop", ("workshop", "workshop_controls"), "workshop_transcripts.jsonl", transcripts.workshop_facts,
     ),
     "coding": Kind(
         "Workshop, in code", "A chat model is asked for programs whose requirements cannot be met, beside twins that can. How often "
@@ -50,7 +52,7 @@ KINDS: dict[str, Kind] = {
     ),
     "foretell": Kind(
         "Foretelling", "Do levels after failed attempts tell, before it is written, whether an episode will end in cheating?",
-        "saes case foretell", ("foretellings", "attempt_levels"),
+        "saes case foretell", ("foretellings", "attempt_slopes", "attempt_traces", "attempt_levels"),
     ),
     "dose": Kind(
         "Doses", "One number of a prompt is turned up step by step: which labels follow the danger, and not the number?",
@@ -59,7 +61,7 @@ KINDS: dict[str, Kind] = {
     "scenes": Kind(
         "Scenes", "A sad user, a dangerous dose, a missing attachment, each beside a twin in which the one fact that matters is "
         "another: do they wake the labels that they should?",
-        "saes case scenes", ("scenes",),
+        "saes case scenes", ("scenes", "scene_tests"),
     ),
     "preference": Kind(
         "Preference", "Which activities does the model prefer, which labels go with that, and what do clamps change?",
@@ -88,6 +90,8 @@ class CaseHead:
     """What it found, in a sentence; "" where it was not run."""
     command: str
     """What runs it."""
+    problems: list[str]
+    """What of it cannot be read."""
     transcripts: int
     figure: bool
     table: "ShownTable | None"
@@ -162,6 +166,8 @@ class Option:
     value: str
     title: str
     n: int
+    control: bool = False
+    """Whether it is a control's arm."""
 
 
 @dataclass(frozen=True)
@@ -189,8 +195,11 @@ class CasePage:
     question: str
     command: str
     ran: bool
+    problems: list[str]
     says: str
     figure: bool
+    about: str
+    """What is seen on its figure."""
     tables: list[ShownTable]
     transcripts: Transcripts | None
     filters: Filters
@@ -200,7 +209,10 @@ class CasePage:
 
 def kinds(store: Store) -> dict[str, Kind]:
     """Every case by its name in an address: the built-in ones, then those of the user's own files."""
-    named = [row["case"] for row in store.rows('SELECT DISTINCT "case" FROM case_effects ORDER BY "case"')]
+    try:
+        named = [row["case"] for row in store.rows('SELECT DISTINCT "case" FROM case_effects ORDER BY "case"')]
+    except DamagedTable:  # "harsh-or-sweet", whose table it is too, says so
+        named = []
     own = {}
     for name in named:
         if name == "harsh-or-sweet":
@@ -214,44 +226,54 @@ def kinds(store: Store) -> dict[str, Kind]:
     return KINDS | own
 
 
-def case_list(store: Store, figures: bool = False) -> CaseList:
-    """Every case, built in or the user's own. figures: whether there is something that draws them."""
+def case_list(store: Store) -> CaseList:
+    """Every case, built in or the user's own. One that cannot be read says so, and the others are shown all the same."""
     heads = []
     for name, kind in kinds(store).items():
-        records = read(store, name, kind)
-        lines = index_of(store, kind)
+        records, problems = read(store, name, kind)
+        try:
+            lines = index_of(store, kind)
+        except DamagedTable as error:
+            lines = None
+            problems.append(str(error))
         was_run = ran(kind, records)
         heads.append(
             CaseHead(
-                name, kind.title, kind.question, was_run, says(name, records), command(store, kind),
-                len(lines.entries) if lines else 0, was_run and figures,
-                next(shown_tables(name, kind, records)) if was_run else None,
+                name, kind.title, kind.question, was_run, says(name, records), command(store, kind), problems,
+                len(lines.entries) if lines else 0, was_run, next(shown_tables(name, kind, records)) if was_run else None,
             )
         )  # fmt: skip
-    return CaseList(sorted(heads, key=lambda one: not one.ran))
+    return CaseList(sorted(heads, key=lambda one: not (one.ran or one.problems)))
 
 
 def case_page(store: Store, name: str, filters: Filters, page: int) -> CasePage | None:
-    """None where there is no such case."""
+    """None where there is no such case. DamagedTable where its transcripts cannot be read."""
     kind = kinds(store).get(name)
     if kind is None:
         return None
-    records = read(store, name, kind)
+    records, problems = read(store, name, kind)
+    was_run = ran(kind, records)
     return CasePage(
-        name, kind.title, kind.question, command(store, kind), ran(kind, records), says(name, records), False,
-        [table for table in shown_tables(name, kind, records) if table.rows], transcript_list(store, kind, filters, page),
-        filters, {table: [dict(vars(one)) for one in some] for table, some in records.items()},
+        name, kind.title, kind.question, command(store, kind), was_run, problems, says(name, records), was_run,
+        about(name) if was_run else "", [table for table in shown_tables(name, kind, records) if table.rows],
+        transcript_list(store, kind, filters, page), filters,
+        {table: [dict(vars(one)) for one in some] for table, some in records.items()},
     )  # fmt: skip
 
 
-def read(store: Store, name: str, kind: Kind) -> Records:
-    """The records of a case's tables."""
+def read(store: Store, name: str, kind: Kind) -> tuple[Records, list[str]]:
+    """The records of a case's tables, and of each that cannot be read (it has none then) a sentence that says so."""
     found: Records = {}
+    problems = []
     for table in kind.reads:
         own = name if name in KINDS else kind.title
-        where, values = ('WHERE "case" = ?', [own]) if table == "case_effects" else ("", [])
-        found[table] = [TABLES[table](**row) for row in store.rows(f'SELECT * FROM "{table}" {where}', values)]
-    return found
+        where, values = ('"case" = ?', [own]) if table == "case_effects" else ("true", [])
+        try:
+            found[table] = store.records(table, where, values)
+        except DamagedTable as error:
+            found[table] = []
+            problems.append(str(error))
+    return found, problems
 
 
 def ran(kind: Kind, records: Records) -> bool:
@@ -274,16 +296,24 @@ def shown_tables(name: str, kind: Kind, records: Records) -> Iterator[ShownTable
         yield _records("controls", "Controls, one by one", controls, CONTROL_COLUMNS)
         return
     match name:
-        case "workshop" | "coding":
+        case "workshop":
+            yield shown(name, tables.workshop(records[name]))
+            yield shown("workshop_controls", tables.workshop_controls(records["workshop_controls"]))
+            drawn = [one for one in records[name] if one.arm.startswith("control")]
+            yield _records("controls", "Controls, one by one", drawn, WORKSHOP_CONTROL_COLUMNS)
+        case "coding":
             yield shown(name, tables.workshop(records[name]))
         case "foretell":
             yield shown("foretellings", tables.foretellings(records["foretellings"]))
-            yield shown("attempt_levels", tables.attempt_levels(records["attempt_levels"]))
+            yield shown("attempt_slopes", tables.attempt_slopes(records["attempt_slopes"]))
+            yield shown("attempt_traces", tables.attempt_traces(records["attempt_traces"]), folded=True)
+            yield shown("attempt_levels", tables.attempt_levels(records["attempt_levels"]), folded=True)
         case "dose":
             yield shown("dose_tests", tables.dose_tests(records["dose_tests"]))
             yield _records("dose_trends", "Family by family", records["dose_trends"], TREND_COLUMNS)
         case "scenes":
             yield shown("scenes", tables.scenes(records["scenes"]))
+            yield shown("scene_tests", tables.scene_tests(records["scene_tests"]))
             rest = [one for one in records["scenes"] if not one.expected]
             yield _records("others", "Labels that nothing was expected of", rest, SCENE_COLUMNS)
         case "preference":
@@ -297,6 +327,9 @@ def shown_tables(name: str, kind: Kind, records: Records) -> Iterator[ShownTable
 
 CONTROL_COLUMNS = {"score": "scorer", "matched to": "concept", "arm": "arm", "control": "arm_id", "dose": "dose", "unclamped": "base",
                    "change [95 %]": "effect", "prompts": "n_prompts"}  # fmt: skip
+WORKSHOP_CONTROL_COLUMNS = {"control": "arm", "kind": "kind", "latents": "latents", "dose": "dose", "push": "push", "cheating": "cheat_rate",
+                            "change [95 %]": "change", "invalid endings": "invalid_rate", "honest": "honest_rate",
+                            "direct effect": "direct_effect", "impossible tasks": "n_impossible"}  # fmt: skip
 TREND_COLUMNS = {
     "family": "family",
     "concept": "concept",
@@ -338,7 +371,7 @@ def shown(name: str, table: Table, folded: bool = False) -> ShownTable:
                 if share:
                     cells.append(Cell(share[1], share[2]))
                     continue
-                if table.columns[at] == "clamp":
+                if table.columns[at] in ("clamp", "control"):
                     text = arm_title(text)
                 cells.append(Cell(text, concept=concept[at] and not numeric[at] and bool(text)))
         rows.append(cells)
@@ -366,11 +399,11 @@ def arm_title(arm: str) -> str:
     """An arm's key in words."""
     if arm in tables.WORKSHOP_ARMS:
         return tables.WORKSHOP_ARMS[arm]
-    if found := re.fullmatch(r"control_(\d+)_(up|down)", arm):
+    if found := CONTROL.fullmatch(arm):
         return f"control {int(found[1]) + 1} {found[2]}"
     kind, _, rest = arm.partition("/")
     if not rest:
-        return arm
+        return tables.arm_words(arm)
     *named, dose = rest.split("/")
     concept, own = named[0], named[-1]
     about = concept if kind == "label" else f"{tables.ARMS.get(kind, kind)} {own} for {concept}"
@@ -405,7 +438,7 @@ def _options(entries: Sequence[Entry], of: Callable[[Entry], str], title: Callab
     for one in entries:
         if value := of(one):
             counts[value] = counts.get(value, 0) + 1
-    return [Option(value, title(value), n) for value, n in counts.items()]
+    return [Option(value, title(value), n, CONTROL.fullmatch(value) is not None) for value, n in counts.items()]
 
 
 def _signed(dose: str) -> str:

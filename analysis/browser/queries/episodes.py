@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any
 
 from analysis.browser.queries import transcripts
-from analysis.browser.queries.cases import LABELS, Filters, Kind, arm_title, index_of, kinds
+from analysis.browser.queries.cases import CONTROL, LABELS, Filters, Kind, arm_title, index_of, kinds
 from analysis.browser.queries.store import Store
 from analysis.browser.queries.transcripts import Index
 
@@ -39,6 +39,7 @@ class Luck:
     arm_title: str
     outcome: str
     attempts: int
+    control: bool
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ def episode(store: Store, name: str, number: int, filters: Filters) -> EpisodePa
         case=name, case_title=kind.title, number=number, task=one.task, arm=one.arm, arm_title=arm_title(one.arm),
         impossible=one.impossible, outcome=one.outcome, why=held["why"], brief=brief, parts=parts,
         same_luck=[
-            Luck(other.number, arm_title(other.arm), other.outcome, other.attempts) for other in lines.entries
+            Luck(other.number, arm_title(other.arm), other.outcome, other.attempts, CONTROL.fullmatch(other.arm) is not None)
+            for other in lines.entries
             if (other.task, other.seed) == (one.task, one.seed) and other.number != number
         ],
         texts=[], controls_left_out=0, previous=before[-1] if before else None, following=after[0] if after else None,

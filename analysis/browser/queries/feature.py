@@ -9,7 +9,7 @@ from markupsafe import Markup
 from analysis.browser.queries.evidence import Evidence, evidence, not_chosen
 from analysis.browser.queries.evidence_table import EvidenceTable, evidence_table
 from analysis.browser.queries.features import Wanted
-from analysis.browser.queries.store import Store
+from analysis.browser.queries.store import DamagedTable, Store
 from analysis.browser.queries.walk import Walk, walk
 from analysis.records import Affect, BenchRun, Excerpt, Explanation, FeatureCard, Label
 from analysis.report import svg, tables
@@ -104,7 +104,10 @@ def feature(store: Store, latent: int, wanted: Wanted, grouped_by: str = "streng
     """What the study holds about a latent, and its place in the table that `wanted` asks for. None where the study knows nothing of the latent."""
     card = _first(store.records("cards", "latent = ?", [latent]))
     rating = _first(store.records("affect", "latent = ?", [latent]))
-    said = _first(store.records("explanations", "latent = ?", [latent]))
+    try:
+        said = _first(store.records("explanations", "latent = ?", [latent]))
+    except DamagedTable:  # the overview says so; the evidence needs none
+        said = None
     labels: list[Label] = store.records("labels", "list_contains(latents, ?)", [latent])
     if card is None and rating is None and said is None and not labels:
         return None

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from analysis.browser.queries.store import Store
+from analysis.browser.queries.store import DamagedTable, Store
 from analysis.labelling.firing_words import firing_words
 
 STATUSES = ("validated", "held", "no effect", "unspecific", "breaks fluency", "rejected", "candidate")
@@ -108,9 +108,12 @@ class FeatureIndex:
 
     @cached_property
     def _explanations(self) -> "Postings":
-        return self._postings(
-            'SELECT lower("text") AS word, [latent] AS latents FROM explanations WHERE "text" IS NOT NULL'
-        )
+        try:
+            return self._postings(
+                'SELECT lower("text") AS word, [latent] AS latents FROM explanations WHERE "text" IS NOT NULL'
+            )
+        except DamagedTable:  # the table of features does without; the overview says what is damaged
+            return Postings.of([], [])
 
     @cached_property
     def _promoted(self) -> "Postings":

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from analysis.browser.queries.concept_facts import concept_facts
 from analysis.browser.queries.feature_index import STATUSES, FeatureIndex, feature_index
-from analysis.browser.queries.store import Store
+from analysis.browser.queries.store import DamagedTable, Store
 from analysis.report.content import ConceptFacts
 
 NO_LABEL = "no label"
@@ -269,12 +269,7 @@ def feature_rows(store: Store, latents: list[int]) -> list[FeatureRow]:
         {"concepts": sorted(labels)},
     ):
         curves.setdefault(row["concept"], []).append((row["dose"], row["judge"]))
-    said = {
-        row["latent"]: row["said"]
-        for row in store.rows(
-            'SELECT latent, "text" AS said FROM explanations WHERE latent IN (SELECT unnest($latents::BIGINT[]))', given
-        )
-    }
+    said = _explanations(store, latents)
     nothing = dict.fromkeys(
         ("kind", "status", "auroc", "auroc_low", "auroc_high", "n_texts", "lexical", "effect", "effect_low",
          "effect_high", "n_prompts")
@@ -295,6 +290,18 @@ def feature_rows(store: Store, latents: list[int]) -> list[FeatureRow]:
             )
         )
     return rows
+
+
+def _explanations(store: Store, latents: list[int]) -> dict[int, str | None]:
+    """By latent. None of them where their table cannot be read, which the overview says: the rest of the table needs it not."""
+    try:
+        found = store.rows(
+            'SELECT latent, "text" AS said FROM explanations WHERE latent IN (SELECT unnest($latents::BIGINT[]))',
+            {"latents": latents},
+        )
+    except DamagedTable:
+        return {}
+    return {row["latent"]: row["said"] for row in found}
 
 
 def _ranges(index: FeatureIndex, facts: list[ConceptFacts]) -> dict[str, tuple[float, float]]:

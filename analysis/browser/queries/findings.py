@@ -14,6 +14,7 @@ from analysis.records import (
     PreferenceTest,
     SceneRead,
     WorkshopArm,
+    WorkshopControls,
 )
 from analysis.report import tables
 from analysis.report.table import Chance, Estimate, Share
@@ -27,7 +28,7 @@ def says(name: str, records: Records) -> str:
     if "case_effects" in records:
         return _effects_say(records["case_effects"])
     told: dict[str, Callable[[Records], str]] = {
-        "workshop": lambda found: _arms_say(found["workshop"]),
+        "workshop": lambda found: _arms_say(found["workshop"], found["workshop_controls"]),
         "coding": lambda found: _arms_say(found["coding"]),
         "foretell": lambda found: _foretelling_says(found["foretellings"]),
         "dose": lambda found: _doses_say(found["dose_tests"]),
@@ -45,7 +46,7 @@ def _rate(one: WorkshopArm) -> str:
 WAYS = ("desperate_down", "desperate_up", "calm_down", "calm_up")
 
 
-def _arms_say(arms: Sequence[WorkshopArm]) -> str:
+def _arms_say(arms: Sequence[WorkshopArm], controls: Sequence[WorkshopControls] = ()) -> str:
     base = next((one for one in arms if one.arm == "none"), None)
     if base is None:
         return ""
@@ -55,16 +56,29 @@ def _arms_say(arms: Sequence[WorkshopArm]) -> str:
     )
     chosen = {way: found for way in WAYS if (found := _strongest(arms, way))}
     moved = [
-        f"{_rate(one)} with {tables.WORKSHOP_ARMS[way]} at {abs(one.dose):g} ({Share(one.invalid_rate)} broken off)"
+        f"{_rate(one)} with {tables.arm_words(way)} at {abs(one.dose):g} ({_beside(one)})"
         for way, one in chosen.items()
     ]
     text += f"; {', '.join(moved)}." if moved else "."
     own = chosen.get("desperate_down")
+    counted = [one for one in controls if one.arm in chosen and one.measure == "cheating" and one.kind == "all"]
+    if counted:
+        told = [f"{one.n_as_large} of {one.n_controls} ({tables.arm_words(one.arm)})" for one in counted]
+        tasks = counted[0].n_tasks
+        return f"{text} Controls that are pushed as far and move it as much, the same way, on {tasks} tasks: {', '.join(told)}."
     down = [one.cheat_rate for one in arms if own and one.arm.startswith("control") and one.dose == own.dose]
     if own and down:
         far = sum(rate <= own.cheat_rate for rate in down)
         text += f" {far} of {len(down)} controls lower it as much as desperate down does."
     return text
+
+
+def _beside(one: WorkshopArm) -> str:
+    """The change against no clamp on the same tasks, where it was measured, and the broken texts."""
+    broken = f"{Share(one.invalid_rate)} broken off"
+    if not isfinite(one.change):
+        return broken
+    return f"paired change {Estimate(one.change, one.change_low, one.change_high, sign=True)}; {broken}"
 
 
 def _strongest(arms: Sequence[WorkshopArm], way: str) -> WorkshopArm | None:

@@ -6,12 +6,13 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Any, get_type_hints
-
-import duckdb
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from analysis.records import StudyInfo
 from analysis.study import TABLES, Study
+
+if TYPE_CHECKING:
+    import duckdb
 
 MEMORY = "256MB"
 """What the engine may hold; the process around it holds about 150 MB more."""
@@ -20,14 +21,8 @@ HELD = 4 * 2**20
 """A file of so many bytes at most is held in memory, which halves the time of a question."""
 TRIES = 20
 """How often a question is asked again because a table was written while it was answered."""
-OURS = (
-    duckdb.CatalogException,
-    duckdb.BinderException,
-    duckdb.ParserException,
-    duckdb.PermissionException,
-    duckdb.OutOfMemoryException,
-)
-"""Errors that no file is to blame for."""
+OURS = ("CatalogException", "BinderException", "ParserException", "PermissionException", "OutOfMemoryException")
+"""The engine's errors that no file is to blame for."""
 
 Stamp = tuple[int, int, int]
 """When a file was last written, its size, its inode: a table that is written anew has another."""
@@ -46,6 +41,8 @@ class Store:
 
     def __init__(self, folder: str | Path):
         """Opens a study folder; FileNotFoundError and ValueError as by `Study.open`."""
+        import duckdb
+
         self.folder = Path(folder).resolve()
         self._study = Study.open(self.folder)
         self._study_stamp = _stamp(str(self.folder / "study.json"))
@@ -122,14 +119,16 @@ class Store:
         self._database.close()
 
     def _ask(self, sql: str, parameters: Sequence[Any] | dict[str, Any]) -> tuple[list[str], list[tuple[Any, ...]]]:
-        def fetch(cursor: duckdb.DuckDBPyConnection) -> tuple[list[str], list[tuple[Any, ...]]]:
+        def fetch(cursor: "duckdb.DuckDBPyConnection") -> tuple[list[str], list[tuple[Any, ...]]]:
             cursor.execute(sql, _given(parameters))
             return [column[0] for column in cursor.description or ()], cursor.fetchall()
 
         return self._run(fetch, sql)
 
-    def _run(self, fetch: Callable[[duckdb.DuckDBPyConnection], Any], sql: str) -> Any:
+    def _run(self, fetch: "Callable[[duckdb.DuckDBPyConnection], Any]", sql: str) -> Any:
         """What `fetch` finds. An answer during which a table was written anew may mix old and new, and is asked again."""
+        import duckdb
+
         for _ in range(TRIES):
             before = self._look()
             cursor = self._database.cursor()
@@ -145,19 +144,21 @@ class Store:
                 cursor.close()
         raise DamagedTable(f"the tables of {self.folder.name} are being written over and over: ask again in a moment")
 
-    def _said_of(self, error: duckdb.Error, sql: str) -> Exception:
+    def _said_of(self, error: "duckdb.Error", sql: str) -> Exception:
         """A damaged file where the statement needs one, else the error itself: then it is ours."""
         needed = [table for table in TABLES if re.search(rf"\b{table}\b", sql)]
         for table in needed:
             if table in self._damaged:
                 return DamagedTable(self._damaged[table])
-        if needed and not isinstance(error, OURS):
+        if needed and type(error).__name__ not in OURS:
             said = str(error).splitlines()[0]
             return DamagedTable(f"{' or '.join(needed)} of {self.folder.name} cannot be read ({said})")
         return error
 
     def _look(self) -> tuple[Stamp | None, ...]:
         """Makes the views of the tables whose files changed; returns the stamps of all."""
+        import duckdb
+
         stamps = self.stamp()
         changed = [(table, stamp) for table, stamp in zip(TABLES, stamps, strict=True) if stamp != self._seen(table)]
         if not changed:
@@ -180,6 +181,8 @@ class Store:
 
     def _replace(self, table: str, select: str | None, held: bool = False) -> None:
         """Puts a table, or a view of its file, in the place of what was there; at once, for those who ask meanwhile."""
+        import duckdb
+
         cursor = self._database.cursor()
         cursor.execute("BEGIN")
         try:
@@ -243,7 +246,7 @@ def _default(column: Field) -> str:
     value = column.default
     if value is None:
         return "NULL"
-    return _quoted(value) if isinstance(value, str) else str(value)
+    return _quoted(str(value)) if isinstance(value, (str, float)) else str(value)  # a bare nan would be a column's name
 
 
 def _quoted(text: str) -> str:

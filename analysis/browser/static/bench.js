@@ -7,7 +7,12 @@
 
   function byId(name) { return document.getElementById(name); }
   function status(text) { byId("status").textContent = text; }
-  function trouble(text) { byId("trouble").hidden = !text; byId("trouble").textContent = text || ""; }
+  var ofLines = false; // whether the trouble that is shown came from what was asked, and goes with it
+  function trouble(text, from) {
+    ofLines = from === "lines";
+    byId("trouble").hidden = !text;
+    byId("trouble").textContent = text || "";
+  }
   function base() { return window.location.pathname.replace(/\/bench$/, ""); }
 
   function number(input) { var value = parseFloat(input.value); return isFinite(value) ? value : 0; }
@@ -122,7 +127,7 @@
       if (found.address) window.history.replaceState(null, "", base() + found.address);
       byId("command-line").textContent = found.command_line;
       byId("python").textContent = found.python || "";
-      if (!running) trouble(found.problem);
+      if (!running && (found.problem || ofLines)) trouble(found.problem, "lines");
       return found;
     }).catch(function (error) { trouble(error.message); });
   }
@@ -242,7 +247,11 @@
   function save() {
     live.post(base() + "/bench/save.json", { run: run }).then(function () {
       byId("save").disabled = true;
-      status("Saved in the study; it stands below when the page is opened anew.");
+      status("Saved in the study: it stands below.");
+      return window.fetch(base() + "/bench").then(function (answer) { return answer.ok ? answer.text() : ""; }).then(function (text) {
+        var page = new DOMParser().parseFromString(text, "text/html"), fresh = page.getElementById("saved-list");
+        if (fresh) byId("saved-list").replaceWith(document.adoptNode(fresh));
+      });
     }).catch(function (error) { trouble(error.message); });
   }
 
@@ -253,6 +262,7 @@
     all().forEach(ready);
     form.addEventListener("submit", begin);
     form.addEventListener("input", function (event) {
+      if (event.target.id === "name") return; // nothing is asked until it is added
       if (event.target.name === "beyond") all().forEach(function (push) { moved(push, push.querySelector("[name=value]")); });
       changed();
     });

@@ -36,7 +36,7 @@
             };
           }),
           label: {
-            show: !narrow, position: "right", fontSize: 11.5, color: shared.colour("--ink"), textBorderColor: shared.colour("--paper"),
+            minMargin: 5, show: !narrow, position: "right", fontSize: 11.5, color: shared.colour("--ink"), textBorderColor: shared.colour("--paper"),
             textBorderWidth: 3, formatter: function (point) { return point.data.row.concept; }
           },
           labelLayout: { hideOverlap: true },

@@ -48,7 +48,7 @@
               borderColor: shared.statusColour(status), borderWidth: status === "rejected" ? 1.2 : hollow ? 1.6 : 1
             },
             label: {
-              show: status !== "rejected" || marks.length <= 60, position: "right", distance: 4, fontSize: 11.5, opacity: 1, color: shared.colour("--ink"),
+              show: status !== "rejected" || marks.length <= 60, position: "right", distance: 4, minMargin: 5, fontSize: 11.5, opacity: 1, color: shared.colour("--ink"),
               textBorderColor: shared.colour("--paper"), textBorderWidth: 3,
               formatter: function (point) { return point.data.mark.concept; }
             },

@@ -91,7 +91,8 @@
         .slice(0, Math.max(1, found.tokens.length / 20)).reduce(function (a, b) { return a + b; }, 0);
     });
     var order = found.concepts.slice().sort(function (a, b) { return sums[found.concepts.indexOf(b)] - sums[found.concepts.indexOf(a)]; });
-    var first = [before].concat(wished).find(function (name) { return found.concepts.indexOf(name) >= 0; }) || order[0];
+    var ruled = found.alarms.map(function (alarm) { return alarm.rule.replace(/ *[<>].*$/, ""); });
+    var first = [before].concat(wished, ruled).find(function (name) { return found.concepts.indexOf(name) >= 0; }) || order[0];
     shown.textContent = "";
     order.forEach(function (name) {
       var option = document.createElement("option");

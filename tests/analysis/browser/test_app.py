@@ -89,7 +89,7 @@ def test_a_study_without_clamps_says_what_to_do(small_study):
     assert visitor.get("/features").status_code == 200
 
 
-@pytest.mark.parametrize("table", ["clamps", "labels", "cards", "explanations"])
+@pytest.mark.parametrize("table", ["clamps", "labels", "cards"])
 def test_a_broken_table_is_named_and_the_rest_is_shown(small_study, table):
     (small_study / f"{table}.parquet").write_bytes(b"PAR1 no parquet")
     visitor = client(create_app(small_study))
@@ -99,6 +99,14 @@ def test_a_broken_table_is_named_and_the_rest_is_shown(small_study, table):
     assert "storyteller" in overview.text
     assert features.status_code == 503
     assert f"{table}.parquet" in features.text
+
+
+def test_without_readable_explanations_the_table_is_shown_and_the_overview_says_so(small_study):
+    (small_study / "explanations.parquet").write_bytes(b"PAR1 no parquet")
+    visitor = client(create_app(small_study))
+    assert "explanations.parquet" in visitor.get("/").text
+    for address in ("/features", "/features?q=calm", "/features/4711", "/features/download/csv"):
+        assert visitor.get(address).status_code == 200
 
 
 def test_a_study_that_is_mended_while_the_app_runs_is_seen(small_study):

@@ -6,6 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from analysis.browser.app import create_app
+from analysis.browser.live.engine import Cancelled
 from analysis.monitoring.alarms import parse_rule
 from analysis.monitoring.journey import AlarmRaised, TokenRead, monitor
 from analysis.monitoring.transcript import plain_document
@@ -97,3 +98,20 @@ def test_without_the_model_the_page_says_how_to_start_it(live_folder):
     answer = dead.post("/monitor.json", json={"text": TEXT})
     assert answer.status_code == 503
     assert "--live" in answer.json()["sentence"]
+
+
+def test_measuring_what_is_usual_ends_where_nobody_listens(subject, monkeypatch):
+    monkeypatch.delitem(subject.__dict__, "reference", raising=False)
+    monkeypatch.setattr("analysis.monitoring.journey.reference_texts", lambda study: ["Rain fell."] * 9)
+    heard = []
+
+    def told(texts):
+        heard.append(texts)
+        if texts == 3:
+            raise Cancelled
+
+    monkeypatch.setattr("analysis.monitoring.journey.REFERENCE", "nowhere.npz")
+    with pytest.raises(Cancelled):
+        subject.measure(told)
+    assert heard == [1, 2, 3]
+    assert "reference" not in subject.__dict__

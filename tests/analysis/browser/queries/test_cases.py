@@ -1,10 +1,13 @@
 """What the cases' pages show: which were run, what they say, and the right transcripts under each filter."""
 
+from dataclasses import replace
+
 import pytest
 
 from analysis.browser.queries.cases import Filters, arm_title, case_list, case_page
 from analysis.browser.queries.episodes import coding_parts, episode, workshop_parts
 from analysis.browser.queries.store import Store
+from analysis.records import AttemptSlope, AttemptTrace, WorkshopArm, WorkshopControls
 from analysis.study import Study
 from tests.analysis.browser.case_material import coding, played, with_cases, with_other_cases
 from tests.analysis.report.filled_study import HOSTILE
@@ -39,6 +42,58 @@ def test_the_list_says_what_each_case_found(store):
     assert "1 of 1 changes by labels lie beyond their controls" in says["apology"]
     assert "(by chance about 0.1)" in says["apology"]  # 0.05, rounded; the fluency is no score
     assert "without controls" in says["../../etc/passwd"]
+
+
+def test_the_workshop_says_its_paired_changes_and_how_many_controls_move_as_much(store):
+    study = Study.open(store.folder)
+    arms = study.read("workshop", WorkshopArm)
+    paired = replace(arms[1], change=-0.4, change_low=-0.5, change_high=-0.3)
+    study.write("workshop", [arms[0], paired, *arms[2:]])
+    shares = [
+        WorkshopControls("desperate_down", measure, kind, -0.4, 0.1, 0.0, 0.3, n, 20, -0.2, 25)
+        for measure, kind, n in (("honest stops", "all", 9), ("cheating", "random_latent", 8), ("cheating", "all", 2))
+    ]
+    study.write("workshop_controls", shares)
+    page = case_page(store, "workshop", Filters(), 1)
+    assert (
+        "10% [5%, 20%] with desperate down at 1 (paired change \u22120.40 [\u22120.50, \u22120.30]; 35% broken off)"
+        in page.says
+    )
+    assert page.says.endswith("move it as much, the same way, on 25 tasks: 2 of 20 (desperate down).")
+    found = {table.name: table for table in page.tables}
+    assert [row[0].text for row in found["workshop_controls"].rows] == ["desperate down"] * 2
+    assert [row[0].text for row in found["controls"].rows] == ["control 1 down", "control 2 down"]
+    assert found["controls"].folded
+
+
+def test_attempts_show_slopes_and_traces_of_the_same_episodes(store):
+    study = Study.open(store.folder)
+    study.write("attempt_slopes", [AttemptSlope("desperate", "both", 0.1, 0.05, 0.2, 0.01, 0.0, -0.02, 0.03, 60, 80)])
+    ends = [
+        AttemptTrace("desperate", "cheated", way, at, 2, 0.2, 0.1, 0.3, 0.0, 0.1, 40)
+        for way, at in (("end", -1), ("start", 1))
+    ]
+    study.write("attempt_traces", ends)
+    shown = [(table.name, table.folded, len(table.rows)) for table in case_page(store, "foretell", Filters(), 1).tables]
+    assert shown == [
+        ("foretellings", False, 1), ("attempt_slopes", False, 1), ("attempt_traces", True, 1), ("attempt_levels", True, 3),
+    ]  # fmt: skip
+
+
+def test_a_damaged_table_hides_no_other_case(store):
+    for table in ("dose_tests", "case_effects"):
+        (store.folder / f"{table}.parquet").write_bytes(b"PAR1 not really")
+    found = {one.name: one for one in case_list(store).cases}
+    assert found["workshop"].ran
+    assert (found["dose"].ran, found["dose"].says) == (False, "")
+    assert "dose_tests.parquet" in found["dose"].problems[0]
+    assert "case_effects.parquet" in found["harsh-or-sweet"].problems[0]
+    assert "apology" not in found
+    (store.folder / "workshop_controls.parquet").write_bytes(b"PAR1 not really")
+    page = case_page(store, "workshop", Filters(), 1)
+    assert page.ran
+    assert page.transcripts
+    assert "workshop_controls.parquet" in page.problems[0]
 
 
 def test_those_that_were_run_come_first(store):
@@ -167,7 +222,7 @@ def test_the_coding_case_and_two_models(small_study):
     ("arm", "title"),
     [
         ("none", "no clamp"), ("desperate_down", "desperate down"), ("control_1_up", "control 2 up"),
-        ("label/guilty/guilty/-1", "guilty -1"), ("diff_means/guilty/guilty/1", "guilty, difference of means +1"),
+        ("detector_calm_up", "the label's own latents of calm up"), ("label/guilty/guilty/-1", "guilty -1"), ("diff_means/guilty/guilty/1", "guilty, difference of means +1"),
         ("random_latent/guilty/latent 9/1", "random latents latent 9 for guilty +1"), ("odd", "odd"),
     ],
 )  # fmt: skip

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from analysis.browser.queries.feature import feature
 from analysis.browser.queries.feature_index import feature_index
 from analysis.browser.queries.features import NO_LABEL, Wanted, all_rows, feature_table, ordered_latents
 from analysis.browser.queries.store import Store
@@ -146,3 +147,13 @@ def test_the_address_holds_only_what_is_asked_for():
 def test_a_study_without_anything_has_no_rows(empty_study):
     table = feature_table(Store(empty_study), Wanted(q="x"))
     assert (table.rows, table.total, table.all, table.pages) == ([], 0, 0, 1)
+
+
+def test_a_table_of_explanations_that_cannot_be_read_leaves_the_rest(small_study):
+    (small_study / "explanations.parquet").write_bytes(b"PAR1 not really")
+    store = Store(small_study)
+    found = feature_table(store, Wanted(q="quokka"))
+    assert [row.latent for row in found.rows] == [PLANTED]
+    assert found.rows[0].explanation is None
+    assert feature_table(store, Wanted(q="marsupials")).rows == []
+    assert feature(store, PLANTED, Wanted()) is not None

@@ -3,12 +3,13 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
+from math import isnan
 
 import pyarrow.parquet as pq
 import pytest
 
 from analysis.browser.queries.store import DamagedTable, Store
-from analysis.records import DosePoint, Excerpt
+from analysis.records import DosePoint, Excerpt, WorkshopArm
 from analysis.study import TABLES, Study
 
 
@@ -49,6 +50,16 @@ def test_columns_that_an_older_study_lacks_have_their_defaults(small_study):
     pq.write_table(pq.read_table(path).drop_columns(["drawn"]), path)
     assert Store(small_study).rows("SELECT DISTINCT drawn FROM excerpts") == [{"drawn": "top"}]
     assert {one.drawn for one in Study.open(small_study).read("excerpts", Excerpt)} == {"top"}
+
+
+def test_a_number_that_an_older_study_lacks_is_not_known(small_study):
+    study = Study.open(small_study)
+    path = small_study / "workshop.parquet"
+    study.write("workshop", [WorkshopArm("none", 0.0, 0.4, 0.3, 0.5, 0.1, 0.4, 30, 0.2, 0.7, -0.3, 40, 26)])
+    pq.write_table(pq.read_table(path).drop_columns(["change", "latents", "kind"]), path)
+    (row,) = Store(small_study).rows("SELECT change, latents, kind FROM workshop")
+    assert isnan(row["change"])
+    assert (row["latents"], row["kind"]) == ([], "")
 
 
 @pytest.mark.parametrize(
