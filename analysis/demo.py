@@ -128,7 +128,7 @@ def demo(
     def working() -> None:
         if set(CLAMPED) <= set(concept_set.concepts):
             workshop(Study.open(study_folder), language_model, N_IMPOSSIBLE, N_POSSIBLE, controls=CONTROL_ARMS, seed=seed + 1,
-                     progress=progress, concepts=CLAMPED, concept_set=concept_set)  # fmt: skip
+                     progress=progress, concepts=CLAMPED, rivals=False, concept_set=concept_set)  # fmt: skip
 
     def reporting() -> None:
         study, quality = Study.open(study_folder), _quality(sae)

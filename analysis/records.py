@@ -679,7 +679,7 @@ class CaseEffect:
     """Clamped minus unclamped, mean over prompts."""
     low: float
     high: float
-    """95 % bootstrap interval over prompts."""
+    """95 % bootstrap interval over prompts; NaN where there is one prompt."""
     p: float | None
     """Two-sided rank among the controls that push as far, of the distance from their median; one test, not corrected."""
     n_controls: int
@@ -715,7 +715,7 @@ class DoseTest:
     """Mean over families of sign * (trend - trend of the control), from -2 to 2."""
     low: float
     high: float
-    """95 % bootstrap interval over families."""
+    """95 % bootstrap interval over families; NaN where there is one family."""
     p: float
     """One-sided, by flipping families' signs."""
     q: float

@@ -177,7 +177,10 @@ class Study:
 
         schema = arrow_schema(TABLES[table])
         left = iter(rows)
-        with written_whole(self.folder / f"{table}.parquet") as file, pq.ParquetWriter(file, schema) as writer:
+        with (
+            written_whole(self.folder / f"{table}.parquet") as file,
+            pq.ParquetWriter(file, schema, compression="zstd") as writer,
+        ):
             while group := [vars(row) for row in islice(left, GROUP)]:
                 columns = {name: [row[name] for row in group] for name in schema.names}
                 writer.write_table(pa.table(columns, schema=schema))

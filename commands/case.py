@@ -34,10 +34,24 @@ from analysis.records import (
 from analysis.study import Study
 from commands.answer import Answer
 from commands.places import DEFAULT, find_study
-from commands.spec_flags import listed
+from commands.spec_flags import at_least, listed
 
 EXAMPLE = "saes case dose --study checkpoints/my-study --form chat"
 CASES = ("workshop", "foretell", "dose", "scenes", "preference", "compare", "harsh-or-sweet", "run")
+TAKES = {
+    "workshop": ("concepts", "controls", "doses", "arm", "rollouts", "from_attempt", "control_tasks"),
+    "workshop --arm code": ("controls", "doses", "arm", "rollouts", "tasks", "from_attempt", "unsafe_no_sandbox"),
+    "foretell": ("concepts", "controls", "rollouts"),
+    "dose": ("concepts", "controls", "form", "families"),
+    "scenes": ("form",),
+    "preference": ("concepts", "controls", "form", "clamped", "doses"),
+    "compare": ("concepts", "controls", "prompts"),
+    "harsh-or-sweet": ("concepts", "controls", "doses", "rollouts", "form"),
+    "run": ("concepts", "controls", "doses", "rollouts"),
+}
+"""Beside the study and the model."""
+UNTOUCHED = {"arm": "rules", "form": "story", "from_attempt": 0, "unsafe_no_sandbox": False}
+"""Defaults other than None."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,29 +70,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--controls",
-        type=int,
+        type=at_least(0),
         metavar="N",
         help="half random groups of latents, half random directions (workshop, default 0); random groups (dose, default 60)",
     )
     group.add_argument(
         "--doses", metavar="X,Y,...", help="in dose units; workshop: each up and down, the largest at which the model still plays "
-        "has the controls (default 0.25, 0.5 or 1, and that one alone; code: one, default 1); of other cases also negative ones "
+        "has the controls (default 0.125, 0.25 or 0.5, and that one alone; code: one, default 1); of other cases also negative ones "
         "(--doses=-1,1, the default)"
     )  # fmt: skip
     group = parser.add_argument_group("workshop")
     group.add_argument("--arm", choices=("rules", "code"), default="rules", help="(default rules)")
     group.add_argument(
         "--rollouts",
-        type=int,
+        type=at_least(1),
         metavar="N",
         help="impossible tasks (rules, default 60), or times a task (code, default 4)",
     )
     group.add_argument("--tasks", metavar="DIR", help="of code: a folder of tasks instead of the bundled ones")
     group.add_argument(
-        "--from-attempt", type=int, default=0, metavar="N", help="clamp from this attempt on (default 0: all along)"
+        "--from-attempt",
+        type=at_least(0),
+        default=0,
+        metavar="N",
+        help="clamp from this attempt on (default 0: all along)",
     )
     group.add_argument(
-        "--control-tasks", type=int, metavar="N", help="of rules: impossible tasks that the controls play (default all)"
+        "--control-tasks",
+        type=at_least(1),
+        metavar="N",
+        help="of rules: impossible tasks that the controls play (default all)",
     )
     group.add_argument(
         "--unsafe-no-sandbox",
@@ -101,6 +122,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     study = Study.open(find_study(arguments.study))
     if arguments.file and arguments.case not in ("run", "compare"):
         raise ValueError(f"{arguments.file}: only `saes case run` takes a file; the study is named by --study")
+    _check_flags(arguments)
     cases = {
         "workshop": _workshop,
         "foretell": _foretell,
@@ -115,6 +137,18 @@ def run(arguments: argparse.Namespace) -> Answer:
     if arguments.case == "workshop" and arguments.arm == "code":
         return _with_figure(answer, study, "coding")
     return _with_figure(answer, study, answer.data.get("case", arguments.case))
+
+
+def _check_flags(arguments: argparse.Namespace) -> None:
+    """A flag that the case would not heed is an error: its user believes that it does something."""
+    case = arguments.case + (" --arm code" if arguments.case == "workshop" and arguments.arm == "code" else "")
+    for name in dict.fromkeys(name for names in TAKES.values() for name in names):
+        if name not in TAKES[case] and getattr(arguments, name) != UNTOUCHED.get(name):
+            flag = "--" + name.replace("_", "-")
+            takes = ", ".join(other for other, names in TAKES.items() if name in names)
+            raise ValueError(f"{flag} does nothing in `saes case {case}`; it is of {takes}")
+    if case == "preference" and arguments.doses and not arguments.clamped:
+        raise ValueError("--doses are those of --clamped labels: name some")
 
 
 def _with_figure(answer: Answer, study: Study, case: str) -> Answer:
@@ -148,10 +182,14 @@ def _workshop(arguments: argparse.Namespace, study: Study) -> Answer:
             concepts=listed(arguments.concepts) if arguments.concepts else None, from_attempt=arguments.from_attempt,
             control_tasks=arguments.control_tasks, device=arguments.device,
         )  # fmt: skip
-        rows = study.read("workshop", WorkshopArm)
+        from analysis.report.tables import workshop_controls
+        from analysis.report.terminal import drawn
+
+        rows, counted = study.read("workshop", WorkshopArm), study.read("workshop_controls", WorkshopControls)
+        arms = _arms_table([row for row in rows if not row.kind.startswith("random")])
         return Answer(
-            f"{_arms_table([row for row in rows if not row.kind.startswith('random')])}\n\n{_controls_table(study)}".rstrip(),
-            {**shown(rows, study.read("workshop_controls", WorkshopControls)), "study": str(study.folder)},
+            f"{arms}\n\n{drawn(workshop_controls(counted))}" if counted else arms,
+            {**shown(rows, counted), "study": str(study.folder)},
         )
     return Answer(_arms_table(rows), {**shown(rows), "study": str(study.folder)})
 
@@ -173,17 +211,6 @@ def shown(rows: Sequence[WorkshopArm], controls: Sequence[WorkshopControls] = ()
         "arms": [asdict(row) for row in rows],
         "controls": [asdict(one) for one in controls],
     }
-
-
-def _controls_table(study: Study) -> str:
-    """A line for each move of the chosen dose: how many controls move as much, the same way."""
-    lines = [
-        f"{one.arm} moves {one.measure} by {one.change:+.2f}: {one.n_as_large} of {one.n_controls} controls as much, the same way "
-        f"({one.share:.0%} [{one.low:.0%}, {one.high:.0%}], n = {one.n_tasks} tasks)"
-        for one in study.read("workshop_controls", WorkshopControls)
-        if one.kind == "all" and not one.arm.startswith(("detector", "diff_means"))
-    ]
-    return "\n".join(lines)
 
 
 def _arms_table(rows: Sequence[WorkshopArm]) -> str:

@@ -10,11 +10,13 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from analysis.study import Study
 from commands.answer import Answer
 from commands.places import DEFAULT, find_study
+from commands.spec_flags import at_least, listed
 
 EXAMPLE = "saes monitor chat.jsonl --alarm 'desperate > p99 for 20' --jsonl"
 
@@ -27,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the bundled gallery, each scene beside its twin (default chat where the model has a chat template)",
     )  # fmt: skip
     group.add_argument("--prompt", metavar="TEXT", help="let the model write on from this, and read along")
-    group.add_argument("--tokens", type=int, default=100, metavar="N", help="new tokens (default 100)")
+    group.add_argument("--tokens", type=at_least(1), default=100, metavar="N", help="new tokens (default 100)")
     group.add_argument("--temperature", type=float, default=0.7, metavar="X", help="(default 0.7)")
     group = parser.add_argument_group("with what")
     group.add_argument("--study", default=DEFAULT, metavar="STUDY", help=f"whose labels (default {DEFAULT})")
@@ -49,12 +51,19 @@ def run(arguments: argparse.Namespace) -> Answer | None:
     from analysis.monitoring.page import write_page
     from analysis.monitoring.reader import LevelReader
     from analysis.monitoring.terminal import legend, lines
+    from analysis.monitoring.transcript import transcript_at
 
     if sum(one is not None for one in (arguments.file, arguments.prompt, arguments.scenes)) != 1:
         raise ValueError("give one of a FILE (or - for standard input), a --prompt to write on from, or --scenes")
     rules = [parse_rule(text) for text in arguments.alarm]
     study = Study.open(find_study(arguments.study))
-    concepts = [name.strip() for name in arguments.concepts.split(",")] if arguments.concepts else None
+    if arguments.file not in (None, "-"):
+        transcript_at(arguments.file)  # before the reference is read, which takes its time
+    if arguments.reference and not Path(arguments.reference).is_file():
+        raise FileNotFoundError(f"there is no reference {arguments.reference}: give a file with a text a line")
+    if not arguments.temperature >= 0:
+        raise ValueError(f"--temperature is 0 or more, got {arguments.temperature:g}")
+    concepts = listed(arguments.concepts) if arguments.concepts else None
     reader = LevelReader.of_study(study, concepts, arguments.model, device=arguments.device)
     reference = reference_for(study, reader, arguments.reference)
     Watch(rules, reference)  # a rule that cannot be watched is said before anything is read

@@ -4,6 +4,7 @@ import argparse
 import ast
 import inspect
 import textwrap
+from collections.abc import Callable
 from dataclasses import MISSING, fields
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeGuard, Union, get_args, get_origin, get_type_hints
@@ -75,8 +76,31 @@ def mapping(text: str) -> dict[str, Any]:
 
 
 def listed(text: str, kind: Any = str) -> list:
-    """`a,b,c` as a list."""
-    return [kind(part.strip()) for part in text.split(",") if part.strip()]
+    """`a,b,c` as a list. ValueError, in words, where a part is no number and should be one, or where there is none."""
+    found = []
+    for part in filter(None, map(str.strip, text.split(","))):
+        try:
+            found.append(kind(part))
+        except ValueError as error:
+            raise ValueError(f"{part!r} in {text!r} is no number") from error
+    if not found:
+        raise ValueError(f"{text!r} names nothing: give one or more, with commas between them")
+    return found
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """A flag's type: whole numbers from `least` on."""
+
+    def whole(text: str) -> int:
+        try:
+            number = count(text)
+        except (ValueError, OverflowError):
+            number = least - 1
+        if number < least:
+            raise argparse.ArgumentTypeError(f"{text} is no whole number from {least} on")
+        return number
+
+    return whole
 
 
 def _option(hint: Any) -> dict[str, Any]:

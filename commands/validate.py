@@ -13,7 +13,7 @@ from analysis.records import ClampResult, clamp_counts
 from analysis.study import Study
 from commands.answer import Answer
 from commands.places import DEFAULT, find_study
-from commands.spec_flags import listed
+from commands.spec_flags import at_least, listed
 
 EXAMPLE = "saes validate checkpoints/my-study --concepts calm,desperate"
 
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--continuations",
-        type=int,
+        type=at_least(1),
         metavar="N",
         help="texts written from each prompt under each clamp (default 3); more see smaller effects, and take longer",
     )

@@ -22,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from analysis.cases.arms import NONE, CaseArm, case_arms
-from analysis.cases.kept import Kept
+from analysis.cases.kept import Kept, digest_of_clamp
 from analysis.cases.scorers import scorer_of
 from analysis.clamping.readouts import text_cost
 from analysis.clamping.trial import ROWS
@@ -40,8 +40,11 @@ from training.language_models.language_model import LanguageModel
 DRAWS = 2000
 CONTROLS = 20
 """Of each kind."""
-TAKEN = ("workshop", "coding", "foretell", "dose", "scenes", "preference", "compare")
+TAKEN = ("workshop", "coding", "foretell", "dose", "scenes", "preference", "compare", "harsh-or-sweet")
 """Names of other cases."""
+LEAST = {"controls": 0, "rollouts": 1, "tokens": 1}
+BETWEEN = {"temperature": (0.0, 10.0), "top_p": (0.0, 1.0)}
+"""What a case's numbers may be."""
 
 
 @dataclass(frozen=True)
@@ -100,15 +103,24 @@ def case_from(held: Mapping[str, Any], source: str) -> BehaviourCase:
             if not isinstance(some, list) or not all(isinstance(one, kind) for one in some):
                 raise ValueError(f"{source}: {name} must be a list, got {values[name]!r}")
             values[name] = tuple(some)
-    for name, least in (("controls", 0), ("rollouts", 1), ("tokens", 1)):
-        if name in values and (not isinstance(values[name], int) or values[name] < least):
+    for name, least in LEAST.items():
+        if name in values and (type(values[name]) is not int or values[name] < least):
             raise ValueError(f"{source}: {name} must be a whole number, {least} or more, got {values[name]!r}")
+    for name, (low, high) in BETWEEN.items():
+        value = values.get(name, high)
+        if type(value) not in (int, float) or not low <= value <= high:
+            raise ValueError(f"{source}: {name} must be a number from {low:g} to {high:g}, got {value!r}")
+    if type(values.get("chat", False)) is not bool:
+        raise ValueError(f"{source}: chat must be true or false, got {values['chat']!r}")
+    values["concepts"] = tuple(dict.fromkeys(values["concepts"]))
     if not isinstance(held["name"], str) or not re.fullmatch(r"\w[\w.-]*", held["name"]) or held["name"] in TAKEN:
         raise ValueError(
             f"{source}: name must be of letters, digits, dots and hyphens, and none of {', '.join(TAKEN)}; got {held['name']!r}"
         )
     if not isinstance(held["scorers"], dict):
         raise ValueError(f"{source}: scorers must map names to scorers")
+    if "fluency" in held["scorers"]:
+        raise ValueError(f"{source}: every case has a score of the name fluency already: name yours otherwise")
     return BehaviourCase(**values)
 
 
@@ -133,7 +145,10 @@ def behaviour(
     write_whole(study.folder / f"case_{case.name}.prompts.json", asked)
     arms = case_arms(study, model, dictionary, hook_name, case.concepts, case.doses, case.controls, seed, concept_set)
     by_key = {arm.key: arm for arm in arms}
-    settings = {**asdict(case), "seed": seed, "model": model.name, "sae_hash": study.info.sae_hash}
+    settings = {
+        **asdict(case), "seed": seed, "model": model.name, "sae_hash": study.info.sae_hash,
+        "clamps": {arm.key: digest_of_clamp(arm.intervention) for arm in arms},
+    }  # fmt: skip
     path = study.folder / f"case_{case.name}.jsonl"
     wanted = [
         (arm.key, place, number) for place in range(len(prompts)) for number in range(case.rollouts) for arm in arms
@@ -218,7 +233,8 @@ def effects_of(
         for at, scorer in enumerate(columns):
             difference = table[arm.key][at] - base[at]
             some = difference[drawn]
-            low, high = np.nanquantile(np.nanmean(some, axis=1), [0.025, 0.975])
+            alone = np.isfinite(difference).sum() < 2  # one prompt tells nothing of how far prompts differ
+            low, high = (np.nan, np.nan) if alone else np.nanquantile(np.nanmean(some, axis=1), [0.025, 0.975])
             others = np.array([means[key][at] for key in like if key != arm.key])
             p = None
             if arm.kind in ("label", "diff_means") and len(others):

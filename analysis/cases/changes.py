@@ -30,7 +30,8 @@ def paired_change(before: Sequence["Episode"], after: Sequence["Episode"], outco
 
 
 def control_shares(rows: Sequence[WorkshopArm], episodes: Sequence["Episode"]) -> list[WorkshopControls]:
-    """For each concept's push at the chosen dose: the controls pushed the same way that move as much, in the same direction."""
+    """For each push of the concept that the controls are pushed as far as, at the chosen dose: those that are pushed the same
+    way and move as much, in the same direction."""
     of: dict[str, list[Episode]] = {}
     for episode in episodes:
         if episode.impossible:
@@ -44,6 +45,8 @@ def control_shares(rows: Sequence[WorkshopArm], episodes: Sequence["Episode"]) -
     found = []
     for row in rows:
         if row.kind not in ("label", "written", "detector", "diff_means") or not row.arm.endswith(("_up", "_down")):
+            continue
+        if row.concept != controls[0].concept:  # another concept's latents are pushed another distance
             continue
         way = row.arm.rsplit("_", 1)[1]
         for measure in ("cheating", "cheating among valid endings", "honest stops", "direct effect"):

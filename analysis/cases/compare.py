@@ -42,7 +42,9 @@ def compare(
     seed: int = 0, progress: bool = True, *, dictionary: Dictionary | None = None, concept_set: ConceptSet | None = None,
     device: str = "auto",
 ) -> Comparison:  # fmt: skip
-    """Writes the table `level_shifts` and `compare_transcripts.jsonl` (what was read, and both models' levels). Prompts: by default the study's neutral openings and its neutral checking texts.
+    """Writes the table `level_shifts` and `compare_transcripts.jsonl` (what was read, and both models' levels).
+
+    Prompts: by default the study's neutral openings and its neutral checking texts.
 
     Raises ValueError where the other model's width at the site is another.
     """
@@ -50,6 +52,8 @@ def compare(
     labels = [study.label(one) for one in concepts] if concepts else [one for one in study.labels() if one.is_held]
     if not labels:
         raise ValueError(f"no label of {study.folder} held: name concepts")
+    if prompts is not None and not prompts:
+        raise ValueError(f"there is no prompt to read both models on: {name or 'none was given'}")
     model, dictionary, hook_name = open_subject(study, model, dictionary, device)
     other = open_model(str(other), device) if isinstance(other, (str, Path)) else other
     if other.width(hook_name) != dictionary.d_in:

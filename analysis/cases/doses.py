@@ -56,7 +56,7 @@ class DoseFamily:
 
     def document(self, value: float, form: str, tokenizer: object) -> tuple[Document, int]:
         """The text with that number, and where the number ends in it."""
-        template = getattr(self, form)
+        template = getattr(self, form).strip()  # as a chat's template has it
         before, _, after = template.partition("{n}")
         number = f"{value:g}" if value < 1e6 else f"{int(value)}"
         text = before + number + after
@@ -67,6 +67,14 @@ class DoseFamily:
         return document, start + len(before) + len(number)
 
 
+def tables_of(held: Mapping[str, Any], name: str, place: Path) -> list[dict[str, Any]]:
+    """What stands under each [[name]] of a TOML file; ValueError where `name` is something else."""
+    found = held.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise ValueError(f"{place}: {name} must be written as [[{name}]], once for each")
+    return found
+
+
 def load_families(path: str | Path | None = None) -> dict[str, DoseFamily]:
     """The bundled families, or those of a file of the same form, by name. Raises ValueError naming what is wrong."""
     place = Path(str(path)) if path else Path(str(files("analysis.cases"))) / "doses.toml"
@@ -75,7 +83,7 @@ def load_families(path: str | Path | None = None) -> dict[str, DoseFamily]:
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{place} is not TOML: {error}") from error
     found = {}
-    for number, row in enumerate(held.get("family", ()), start=1):
+    for number, row in enumerate(tables_of(held, "family", place), start=1):
         name = row.get("name", f"family {number}")
         if missing := sorted(set(FIELDS) - row.keys()):
             raise ValueError(f"{place}: {name} lacks {', '.join(missing)}")
@@ -84,10 +92,13 @@ def load_families(path: str | Path | None = None) -> dict[str, DoseFamily]:
         fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
         family = DoseFamily(**fields)
         for form in FORMS:
-            if getattr(family, form).count("{n}") != 1:
+            if not isinstance(getattr(family, form), str) or getattr(family, form).count("{n}") != 1:
                 raise ValueError(f"{place}: {name}: {form} must hold {{n}} once")
-        if len(family.values) < 4 or list(family.values) != sorted(set(family.values)):
+        numbers = isinstance(family.values, tuple) and all(type(one) in (int, float) for one in family.values)
+        if not numbers or len(family.values) < 4 or list(family.values) != sorted(set(family.values)):
             raise ValueError(f"{place}: {name}: values must be at least 4 numbers that ascend")
+        if name in found:
+            raise ValueError(f"{place}: there are two families {name}")
         found[name] = family
     for family in found.values():
         if family.role == "danger" and (family.control not in found or found[family.control].values != family.values):
@@ -106,7 +117,8 @@ def dose_case(
 ) -> Study:  # fmt: skip
     """Reads every family at every value; writes the tables `dose_trends` (a row a family and concept) and `dose_tests`.
 
-    What was read, with its levels, is left in `dose_transcripts.jsonl`, after which a run that was stopped goes on. Concepts: those that are named, or all held labels that some family expects to move. Raises ValueError where none is.
+    What was read, with its levels, is left in `dose_transcripts.jsonl`, after which a run that was stopped goes on. Concepts:
+    those that are named, or all held labels that some family expects to move. Raises ValueError where none is.
     """
     study = study if isinstance(study, Study) else Study.open(study)
     if form not in FORMS:
@@ -201,7 +213,7 @@ def followed(
     mine = signs[some] * contrast[some]
     rng = np.random.default_rng(seed)
     drawn = mine[rng.integers(len(mine), size=(DRAWS, len(mine)))].mean(axis=1)
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    low, high = np.quantile(drawn, [0.025, 0.975]) if len(mine) > 1 else (np.nan, np.nan)
     flipped = (rng.choice([-1.0, 1.0], size=(DRAWS, len(mine))) * mine).mean(axis=1)
     theirs = (signs[some, None] * null[some]).mean(axis=0)
     return DoseTest(

@@ -69,6 +69,10 @@ def foretell(
     """
     study = study if isinstance(study, Study) else Study.open(study)
     held = {label.concept: label for label in study.labels()}
+    if n < 4 * LEAST:
+        raise ValueError(
+            f"at least {4 * LEAST} episodes are needed, {LEAST} that end either way in the half that is scored; got {n}"
+        )
     labels = [study.label(one) for one in concepts] if concepts else [held[one] for one in CONCEPTS if one in held]
     if not labels:
         raise ValueError(f"{study.folder} has no label of {', '.join(CONCEPTS)}: name concepts")
@@ -212,19 +216,24 @@ def attempt_slopes(
         some = slopes[[_ends(end, outcome) for end in ends]]
         if len(some) < LEAST:
             continue
-        drawn = some[rng.integers(len(some), size=(DRAWS, len(some)))].mean(axis=1)
+        drawn = _means_of_draws(some, rng)
         null = (rng.choice([-1.0, 1.0], size=(DRAWS, len(some))) @ some) / len(some)
         rows += _slope_rows(names, outcome, some.mean(axis=0), drawn, null, len(some))
     mine, theirs = slopes[ends], slopes[~ends]
     if min(len(mine), len(theirs)) >= LEAST:
-        drawn = (
-            mine[rng.integers(len(mine), size=(DRAWS, len(mine)))].mean(axis=1)
-            - theirs[rng.integers(len(theirs), size=(DRAWS, len(theirs)))].mean(axis=1)
-        )  # fmt: skip
+        drawn = _means_of_draws(mine, rng) - _means_of_draws(theirs, rng)
         weights = np.where(ends, 1 / len(mine), -1 / len(theirs))
         null = np.stack([rng.permutation(weights) for _ in range(DRAWS)]) @ slopes
         rows += _slope_rows(names, "difference", mine.mean(axis=0) - theirs.mean(axis=0), drawn, null, len(slopes))
     return rows
+
+
+def _means_of_draws(
+    values: Float[np.ndarray, "episode label"], rng: np.random.Generator
+) -> Float[np.ndarray, "draw label"]:
+    """Bootstrap means over episodes, from how often each is drawn: episodes times draws are never held for every label."""
+    n = len(values)
+    return rng.multinomial(n, np.full(n, 1 / n), size=DRAWS) @ values / n
 
 
 def slope_of(levels: Float[np.ndarray, "attempt label"]) -> Float[np.ndarray, " label"]:

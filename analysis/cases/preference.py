@@ -18,8 +18,7 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from analysis.cases.arms import NONE, CaseArm, case_arms, random_labels
-from analysis.cases.kept import Kept
-from analysis.clamping.finished import digest_of
+from analysis.cases.kept import Kept, digest_of_clamp
 from analysis.clamping.verdict import rank_p
 from analysis.concepts.concept import ConceptSet
 from analysis.intervals import control_span
@@ -85,6 +84,10 @@ def preference(
         raise ValueError(f"no label of {study.folder} held: name concepts")
     for name in clamped:
         study.label(name)
+    if clamped and (not doses or 0 in doses):
+        raise ValueError(
+            f"doses are numbers of dose units other than 0, got {', '.join(f'{one:g}' for one in doses) or 'none'}"
+        )
     model, dictionary, hook_name = open_subject(study, model, dictionary, device)
     words = [one.words(form) for one in activities]
     chooser = Chooser(model, form, words)
@@ -102,7 +105,7 @@ def preference(
         study.write("activity_scores", scores)
         nulls = random_labels(labels, study, model, dictionary, hook_name, controls, seed, concept_set)
         reader = LevelReader(model, dictionary, hook_name, [*labels, *nulls])
-        levels = np.stack([found.mean(axis=0) for found in reader.texts(chooser.mentions())])
+        levels = levels_at(reader, chooser.mentions(), words)
         categories = [one.category for one in activities]
         tests = [
             _test(one.concept, form, strengths * ELO, levels[:, at], levels[:, len(labels) :], categories, seed)
@@ -133,7 +136,7 @@ class Choices:
         hook_name: str = "",
     ) -> Float[np.ndarray, "pair 3"]:  # fmt: skip
         """Rows (i, j, logit), under the arm's clamp on the first activity's mention where one is given."""
-        key, what = (NONE, "") if arm is None else (arm.key, _digest(arm))
+        key, what = (NONE, "") if arm is None else (arm.key, digest_of_clamp(arm.intervention))
         self.bar.total = (self.bar.total or 0) + len(pairs)
         left = [pair for pair in pairs if (key, what, *pair) not in self.kept]
         self.bar.update(len(pairs) - len(left))
@@ -148,16 +151,6 @@ class Choices:
             )  # fmt: skip
             self.bar.update(len(batch))
         return np.array([(*pair, self.kept[key, what, *pair]["logit"]) for pair in pairs]).reshape(-1, 3)
-
-
-def _digest(arm: CaseArm) -> str:
-    """What tells clamps of one name from others: a label that was chosen anew, or another random direction."""
-    one = arm.intervention
-    if isinstance(one, DirectionPush):
-        held: Any = [[round(float(value), 6) for value in one.direction], one.amount]
-    else:
-        held = [[edit.latents, edit.value, edit.mode, edit.weights] for edit in one.edits]
-    return digest_of({"clamp": held})[:12]
 
 
 class Chooser:
@@ -235,6 +228,21 @@ class Chooser:
             for text in (before, context[: len(before) + 1 + len(words)])
         ]
         return sizes[0], max(sizes[1], sizes[0] + 1)
+
+
+def levels_at(reader: LevelReader, texts: Sequence[str], words: Sequence[str]) -> Float[np.ndarray, "text label"]:
+    """Each text's mean levels over the tokens of its words alone: what stands around them is the same in every text, and would
+    count the more the shorter the words are."""
+    found = []
+    for text, some, levels in zip(texts, words, reader.texts(texts), strict=True):
+        start = text.index(some)
+        before, through, whole = (
+            int(reader.model.tokenise([part]).real.sum())
+            for part in (text[:start].rstrip(), text[: start + len(some)], text)
+        )
+        marks = whole - len(levels)  # at the beginning, and never read
+        found.append(levels[before - marks : max(through, before + 1) - marks].mean(axis=0))
+    return np.stack(found)
 
 
 def bradley_terry(choices: Float[np.ndarray, "pair 3"], n: int) -> Float[np.ndarray, " item"]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from analysis.cases.doses import tables_of
 from analysis.cases.kept import write_lines
 from analysis.monitoring.reader import LevelReader
 from analysis.monitoring.transcript import Document, chat_document, plain_document
@@ -47,11 +48,11 @@ def load_scenes(path: str | Path | None = None) -> list[Scene]:
     """The bundled gallery, or a file of the same form. Raises ValueError naming what a scene lacks."""
     place = Path(str(path)) if path else Path(str(files("analysis.cases"))) / "scenes.toml"
     try:
-        held = tomllib.loads(place.read_text(encoding="utf-8")).get("scene", [])
+        held = tomllib.loads(place.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{place} is not TOML: {error}") from error
     scenes = []
-    for number, row in enumerate(held, start=1):
+    for number, row in enumerate(tables_of(held, "scene", place), start=1):
         if missing := sorted(set(FIELDS) - row.keys()):
             raise ValueError(f"{place}: scene {number} lacks {', '.join(missing)}")
         fields: dict[str, Any] = {

@@ -74,7 +74,13 @@ def _python(field: str, value: Any) -> Scorer:
         raise ValueError(f"{field}.python: {value} cannot be found ({error})") from error
 
     def score(prompts: Sequence[str], texts: Sequence[str]) -> list[float]:
-        return [float(function(prompt, text)) for prompt, text in zip(prompts, texts, strict=True)]
+        found = []
+        for prompt, text in zip(prompts, texts, strict=True):
+            try:
+                found.append(float(function(prompt, text)))
+            except Exception as error:  # a user's own code may raise anything
+                raise ValueError(f"{field}.python: {value} gave no number for {text[:40]!r} ({error})") from error
+        return found
 
     return score
 

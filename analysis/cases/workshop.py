@@ -10,6 +10,7 @@ import random
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +28,14 @@ from analysis.opening import open_subject
 from analysis.records import WorkshopArm
 from analysis.study import Study
 from saes.dictionary import Dictionary
-from saes.intervention import DirectionPush, Intervention, RowInterventions
+from saes.intervention import DirectionPush, Hook, Intervention, RowInterventions
 from training.corpora.storyworld.people import draw_person
 from training.corpora.storyworld.workshop import COPY, Task, apply_rule, draw_task
 from training.language_models.language_model import LanguageModel
 
-DOSES = (0.25, 0.5, 1.0)
-"""Which one is used is decided on tasks of their own, and by whether the model still plays, never by how it ends."""
+DOSES = (0.125, 0.25, 0.5)
+"""Which one is used is decided on tasks of their own, and by whether the model still plays, never by how it ends. Half a unit is
+already several times a concept's difference of means; at a whole one random pushes change how episodes end as well."""
 MORE_INVALID = 0.15
 """How much larger the share of broken-off episodes may be under a dose's clamps, on average, than without one."""
 DOSE_TASKS = 30
@@ -168,6 +170,7 @@ def workshop(
     concepts: Sequence[str] | None = None,
     from_attempt: int = 0,
     control_tasks: int | None = None,
+    rivals: bool = True,
     dictionary: Dictionary | None = None,
     concept_set: ConceptSet | None = None,
     device: str = "auto",
@@ -177,8 +180,9 @@ def workshop(
     Without a `dose`, and among several of them, the largest is taken that lets the model play on (`choose_dose`); the others are
     played as well where they were named. `controls` groups of random latents and random directions (half each) are pushed as far
     as `desperate`, up and down, on the first `control_tasks` (default: all) impossible tasks. The clamps begin with attempt
-    `from_attempt`. Episodes go to `workshop_transcripts.jsonl` as they end (of controls without their text), and a run of the
-    same settings that was stopped goes on after them. Raises ValueError where the study has no label of `desperate` or `calm`.
+    `from_attempt`. `rivals`: whether the labels' own latents, differences of means and ablations are played too. Episodes go to
+    `workshop_transcripts.jsonl` as they end (of controls without their text), and a run of the same settings that was stopped goes
+    on after them. Raises ValueError where the study has no label of `desperate` or `calm`.
     """
     study = study if isinstance(study, Study) else Study.open(study)
     if n_impossible < 1 or n_possible < 1:
@@ -202,7 +206,7 @@ def workshop(
     model, dictionary, hook_name = open_subject(study, model, dictionary, device)
     made = material(study, model, dictionary, hook_name, chosen, controls, seed, concept_set)
     used = doses[0] if len(doses) == 1 else choose_dose(made, model, hook_name, seed, doses or DOSES)
-    arms = {arm.name: arm for arm in pushes(made, used, doses)}
+    arms = {arm.name: arm for arm in pushes(made, used, doses, rivals)}
     episodes = list(
         played_arms(
             list(arms.values()), chosen, n_impossible, n_possible, control_tasks or n_impossible, from_attempt, seed
@@ -323,11 +327,15 @@ def play(
         return
     for start in range(0, len(going), AT_ONCE):
         batch = [_Talk(episode, model) for episode in going[start : start + AT_ONCE]]
-        write_in_turns(
-            model, batch, TEMPERATURE, TOP_P, hook_name,  # type: ignore[arg-type]  # `fits` says which kind it is
-            lambda rows, batch=batch: RowInterventions([_acts(arms, batch[row].episode) for row in rows]).hook(dictionary),
-            progress,
-        )  # fmt: skip
+        hook_of = partial(_hook_of, arms, batch, dictionary)
+        write_in_turns(model, batch, TEMPERATURE, TOP_P, hook_name, hook_of, progress)  # type: ignore[arg-type]  # `fits` says so
+
+
+def _hook_of(
+    arms: dict[str, tuple[float, Intervene]], batch: Sequence["_Talk"], dictionary: Dictionary, rows: Sequence[int]
+) -> Hook:
+    """What is done in the episodes with these numbers."""
+    return RowInterventions([_acts(arms, batch[row].episode) for row in rows]).hook(dictionary)
 
 
 @dataclass

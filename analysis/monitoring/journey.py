@@ -185,7 +185,10 @@ def reference_for(
     if path is not None:
         texts = [line for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
         return reference_of(reader.concepts, reader.texts(texts), f"{Path(path).name} {_hash(texts)}")
-    source = f"{study.info.concept_set} {study.info.concept_hash} by {study.info.sae_hash[:16]} in {reader.model.name}"
+    labels = _hash(
+        [f"{one.concept} {one.latents} {one.scales}" for one in study.labels()]
+    )  # others may be chosen in this folder
+    source = f"{study.info.concept_set} {study.info.concept_hash} by {study.info.sae_hash[:16]} in {reader.model.name}, labels {labels}"
     kept = study.folder / REFERENCE
     if kept.is_file():
         held = load_reference(kept)

@@ -88,10 +88,17 @@ def documents(lines: Iterator[str], source: str, tokenizer: Any = None) -> Itera
         yield chat_document(one_chat, tokenizer)
 
 
-def read_documents(path: str | Path, tokenizer: Any = None) -> Iterator[Document]:
+def transcript_at(path: str | Path) -> Path:
+    """The file; FileNotFoundError where there is none."""
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no transcript {path}: give a text, or a jsonl of messages")
+        what = "is a folder" if path.is_dir() else "is not there"
+        raise FileNotFoundError(f"there is no transcript {path} (it {what}): give a text, or a jsonl of messages")
+    return path
+
+
+def read_documents(path: str | Path, tokenizer: Any = None) -> Iterator[Document]:
+    path = transcript_at(path)
     with path.open(encoding="utf-8") as file:
         yield from documents(iter(file), str(path), tokenizer)
 

@@ -16,6 +16,7 @@ from analysis.records import (
     SceneRead,
     SceneTest,
     WorkshopArm,
+    WorkshopControls,
 )
 from analysis.report import tables
 from analysis.report.table import Table
@@ -34,7 +35,7 @@ class CaseShown:
 TABLES: dict[str, Callable[[Study], list[Table]]] = {
     "workshop": lambda study: [
         tables.workshop(study.read("workshop", WorkshopArm)),
-        tables.workshop_controls(study.read("workshop_controls")),
+        tables.workshop_controls(study.read("workshop_controls", WorkshopControls)),
     ],
     "coding": lambda study: [tables.workshop(study.read("coding", WorkshopArm))],
     "foretell": lambda study: [

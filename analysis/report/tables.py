@@ -34,6 +34,7 @@ from analysis.records import (
     Transfer,
     TransferRating,
     WorkshopArm,
+    WorkshopControls,
 )
 from analysis.report.reasons import STATUS_ABOUT, rejections
 from analysis.report.table import Cell, Chance, Estimate, Latents, Share, Status, Table, Tokens, estimate_of, facts
@@ -75,8 +76,6 @@ WORKSHOP_ARMS = {
     "desperate_up": "desperate up",
     "calm_down": "calm down",
     "calm_up": "calm up",
-    "control_0_down": "random direction down",
-    "control_0_up": "random direction up",
 }
 ARM_WORDS = {
     "diff means ": "difference of means of ",
@@ -442,7 +441,7 @@ def workshop(arms: Sequence[WorkshopArm]) -> Table:
     summed = len(many) > FEW_CONTROLS
     rows: list[tuple[Cell, ...]] = [
         (
-            arm_words(one.arm), Estimate(one.dose, digits=2), share(one.cheat_rate, one.cheat_low, one.cheat_high), *_changes(one),
+            _named(one), Estimate(one.dose, digits=2), share(one.cheat_rate, one.cheat_low, one.cheat_high), *_changes(one),
             one.n_impossible, Share(one.invalid_rate), Share(one.cheat_rate_valid), one.n_valid, Share(one.honest_rate),
             Share(one.solve_rate), one.n_possible, Estimate(one.direct_effect, sign=True),
         )
@@ -468,7 +467,7 @@ def workshop(arms: Sequence[WorkshopArm]) -> Table:
         ("clamp", "dose", "cheating [95 %]", "change [95 %]", "honest stops' change [95 %]", "impossible tasks", "invalid endings",
          "cheating among valid endings", "of", "honest", "possible tasks solved", "possible tasks", "direct effect"),
         rows,
-        "Wilson intervals; changes are against no clamp on the same tasks with the same luck, intervals are bootstraps over tasks. "
+        "Wilson intervals, which take runs as if they did not depend on each other; changes are against no clamp on the same tasks with the same luck, intervals are bootstraps over tasks. "
         "Beside the rate stand the ways in which it could mislead: invalid endings (a broken text cannot "
         "cheat), the rate among valid endings, possible tasks that are still solved, and how much the clamp alone moves the "
         "cheat's own words in a plain context (nats).",
@@ -484,16 +483,22 @@ def arm_words(arm: str) -> str:
     return words
 
 
+def _named(one: WorkshopArm) -> str:
+    """An arm in words; a control says of which kind it is."""
+    kind = {"random_latent": " (random latents)", "random_direction": " (random direction)"}.get(one.kind, "")
+    return arm_words(one.arm) + kind
+
+
 def _changes(one: WorkshopArm) -> tuple[Estimate | None, Estimate | None]:
-    """Of cheating and of honest stops; None in studies that were made before they were measured, and for no clamp."""
-    found = []
-    for name in ("change", "honest_change"):
-        value = getattr(one, name, None)
-        known = value is not None and np.isfinite(value) and one.arm != "none"
-        found.append(
-            Estimate(value, getattr(one, f"{name}_low"), getattr(one, f"{name}_high"), sign=True) if known else None
-        )
-    return found[0], found[1]
+    """Of cheating and of honest stops; None where they were not measured, and for no clamp."""
+    changes = (
+        (one.change, one.change_low, one.change_high),
+        (one.honest_change, one.honest_change_low, one.honest_change_high),
+    )
+    cheating, honest = (
+        Estimate(*found, sign=True) if one.arm != "none" and np.isfinite(found[0]) else None for found in changes
+    )
+    return cheating, honest
 
 
 def _middle_of(values: Sequence[float]) -> str | None:
@@ -502,7 +507,7 @@ def _middle_of(values: Sequence[float]) -> str | None:
     return f"{Share(float(np.quantile(known, 0.05)))} to {Share(float(np.quantile(known, 0.95)))}" if known else None
 
 
-def workshop_controls(found: Sequence[Any]) -> Table:
+def workshop_controls(found: Sequence[WorkshopControls]) -> Table:
     """How many controls move as much, both kinds together; ``found``: `workshop_controls` of a study."""
     return Table(
         "How many controls move as much",
@@ -516,7 +521,7 @@ def workshop_controls(found: Sequence[Any]) -> Table:
             for one in found
             if one.kind == "all"
         ],
-        "Controls are pushed as far, the same way, and counted where they move the measure as much in the same direction; "
+        "Controls are pushed as far as desperate is, the same way, and counted where they move the measure as much in the same direction; "
         "Clopper-Pearson intervals.",
     )  # fmt: skip
 

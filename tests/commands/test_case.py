@@ -47,6 +47,7 @@ def test_doses_on_a_file_of_families(run_json, study, tmp_path):
     )
     (row,) = found["doses"]
     assert (row["concept"], row["n_families"], row["n_controls"]) == ("afraid", 1, 0)
+    assert row["low"] is row["high"] is None, "one family tells nothing of how far families differ"
     (trend,) = Study.open(study).read("dose_trends")
     assert trend.values == [1, 2, 3, 4]
     assert len(trend.levels) == len(trend.levels_control) == 4
@@ -63,6 +64,20 @@ def test_doses_on_a_file_of_families(run_json, study, tmp_path):
         (("workshop", "--arm", "code", "--unsafe-no-sandbox"), "desperate"),
         (("dose", "--concepts", "joyful"), "it has: afraid, calm"),
         (("tea",), "invalid choice"),
+        (("foretell", "--rollouts", "39"), "at least 40 episodes are needed"),
+        (("foretell", "--rollouts", "0"), "--rollouts: 0 is no whole number from 1 on"),
+        (("harsh-or-sweet", "--rollouts", "-3"), "--rollouts: -3 is no whole number from 1 on"),
+        (("dose", "--controls", "-1"), "--controls: -1 is no whole number from 0 on"),
+        (("scenes", "--concepts", "afraid"), "--concepts does nothing in `saes case scenes`"),
+        (("dose", "--doses", "1,2"), "it is of workshop, workshop --arm code, preference, harsh-or-sweet, run"),
+        (
+            ("workshop", "--arm", "code", "--concepts", "guilty"),
+            "--concepts does nothing in `saes case workshop --arm code`",
+        ),
+        (("workshop", "--tasks", "folder"), "--tasks does nothing in `saes case workshop`"),
+        (("preference", "--doses", "1"), "--doses are those of --clamped labels"),
+        (("preference", "--clamped", "calm", "--doses", "1,high"), "'high' in '1,high' is no number"),
+        (("dose", "--concepts", ","), "names nothing"),
     ],
 )
 def test_mistakes_are_one_line(run, study, words, said):
@@ -70,6 +85,13 @@ def test_mistakes_are_one_line(run, study, words, said):
     assert code == 2, err
     assert said in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_two_models_are_not_compared_on_nothing(run, study, tiny_model, tmp_path):
+    (tmp_path / "empty.txt").write_text("\n \n")
+    code, _, err = run("case", "compare", tiny_model, "--study", study, "--prompts", "empty.txt")
+    assert code == 2, err
+    assert err.strip().splitlines()[-1] == "saes case: there is no prompt to read both models on: empty.txt"
 
 
 def test_code_is_not_run_without_isolation(run, study, monkeypatch):

@@ -68,6 +68,19 @@ def test_markup_in_a_text_is_text(watched, tmp_path):
     assert "<script" not in (tmp_path / "page.html").read_text()
 
 
+def test_a_name_that_is_mistyped_is_said_before_anything_is_read(run, study, monkeypatch):
+    from analysis.monitoring import journey
+
+    def slow(*_):
+        raise AssertionError("the reference is read, which takes minutes")
+
+    monkeypatch.setattr(journey, "reference_for", slow)
+    for words in (("gone.txt",), ("--prompt", "x", "--reference", "gone.txt")):
+        code, _, err = run("monitor", *words, "--study", study, "--device", "cpu")
+        assert code == 2, err
+        assert "gone.txt" in err
+
+
 def test_what_the_model_writes_is_read(watched):
     code, out, err = watched("--prompt", "Nora was", "--tokens", "8", "--temperature", "0")
     assert code == 0, err
@@ -92,6 +105,10 @@ def test_the_gallery_is_read_scene_by_scene(watched):
         (("text.txt", "--prompt", "x"), "give one of a FILE"),
         (("--scenes", "--prompt", "x"), "give one of a FILE"),
         (("gone.txt",), "there is no transcript gone.txt"),
+        ((".",), "there is no transcript . (it is a folder)"),
+        (("--prompt", "x", "--tokens", "0"), "--tokens: 0 is no whole number from 1 on"),
+        (("--prompt", "x", "--temperature", "-1"), "--temperature is 0 or more, got -1"),
+        (("text.txt", "--concepts", ","), "names nothing"),
         (("text.txt", "--alarm", "calm"), "is no alarm"),
         (("text.txt", "--alarm", "calm > 1"), "no label for 'calm' is monitored"),
         (("text.txt", "--concepts", "joyful"), "it has: afraid, calm"),

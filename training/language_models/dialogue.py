@@ -180,6 +180,9 @@ class _Row:
 class _Roomy(DynamicLayer):
     """Keys and values with room for more, so that a token does not copy all that came before it."""
 
+    room: list[Tensor]
+    """The keys and the values, with places after them that are still empty."""
+
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         before = self.get_seq_length()
         after = before + key_states.shape[-2]

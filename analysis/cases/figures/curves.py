@@ -75,7 +75,7 @@ def dose_axis(axes: Any, theme: Theme, doses: Sequence[float]) -> None:
     span = ticks[-1] - ticks[0] or 1.0
     named = {0.0}
     for one in sorted(ticks, key=abs, reverse=True):
-        if min(abs(one - other) for other in named) > 0.17 * span:
+        if min(abs(one - other) for other in named) > 0.26 * span:
             named.add(one)
     axes.set_xticks(
         ticks, [f"{one:+g}".replace("-", "\u2212") if one and one in named else "0" if not one else "" for one in ticks]

@@ -1,5 +1,6 @@
 """Planted effects are found and decoys are not; a stopped case goes on; wrong files are named."""
 
+import json
 import math
 
 import pytest
@@ -96,6 +97,23 @@ def test_a_stopped_case_goes_on_and_another_one_begins_anew(run, monkeypatch):
     assert len(texts) - before == len(PROMPTS) * 85 - 49, "what was broken off is written again, the rest is not"
 
 
+def test_texts_of_a_label_that_was_chosen_anew_are_not_taken_over(run, make_label):
+    """The concept's name, the SAE and the case are the same, and still the old texts say nothing of the new latents."""
+    case = BehaviourCase("anew", PROMPTS, {"mood": {"words": WORDS["mooda"]}}, ("mooda",), (1.0,), 0, tokens=12)
+    study, rows = run(case)
+    assert next(row for row in rows if row.arm == "label").low > 0
+    study.write("labels", [make_label("mooda", [20])])  # which raises no word
+    _, rows = run(case, fresh=False)
+    own = next(row for row in rows if row.arm == "label")
+    assert own.low <= 0 <= own.high
+
+
+def test_one_prompt_has_no_interval(run):
+    _, rows = run(BehaviourCase("one", PROMPTS[:1], CASE.scorers, ("mooda",), (1.0,), 0, rollouts=2, tokens=8))
+    assert rows
+    assert all(math.isnan(row.low) and math.isnan(row.high) and not math.isnan(row.effect) for row in rows)
+
+
 def test_the_rows_of_other_cases_stay(run):
     study, first = run()
     small = BehaviourCase("small", PROMPTS[:3], {"mood": {"words": WORDS["mooda"]}}, ("mooda",), (1.0,), 0, tokens=4)
@@ -115,6 +133,13 @@ def test_the_rows_of_other_cases_stay(run):
 def test_scorers(held, texts, scores):
     found = scorer_of("scorers.x", held)(["p"] * len(texts), texts)
     assert found == pytest.approx(scores, nan_ok=True)
+
+
+def test_a_function_that_gives_no_number_is_named():
+    with pytest.raises(ValueError, match=r"scorers.x.python: operator:add gave no number for 'b'"):
+        scorer_of("scorers.x", {"python": "operator:add"})(["a"], ["b"])
+    with pytest.raises(ValueError, match=r"scorers.x.python: operator:truediv gave no number"):
+        scorer_of("scorers.x", {"python": "operator:truediv"})(["a"], ["b"])
 
 
 def test_only_a_number_is_a_rating():
@@ -153,6 +178,12 @@ GOOD = {"name": "a", "prompts": ["p"], "scorers": {"s": {"words": ["w"]}}, "conc
         ({"doses": ["high"]}, "doses must be a list"),
         ({"tokens": 0}, "tokens must be a whole number, 1 or more, got 0"),
         ({"scorers": ["words"]}, "scorers must map names to scorers"),
+        ({"name": "harsh-or-sweet"}, "none of workshop"),
+        ({"scorers": {"fluency": {"words": ["w"]}}}, "a score of the name fluency already"),
+        ({"rollouts": True}, "rollouts must be a whole number"),
+        ({"temperature": "hot"}, "temperature must be a number from 0 to 10, got 'hot'"),
+        ({"top_p": 2}, "top_p must be a number from 0 to 1"),
+        ({"chat": "no"}, "chat must be true or false"),
     ],
 )
 def test_wrong_cases_are_named(change, said):

@@ -122,6 +122,10 @@ def test_levels_are_read_from_the_number_on():
         (('why = "x"', 'reason = "x"'), "lacks why"),
         (('why = "x"', 'why = "x"\nfals = []'), "there is no field 'fals'; did you mean falls"),
         (("[[family]]", "[[family"), "is not TOML"),
+        (("values = [1, 2, 3, 4]", "values = 4"), "numbers that ascend"),
+        (("values = [1, 2, 3, 4]", 'values = ["a", "b", "c", "d"]'), "numbers that ascend"),
+        (('story = "For {n} days it rained."', "story = 7"), "must hold {n} once"),
+        (('name = "a"', 'name = "b"'), "there are two families b"),
     ],
 )
 def test_a_wrong_file_is_named(tmp_path, change, said):
@@ -135,6 +139,9 @@ def test_a_wrong_file_is_named(tmp_path, change, said):
     assert set(load_families(path)) == {"a", "b"}
     path.write_text(one.replace(*change) + other)
     with pytest.raises(ValueError, match=said):
+        load_families(path)
+    path.write_text("family = 3")
+    with pytest.raises(ValueError, match=r"must be written as \[\[family\]\]"):
         load_families(path)
 
 

@@ -23,9 +23,15 @@ def test_what_was_done_is_there_again(tmp_path):
     assert len(path.read_text().strip().split("\n")) == 1 + 3
     with opened(path, seed=0) as kept:
         assert set(kept.pieces) == {("none", 1), ("none", 2), ("none", 3)}
+    before = path.read_text()
     with opened(path, seed=1) as kept:
         assert not kept.pieces
-    assert len(path.read_text().splitlines()) == 1
+    assert path.read_text() == before, "a run that did nothing costs nothing"
+    with opened(path, seed=1) as kept:
+        kept.add([{"arm": "none", "at": 9}])
+    with opened(path, seed=1) as kept:
+        assert set(kept.pieces) == {("none", 9)}
+    assert len(path.read_text().splitlines()) == 1 + 1
 
 
 def test_lines_are_written_whole(tmp_path):

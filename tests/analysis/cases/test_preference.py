@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.cases.preference import Chooser, _test, bradley_terry, load_activities, preference
+from analysis.cases.preference import Chooser, _test, bradley_terry, levels_at, load_activities, preference
 from analysis.study import Study
 
 HOOK = "blocks.1.hook_resid_post"
@@ -59,6 +59,23 @@ def test_a_mention_is_found_token_by_token(tiny):
     assert "".join(tiny.strings(ids[start:stop])) == " look at the rain"
     forward, back = chooser.logits([(0, 1), (1, 0)])[:, 2]
     assert np.isfinite([forward, back]).all()
+
+
+def test_levels_are_of_the_activity_and_not_of_what_stands_around_it(tiny):
+    class Reader:
+        """A label that reads 1 in "sat" and "cat" and 0 elsewhere, at every token but the first mark."""
+
+        model = tiny
+
+        def texts(self, texts):
+            for text in texts:
+                tokens = tiny.tokenise([text])
+                yield np.array([[float("at" in one)] for one in tiny.strings(tokens.ids[0][tokens.keep[0]])])
+
+    texts = ["The cat sat. Nora chose to look at the rain.", "The cat sat. Nora chose to fly high."]
+    at, none = levels_at(Reader(), texts, ["look at the rain", "fly high"])[:, 0]
+    assert none == 0, "the cat sat in every text"
+    assert at > 0
 
 
 @pytest.fixture(scope="module")

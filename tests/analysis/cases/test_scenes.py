@@ -65,6 +65,7 @@ def test_a_wrong_file_is_named(tmp_path):
     for text, said in (
         ("[[scene]]\nname = 'a'", "scene 1 lacks chat"),
         ("x = ", "is not TOML"),
+        ("scene = 3", "must be written as"),
         ("", "holds no scene"),
     ):
         path.write_text(text)

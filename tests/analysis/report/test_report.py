@@ -237,14 +237,34 @@ def test_many_controls_are_one_line():
     assert len(workshop(arms[:2]).rows) == 2
 
 
+def test_controls_say_of_which_kind_they_are():
+    arm = WorkshopArm("control_0_down", -1.0, 0.1, 0.0, 0.2, 0.1, 0.2, 90, 0.3, float("nan"), 0.5, 100, 0)
+    kinds = ("random_latent", "random_direction", "")
+    assert [row[0] for row in workshop([replace(arm, kind=kind) for kind in kinds]).rows] == [
+        "control 0 down (random latents)", "control 0 down (random direction)", "control 0 down",
+    ]  # fmt: skip
+
+
+def test_the_page_says_what_the_workshop_pushes(study):
+    assert "desperate along its label&#39;s own latents" in render(study).replace("'", "&#39;")
+    arms = study.read("workshop", WorkshopArm)
+    study.write("workshop", [replace(one, kind="written", latents=[3, 7]) for one in arms])
+    text = render(study)
+    assert (
+        "calm along latents that write it (its difference of means, taken apart), not those of its label (3, 7)."
+        in text
+    )
+    assert "The clamped features" not in text
+
+
 def test_changes_stand_where_they_were_measured():
     arm = WorkshopArm("without_calm", 0.0, 0.1, 0.0, 0.2, 0.1, 0.2, 90, 0.3, float("nan"), 0.5, 100, 0)
     assert "change [95 %]" not in workshop([arm]).columns
 
-    class Measured(WorkshopArm):
-        change, change_low, change_high = -0.2, -0.3, -0.1
-        honest_change, honest_change_low, honest_change_high = 0.1, 0.0, 0.2
-
-    found = workshop([Measured(**vars(arm))])
+    found = workshop([
+        replace(
+            arm, change=-0.2, change_low=-0.3, change_high=-0.1, honest_change=0.1, honest_change_low=0.0, honest_change_high=0.2
+        )
+    ])  # fmt: skip
     assert found.columns[3:5] == ("change [95 %]", "honest stops' change [95 %]")
     assert [str(cell) for cell in found.rows[0][:5]][::3] == ["ablated: calm", "\u22120.20 [\u22120.30, \u22120.10]"]
