@@ -185,10 +185,7 @@ def reference_for(
     if path is not None:
         texts = [line for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
         return reference_of(reader.concepts, reader.texts(texts), f"{Path(path).name} {_hash(texts)}")
-    labels = _hash(
-        [f"{one.concept} {one.latents} {one.scales}" for one in study.labels()]
-    )  # others may be chosen in this folder
-    source = f"{study.info.concept_set} {study.info.concept_hash} by {study.info.sae_hash[:16]} in {reader.model.name}, labels {labels}"
+    source = own_source(study, reader.model.name)
     kept = study.folder / REFERENCE
     if kept.is_file():
         held = load_reference(kept)
@@ -199,6 +196,13 @@ def reference_for(
         with suppress(PermissionError):  # a study that cannot be written to is measured each time
             found.save(kept)
     return found
+
+
+def own_source(study: Study, model: str) -> str:
+    """What the reference of a study's own texts is of: the texts, the SAE, the model, and the labels chosen now."""
+    labels = _hash([f"{one.concept} {one.latents} {one.scales}" for one in study.labels()])
+    info = study.info
+    return f"{info.concept_set} {info.concept_hash} by {info.sae_hash[:16]} in {model}, labels {labels}"
 
 
 def _counted(levels: Iterable[np.ndarray], told: Callable[[int], None] | None) -> Iterator[np.ndarray]:

@@ -135,6 +135,7 @@ def live_folder(tmp_path_factory):
     """Labels: afraid (latent 3, held, safe from -2 to 4 dose units of 2.0), calm (latent 5, rejected); a card of latent 3."""
     import numpy as np
 
+    from analysis.monitoring.journey import own_source
     from analysis.monitoring.reference import reference_of
     from tests.commands.conftest import clamp, make_model, make_sae, write_study
 
@@ -144,9 +145,7 @@ def live_folder(tmp_path_factory):
     study = Study.open(folder)
     study.write("clamps", [clamp("afraid", "label", "validated")])
     draws = np.random.default_rng(0).exponential(size=(40, 50, 1)).astype(np.float32)
-    info = study.info
-    source = f"{info.concept_set} {info.concept_hash} by {info.sae_hash[:16]} in {info.model}"
-    reference_of(("afraid",), draws, source).save(folder / "reference.npz")
+    reference_of(("afraid",), draws, own_source(study, study.info.model)).save(folder / "reference.npz")
     return folder
 
 
