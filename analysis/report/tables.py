@@ -70,13 +70,6 @@ ARMS = {
     "random_direction": "random directions",
     "ablate": "ablation",
 }
-WORKSHOP_ARMS = {
-    "none": "no clamp",
-    "desperate_down": "desperate down",
-    "desperate_up": "desperate up",
-    "calm_down": "calm down",
-    "calm_up": "calm up",
-}
 ARM_WORDS = {
     "diff means ": "difference of means of ",
     "detector ": "the label's own latents of ",
@@ -476,7 +469,7 @@ def workshop(arms: Sequence[WorkshopArm]) -> Table:
 
 def arm_words(arm: str) -> str:
     """An arm of the workshop in words."""
-    words = WORKSHOP_ARMS.get(arm, arm.replace("_", " "))
+    words = "no clamp" if arm == "none" else arm.replace("_", " ")
     for begins, said in ARM_WORDS.items():
         if words.startswith(begins):
             return said + words.removeprefix(begins)

@@ -397,8 +397,6 @@ def transcript_list(store: Store, kind: Kind, filters: Filters, page: int) -> Tr
 
 def arm_title(arm: str) -> str:
     """An arm's key in words."""
-    if arm in tables.WORKSHOP_ARMS:
-        return tables.WORKSHOP_ARMS[arm]
     if found := CONTROL.fullmatch(arm):
         return f"control {int(found[1]) + 1} {found[2]}"
     kind, _, rest = arm.partition("/")
