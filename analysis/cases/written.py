@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
+from scipy.optimize import nnls
 
 from analysis.clamping.plan import label_arm
 from analysis.records import Label
@@ -33,7 +34,7 @@ def pursued(
         if gain.max() <= 0:
             break
         chosen.append(int(gain.argmax()))
-        values = np.linalg.lstsq(directions[chosen].T, target, rcond=None)[0]
+        values = nnls(directions[chosen].T, target)[0]
         rest = target - values @ directions[chosen]
     kept = [(latent, float(value)) for latent, value in zip(chosen, values, strict=True) if value > 0]
     return [latent for latent, _ in kept], [value for _, value in kept]
