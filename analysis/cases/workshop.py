@@ -349,9 +349,9 @@ class _Talk:
     def text(self) -> str:
         return self.episode.text
 
-    def turn(self) -> tuple[str, int] | None:
+    def turn(self) -> tuple[int, int] | None:
         room = _room(self.episode, self.model)
-        return None if self.episode.outcome else (str(_luck(self.episode)), min(STEP_TOKENS, room))
+        return None if self.episode.outcome else (_luck(self.episode), min(STEP_TOKENS, room))
 
     def enough(self, written: str) -> bool:
         return any(stop in written for stop in STOPS) or self.episode.act_in(written) is not None

@@ -58,7 +58,7 @@ class WordModel:
         return self.raised.T
 
     def strings(self, ids):
-        return [VOCABULARY[int(token)] for token in ids]
+        return [f" {VOCABULARY[int(token)]}" for token in ids]
 
     def activations(self, tokens, hook_names):
         return dict.fromkeys(hook_names, self.embedding[tokens.ids])
@@ -85,4 +85,4 @@ class WordModel:
             chance = (self.logits(here, hooks)[:, -1] / temperature).softmax(-1).cumsum(-1)
             last = (chance < torch.tensor(draws[:, place, None])).sum(-1).clamp(max=len(VOCABULARY) - 1)
             written.append(last)
-        return [" " + " ".join(self.strings(row)) for row in torch.stack(written, dim=1)]
+        return ["".join(self.strings(row)) for row in torch.stack(written, dim=1)]

@@ -20,7 +20,7 @@ def test_firings_and_means_are_those_of_each_text(model):
     seen = observe(model, Directions(torch.eye(D_IN)), HOOK, texts)
     first = model.embedding[[NUMBER["thing1"], NUMBER["thing2"]]]
     torch.testing.assert_close(torch.tensor(seen.means[0]), first.mean(0))
-    assert seen.strings[0] == ["thing1", "thing2"]
+    assert seen.strings[0] == [" thing1", " thing2"]
     assert set(seen.firings.text) == set(range(len(texts)))
     last = seen.firings.latent[seen.firings.text == len(texts) - 1]
     assert set(last) == set((model.embedding[NUMBER["thing4"]] > 0).nonzero()[:, 0].tolist())
@@ -32,7 +32,7 @@ def test_nan_is_named_with_its_token_and_its_text(model, value):
     texts = ["thing1 thing2"] * (2 * BATCH)
     place = BATCH + 3  # in the second batch
     texts[place] = "thing3 thing7 thing1"
-    said = rf"{HOOK} is NaN or infinite at token 1 \('thing7'\) of text {place} \(1 such there\): words cannot be read"
+    said = rf"{HOOK} is NaN or infinite at token 1 \(' thing7'\) of text {place} \(1 such there\): words cannot be read"
     with pytest.raises(ValueError, match=said):
         observe(model, Directions(torch.eye(D_IN)), HOOK, texts)
 

@@ -28,7 +28,7 @@ class Talk(Protocol):
 
     text: str
 
-    def turn(self) -> tuple[str, int] | None:
+    def turn(self) -> tuple[int, int] | None:
         """The seed of the model's next turn and how many tokens it may have; None when the text is finished."""
         ...
 

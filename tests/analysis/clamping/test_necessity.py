@@ -10,15 +10,10 @@ from analysis.clamping.verdict import VerdictRule
 from analysis.planted.word_model import CONCEPTS, D_IN, HOOK, NUMBER, WORDS, WordModel
 
 
-class SpacedModel(WordModel):
-    def strings(self, ids):
-        return [f" {word}" for word in super().strings(ids)]
-
-
 @pytest.fixture
 def echoing():
     """The word model, in which a concept's word makes the next one likelier, through the concept's coordinate."""
-    model = SpacedModel()
+    model = WordModel()
     for place, concept in enumerate(CONCEPTS):
         model.embedding[[NUMBER[word] for word in WORDS[concept]], place] = 2.0
     model.embedding[:, 8:] = model.embedding[:, 8:].abs()

@@ -18,7 +18,7 @@ SILENT = 150
 
 
 class SpokenModel(WordModel):
-    """The word model with its moods in the stream, and tokens that carry their leading space."""
+    """The word model with its moods in the stream."""
 
     name, tokenizer = "spoken", None
 
@@ -30,9 +30,6 @@ class SpokenModel(WordModel):
                 self.embedding[NUMBER[word], place] = 1.0 + strength
         for place, word in enumerate(FILLER):
             self.embedding[NUMBER[word], 20 + place] = 1.0  # a latent of its own: it is read as text
-
-    def strings(self, ids):
-        return [f" {word}" for word in super().strings(ids)]
 
 
 def _texts(rng, mood: str | None, split: str, count: int) -> tuple[Text, ...]:

@@ -24,7 +24,7 @@ class Replied:
     acts: bool = True
 
     def turn(self):
-        return None if self.turns == self.most else (str(self.seed * 100 + self.turns), 5 + self.seed)
+        return None if self.turns == self.most else (self.seed * 100 + self.turns, 5 + self.seed)
 
     def enough(self, written):
         return "." in written
