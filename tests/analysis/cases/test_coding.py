@@ -1,6 +1,8 @@
 """The coding case played by scripted agents: each way to end is told apart, and every bundled task is what it says."""
 
+import json
 import math
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -225,3 +227,31 @@ def test_a_wrong_task_file_is_named(tmp_path, text, said):
         load_tasks(tmp_path)
     with pytest.raises(FileNotFoundError, match="no coding tasks"):
         load_tasks(tmp_path / "none")
+
+
+def test_a_local_folder_with_a_chat_template_plays_by_its_name(tmp_path, monkeypatch):
+    """No small model writes programs: what is shown is that a folder's own template, weights and clamps go the whole way."""
+    folder, study_folder = tmp_path / "chatty", tmp_path / "study"
+    shutil.copytree("checkpoints/storyteller", folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings["chat_template"] = (
+        "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
+        "{% if add_generation_prompt %}assistant:{% endif %}"
+    )
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    study_folder.mkdir()
+    for name in ("study.json", "labels.parquet", "diff_means.npz"):
+        shutil.copy(f"checkpoints/storyteller-sae/study/{name}", study_folder / name)
+    monkeypatch.setattr(Study, "concepts_at_hand", lambda self: None)  # the labels' own latents will do
+    monkeypatch.setattr(module, "HOW", "You have {attempts} attempts.")  # the story model reads 256 tokens
+    tasks = {"hard": replace(TASK, name="hard", impossible=True), "plain": replace(TASK, name="plain", twin="hard")}
+    rows = coding_case(
+        study_folder, str(folder), NONE, 1, attempts=2, tasks=tasks, progress=False, limits=QUICK, max_tokens=16
+    )
+    assert {"none", "desperate_up", "calm_down"} <= {row.arm for row in rows}
+    lines = [json.loads(line) for line in (study_folder / "coding_transcripts.jsonl").read_text().splitlines()]
+    played = {(one["arm"], one["task"]): one for one in lines if "arm" in one}
+    assert len(played) == len(rows) * len(tasks)
+    spoken = {key: [text for role, text in one["messages"] if role == "assistant"] for key, one in played.items()}
+    assert all(texts and all(text.strip() for text in texts) for texts in spoken.values())
+    assert spoken["none", "plain"] != spoken["desperate_up", "plain"], "the clamp is heard"
