@@ -32,7 +32,7 @@ CONTROLS = 30
 PROMPTS = 36
 """Neutral prompts that labels are clamped at: a third to choose the dose on."""
 CLAMP_DOSES = (0.5, 1.0, 2.0, 4.0)
-CONTINUATIONS = 1
+CONTINUATIONS = 2
 """Fewer doses and texts than `saes validate` takes, for the sake of the clock: what has a small effect goes unseen."""
 CONTROL_ARMS = 2
 """A group of random latents and a random direction that the workshop pushes as far as it pushes `desperate`, down and up."""
@@ -78,7 +78,7 @@ def demo(
         "train": {**decisive, "model_hash": _weights_hash(find_folder(model))},
         "choose": {"concepts": concept_set.hash},
         "label": {"concepts": concept_set.hash},
-        "validate": {"doses": list(doses), "controls": controls, "prompts": PROMPTS},
+        "validate": {"doses": list(doses), "controls": controls, "prompts": PROMPTS, "continuations": CONTINUATIONS},
         "workshop": {
             "n_impossible": N_IMPOSSIBLE,
             "n_possible": N_POSSIBLE,
