@@ -1,7 +1,6 @@
 """Intervals of a share."""
 
 import numpy as np
-from scipy.stats import beta
 
 
 def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
@@ -14,6 +13,8 @@ def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
 
 def clopper_pearson(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """The exact interval of a share (Clopper & Pearson 1934)."""
+    from scipy.stats import beta
+
     tail = (1 - level) / 2
     low = 0.0 if hits == 0 else float(beta.ppf(tail, hits, n - hits + 1))
     high = 1.0 if hits == n else float(beta.ppf(1 - tail, hits + 1, n - hits))

@@ -5,11 +5,12 @@ true of the world that the model learned.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isfinite, nan, sqrt
+from math import isfinite, nan
 from typing import Any
 
 from analysis.cases.figures.canvas import MARKERS, Theme, percent_axis, storeys
 from analysis.cases.figures.curves import Point, apart, controls, curve, dose_axis, intervals, room_at
+from analysis.cases.shares import wilson
 from analysis.records import WorkshopArm
 from analysis.study import Study
 
@@ -170,19 +171,10 @@ def _truth(panel: Any, theme: Theme, told: Parts, concepts: Sequence[str]) -> No
 
 def point(one: WorkshopArm, measure: Measure) -> Point:
     value = measure.value(one)
-    if measure.n is None or not isfinite(value):
+    n = measure.n(one) if measure.n else 0
+    if not n or not isfinite(value):
         return Point(one.dose, value, nan, nan)
-    return Point(one.dose, value, *wilson(value, measure.n(one)))
-
-
-def wilson(share: float, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share of `n` (Wilson 1927)."""
-    if not n:
-        return nan, nan
-    weight = z * z / n
-    centre = (share + weight / 2) / (1 + weight)
-    half = z / (1 + weight) * sqrt(max(0.0, share * (1 - share)) / n + weight / (4 * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return Point(one.dose, value, *wilson(round(value * n), n))
 
 
 def _legend(figure: Any, panels: Sequence[Any], parts: Parts, of: str) -> None:

@@ -2,8 +2,7 @@
 
 import pytest
 
-from analysis.cases.figures.workshop import Part, part_of, wilson
-from analysis.cases.workshop import wilson as counted
+from analysis.cases.figures.workshop import Part, part_of
 from analysis.records import WorkshopArm
 
 
@@ -61,8 +60,7 @@ def test_an_intervals_ends_are_wilsons(study, painted):
     cheating = painted("workshop", study).axes[0]
     drawn = [part for group in cheating.collections for part in getattr(group, "get_segments", list)()]
     ends = {tuple(round(float(y), 6) for _, y in one) for one in drawn}
-    assert tuple(round(y, 6) for y in counted(10, 100)) in ends
-    assert wilson(0.1, 100) == pytest.approx(counted(10, 100))
+    assert tuple(round(y, 6) for y in wilson(10, 100)) in ends
 
 
 def test_what_is_known_stands_beside_it_on_one_scale(study, painted, marks):
