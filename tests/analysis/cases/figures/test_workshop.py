@@ -3,6 +3,7 @@
 import pytest
 
 from analysis.cases.figures.workshop import Part, part_of
+from analysis.cases.shares import wilson
 from analysis.records import WorkshopArm
 
 
