@@ -15,6 +15,9 @@ fires; some of all texts, whatever it does there."""
 CONTROLS = ("random_latent", "random_direction")
 """The arms that may not do as much as a label. The difference of means is a rival, ablation another question."""
 
+CLAIMS = ("label", "written")
+"""What is claimed of a concept's clamp: that its label's latents move the text towards it, or that the latents that write it do."""
+
 
 @dataclass(frozen=True)
 class Label:
@@ -81,6 +84,34 @@ class Label:
     def is_held(self) -> bool:
         """Whether the checking texts bear it out, whatever clamping said later."""
         return self.status not in ("candidate", "rejected")
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A second claim about a concept: these few latents, pushed together, write it.
+
+    A label's latents fire where the concept is. These are the ones whose decoder directions together come nearest to the
+    concept's difference of means over finding texts (`analysis/clamping/writers.py`).
+    """
+
+    concept: str
+    latents: list[int]
+    weights: list[float]
+    """One dose unit pushes along sum_j weights_j * scales_j * W_dec[j], as far as one unit of the concept's label does."""
+    scales: list[float]
+    """Each latent's 95th percentile of active values on finding texts."""
+    cosine: float
+    """Of what they push along with the difference of means."""
+    pooling: str
+    """As the label's."""
+    auroc_checking: float
+    """As a detector: the latents' pooled values, weighed as they are pushed, against neutral texts and texts of other families."""
+    auroc_checking_low: float
+    auroc_checking_high: float
+    n_positive: int
+    n_negative: int
+    status: str
+    """"candidate" until they are clamped, then as a label's; they are judged as a clamp alone."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +249,7 @@ class Trial:
     concept: str
     """Whose label or difference of means it is; "" for a control, which all labels share."""
     arm: str
-    """"label", "label_down", "ablate", "diff_means", "random_latent", "random_direction"."""
+    """"label", "label_down", "written", "written_down", "ablate", "diff_means", "random_latent", "random_direction"."""
     arm_id: str
     dose: float
     """In units of the label's own active scale; for controls and the difference of means the push in activation units."""
@@ -243,8 +274,9 @@ class Trial:
 class ClampResult:
     """What one arm did to one concept, over prompts.
 
-    A control is read off at the push at which it moves the model's output as far as the concept's label does, the
-    difference of means at the push at which its text costs as much as the label's.
+    There are two claims about a concept: its label ("label") and the latents that write it ("written"). A control is read off
+    at the push at which it moves the model's output as far as the claim does, the difference of means at the push at which
+    its text costs as much as the claim's.
     """
 
     concept: str
@@ -252,7 +284,7 @@ class ClampResult:
     arm_id: str
     latents: list[int]
     dose: float
-    """The label's."""
+    """The claim's."""
     push: float
     """Length of the shift over the mean length of the residual stream there."""
     judge: float
@@ -267,14 +299,14 @@ class ClampResult:
     p: float
     """Rank of the judge effect among the (other) controls at the same KL."""
     q: float | None
-    """After Benjamini-Hochberg over the labels; None for all but labels."""
+    """After Benjamini-Hochberg over all claims; None for all others."""
     n_controls: int
     """Controls that reach this KL."""
     control_judge_max: float
     """The largest judge effect among those."""
     control_readout_max: float
     foreign_share: float
-    """Of the labels of other families that do as much at the same KL."""
+    """Of the claims of the same sort for concepts of other families, those that do as much at the same KL."""
     n_foreign: int
     n_prompts: int
     status: str
@@ -288,7 +320,7 @@ class ClampResult:
     family_rank: int | None = None
     """Place of its family among the families, each standing where its strongest concept does."""
     down_judge: float | None = None
-    """Judge effect of the chosen dose's push the other way; labels only, like all that follows."""
+    """Judge effect of the chosen dose's push the other way; claims only, like what follows down to `detectable`."""
     down_judge_low: float | None = None
     down_judge_high: float | None = None
     safe_low: float | None = None
@@ -296,11 +328,13 @@ class ClampResult:
     """Between these doses the text costs no more than the rule allows, as far as doses were tried."""
     detectable: float | None = None
     """The smallest judge effect that would have been validated with 80 % power."""
+    claim: str = "label"
+    """Which claim it is, or stands beside: one of `CLAIMS`."""
 
 
 @dataclass(frozen=True)
 class DosePoint:
-    """A label at one dose on reporting prompts, beside the controls where they move the output as far."""
+    """A claim at one dose on reporting prompts, beside the controls where they move the output as far."""
 
     concept: str
     dose: float
@@ -316,6 +350,8 @@ class DosePoint:
     """5th and 95th percentile of the controls' judge effects at the same KL; None where no control reaches it."""
     n_controls: int
     n_prompts: int
+    claim: str = "label"
+    """One of `CLAIMS`."""
 
 
 @dataclass(frozen=True)
@@ -368,13 +404,19 @@ def clamp_counts(clamps: Sequence[ClampResult]) -> dict[str, int]:
     """How many clamps of each sort were tested and validated, over all concepts."""
     passed = [one for one in clamps if one.status == "validated"]
     return {
+        "concepts": len({one.concept for one in clamps if one.arm in CLAIMS}),
+        "concepts_validated": len({one.concept for one in passed if one.arm in CLAIMS}),
         "tested": sum(one.arm == "label" for one in clamps),
         "validated": sum(one.arm == "label" for one in passed),
+        "written_tested": sum(one.arm == "written" for one in clamps),
+        "written_validated": sum(one.arm == "written" for one in passed),
         "control_tested": sum(one.arm in CONTROLS for one in clamps),
         "control_validated": sum(one.arm in CONTROLS for one in passed),
         "concepts_with_a_control": len({one.concept for one in passed if one.arm in CONTROLS}),
-        "diff_means_tested": sum(one.arm == "diff_means" for one in clamps),
-        "diff_means_validated": sum(one.arm == "diff_means" for one in passed),
+        "diff_means_tested": sum((one.arm, one.claim) == ("diff_means", "label") for one in clamps),
+        "diff_means_validated": sum((one.arm, one.claim) == ("diff_means", "label") for one in passed),
+        "diff_means_written_tested": sum((one.arm, one.claim) == ("diff_means", "written") for one in clamps),
+        "diff_means_written_validated": sum((one.arm, one.claim) == ("diff_means", "written") for one in passed),
     }
 
 

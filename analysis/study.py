@@ -48,6 +48,7 @@ from analysis.records import (
     Trial,
     WorkshopArm,
     WorkshopControls,
+    Writer,
 )
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 SCHEMA = 3
 TABLES: dict[str, type] = {
     "labels": Label,
+    "writers": Writer,
     "baselines": Baseline,
     "confounds": Confound,
     "probes": Probe,

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from analysis.cases.written import writers, written_label
-from analysis.clamping.plan import Control, control_pool, shift_length
+from analysis.clamping.plan import Control, claim_kind, control_pool, shift_length
+from analysis.clamping.writers import writers, writing_latents
 from analysis.concepts.concept import ConceptSet
 from analysis.observe import sample_firings
 from analysis.opening import concept_set_of
-from analysis.records import Label
+from analysis.records import Label, Writer
 from analysis.study import Study
 from saes.dictionary import Dictionary
 from saes.intervention import DirectionPush, Edit, Intervention
@@ -57,7 +57,7 @@ NOTHING = Push("none", "none", "", 0.0, 0.0, (), Intervention())
 class Material:
     """What pushes are made of."""
 
-    labels: dict[str, Label]
+    labels: dict[str, Label | Writer]
     """What each concept is pushed along."""
     detectors: dict[str, Label]
     """The labels' own latents, of the concepts that are pushed along others."""
@@ -78,7 +78,8 @@ def material(
     """
     own = {concept: study.label(concept) for concept in concepts}
     means = {concept: mean for concept, mean in study.diff_means().items() if concept in own}
-    pushed, detectors, writing = dict(own), {}, {}
+    pushed: dict[str, Label | Writer] = dict(own)
+    detectors, writing = {}, {}
     others = [concept for concept in concepts if concept in means and own[concept].status != "validated"]
     pool: list[Control] = []
     texts = concept_set or (concept_set_of(study) if controls else study.concepts_at_hand())
@@ -87,9 +88,8 @@ def material(
         density, scales = firings.density(), firings.scales()
         writing = {one: writers(mean, dictionary, scales) for one, mean in means.items() if one in CLAMPED}
         for concept in others:
-            label = written_label(own[concept], means[concept], dictionary, scales)
-            if label.latents != own[concept].latents:
-                pushed[concept] = label
+            if found := writing_latents(own[concept], means[concept], dictionary, scales):
+                pushed[concept] = found
                 detectors.update({concept: own[concept]} if concept in CLAMPED else {})
         if controls:
             taken = {latent for label in (*study.labels(), *pushed.values()) for latent in label.latents}
@@ -111,7 +111,7 @@ def pushes(
         for way, sign in WAYS:
             arms.append(
                 _of_label(
-                    f"{concept}_{way}", "written" if label.kind == "written" else "label", label, sign * dose, made
+                    f"{concept}_{way}", claim_kind(label), label, sign * dose, made
                 )
             )
     if rivals:
@@ -133,8 +133,7 @@ def pushes(
     for other in doses:
         for concept, label in made.labels.items() if other != dose else ():
             for way, sign in WAYS:
-                kind = "written" if label.kind == "written" else "label"
-                arms.append(_of_label(f"{concept}_{way}_{other:g}", kind, label, sign * other, made))
+                arms.append(_of_label(f"{concept}_{way}_{other:g}", claim_kind(label), label, sign * other, made))
     first = next(iter(made.labels))
     length = abs(_length(made.labels[first], dose, made))
     for number, control in enumerate(made.pool if controls else ()):
@@ -145,17 +144,17 @@ def pushes(
     return arms
 
 
-def _of_label(name: str, kind: str, label: Label, dose: float, made: Material) -> Push:
+def _of_label(name: str, kind: str, label: Label | Writer, dose: float, made: Material) -> Push:
     edit = _edit(label, dose)
     length = _length(label, dose, made)
     return Push(name, kind, label.concept, dose, length, edit.latents, Intervention((edit,)))
 
 
-def _edit(label: Label, dose: float) -> Edit:
+def _edit(label: Label | Writer, dose: float) -> Edit:
     return Edit(tuple(label.latents), dose, "add", tuple(np.multiply(label.weights, label.scales)))
 
 
-def _length(label: Label, dose: float, made: Material) -> float:
+def _length(label: Label | Writer, dose: float, made: Material) -> float:
     return float(np.sign(dose)) * shift_length(_edit(label, dose), made.dictionary)
 
 

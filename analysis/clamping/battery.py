@@ -22,7 +22,7 @@ from analysis.clamping.verdict import (
     verdict,
 )
 from analysis.labelling.scores import benjamini_hochberg
-from analysis.records import CONTROLS, ClampResult, ConceptEffect, DosePoint, Trial
+from analysis.records import CLAIMS, CONTROLS, ClampResult, ConceptEffect, DosePoint, Trial
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,12 @@ class Curves:
 
 
 @dataclass(frozen=True)
-class Claim:
+class Deed:
     """What one arm did, prompt by prompt; for an arm that is read off between two pushes, the mixture of both."""
 
     concept: str
+    claim: str
+    """Which of the two `CLAIMS` it is, or stands beside."""
     arm: Arm
     push: float
     judge: Float[np.ndarray, "prompt concept"]
@@ -49,7 +51,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Matched:
-    """Controls (or other labels) where they move the output as far as a claim does, seen by the claim's concept."""
+    """Controls (or other claims) where they move the output as far as a claim does, seen by the claim's concept."""
 
     reached: np.ndarray
     """[control] bool."""
@@ -69,8 +71,8 @@ class Battery:
     arms: Sequence[Arm]
     prompts: Sequence[Prompt]
     effects: Effects
-    chosen: Mapping[str, float]
-    """concept -> the dose at which its label is judged."""
+    chosen: Mapping[tuple[str, str], float]
+    """(one of `CLAIMS`, concept) -> the dose at which the claim is judged."""
     judge: Judge
     families: Mapping[str, str]
     """concept -> family."""
@@ -104,10 +106,6 @@ class Battery:
     def controls(self) -> Curves:
         return self.curves(*CONTROLS)
 
-    @cached_property
-    def labels(self) -> Curves:
-        return self.curves("label")
-
     def matched(self, curves: Curves, kl: float, concept: str) -> Matched:
         """The curves where their KL is `kl`, as they move `concept`."""
         weights, reached = kl_weights(self.kl[curves.places], kl)
@@ -118,129 +116,126 @@ class Battery:
         )
         return Matched(reached, weights, judge, readout)
 
-    def foreign(self, kl: float, concept: str) -> Float[np.ndarray, " label"]:
-        """What the labels of other families do to `concept` where they move the output as far, those that get there."""
-        others = [place for place, name in enumerate(self.labels.ids) if self.families[name] != self.families[concept]]
+    def foreign(self, kl: float, concept: str, claim: str) -> Float[np.ndarray, " other"]:
+        """What the same claim for concepts of other families does to `concept` where it moves the output as far, where it does."""
+        curves = self.curves(claim)
+        others = [place for place, name in enumerate(curves.ids) if self.families[name] != self.families[concept]]
         if not others:
             return np.zeros(0)
-        return self.matched(
-            Curves([self.labels.ids[at] for at in others], self.labels.places[others]), kl, concept
-        ).means
+        return self.matched(Curves([curves.ids[at] for at in others], curves.places[others]), kl, concept).means
 
     @cached_property
-    def claims(self) -> list[Claim]:
-        """Of each label: itself at the chosen dose, the difference of means at equal fluency cost, the ablation."""
+    def deeds(self) -> list[Deed]:
+        """Of each claim: itself at the chosen dose, the difference of means at equal fluency cost, and a label's ablation."""
         found = []
-        for concept, dose in self.chosen.items():
-            label = next(
-                at for at, arm in enumerate(self.arms) if (arm.kind, arm.id, arm.dose) == ("label", concept, dose)
-            )
-            found.append(self._claim(concept, [label], np.ones(1)))
-            rival = [at for at, arm in enumerate(self.arms) if (arm.kind, arm.id) == ("diff_means", concept)]
-            weights = cost_weights(self.fluency[rival], self.fluency[label])
-            if weights.any():  # else the label costs so little that no push of the rival is its match
-                found.append(self._claim(concept, rival, weights))
-            found += [
-                self._claim(concept, [at], np.ones(1))
-                for at, arm in enumerate(self.arms)
-                if (arm.kind, arm.id) == ("ablate", concept)
-            ]
+        for (claim, concept), dose in self.chosen.items():
+            own = next(at for at, arm in enumerate(self.arms) if (arm.kind, arm.id, arm.dose) == (claim, concept, dose))
+            found.append(self.deed(concept, claim, [own], np.ones(1)))
+            rival = self.places("diff_means", concept)
+            weights = cost_weights(self.fluency[rival], self.fluency[own])
+            if weights.any():  # else the claim costs so little that no push of the rival is its match
+                found.append(self.deed(concept, claim, rival, weights))
+            if claim == "label":
+                found += [self.deed(concept, claim, [at], np.ones(1)) for at in self.places("ablate", concept)]
         return found
 
-    def _claim(self, concept: str, places: list[int], weights: np.ndarray) -> Claim:
+    def places(self, kind: str, concept: str) -> list[int]:
+        """The arms of a kind and a concept."""
+        return [at for at, arm in enumerate(self.arms) if (arm.kind, arm.id) == (kind, concept)]
+
+    def deed(self, concept: str, claim: str, places: list[int], weights: np.ndarray) -> Deed:
+        """The arms at these places, mixed."""
+
         def mixed(part: np.ndarray) -> np.ndarray:
             return np.tensordot(weights, part[places], axes=1)
 
         pushes = np.array([self.arms[at].push for at in places])
         used = weights > 0  # a cost that is not known may stand at a push that does not count
         fluency = float(weights[used] @ self.fluency[places][used])
-        return Claim(
-            concept, self.arms[places[0]], float(weights @ pushes), mixed(self.effects.judge), mixed(self.effects.readout),
-            fluency, float(weights @ self.kl[places]),
+        return Deed(
+            concept, claim, self.arms[places[0]], float(weights @ pushes), mixed(self.effects.judge),
+            mixed(self.effects.readout), fluency, float(weights @ self.kl[places]),
         )  # fmt: skip
 
 
 def clamp_results(battery: Battery) -> list[ClampResult]:
-    """Every label with its verdict, its rival, its ablation, and all controls judged as if they were the claim."""
-    claims = battery.claims
-    beside = [battery.matched(battery.controls, claim.kl, claim.concept) for claim in claims]
-    columns = [battery.column(claim.concept) for claim in claims]
+    """Every claim with its verdict, its rival, a label's ablation, and all controls judged as if they were the claim."""
+    deeds = battery.deeds
+    beside = [battery.matched(battery.controls, deed.kl, deed.concept) for deed in deeds]
+    columns = [battery.column(deed.concept) for deed in deeds]
     p = [
-        rank_p(claim.judge[:, column].mean(), controls.means)
-        for claim, controls, column in zip(claims, beside, columns, strict=True)
+        rank_p(deed.judge[:, column].mean(), controls.means)
+        for deed, controls, column in zip(deeds, beside, columns, strict=True)
     ]
-    labels = [place for place, claim in enumerate(claims) if claim.arm.kind == "label"]
-    of_labels = [p[place] for place in labels]
-    q = dict(zip(labels, benjamini_hochberg(np.array(of_labels)), strict=True))
-    threshold = largest_p(of_labels, battery.rule.most_q)
+    claims = [place for place, deed in enumerate(deeds) if deed.arm.kind in CLAIMS]
+    of_claims = [p[place] for place in claims]
+    q = dict(zip(claims, benjamini_hochberg(np.array(of_claims)), strict=True))
+    threshold = largest_p(of_claims, battery.rule.most_q)
 
     results = []
-    for place, (claim, controls, column) in enumerate(zip(claims, beside, columns, strict=True)):
-        foreign = battery.foreign(claim.kl, claim.concept)
-        result = _judged(battery, claim, p[place], threshold, controls, foreign)
-        means = claim.judge.mean(axis=0)
-        own_rank, n_ranked, family_rank = ranks(battery, means, claim.concept)
+    for place, (deed, controls, column) in enumerate(zip(deeds, beside, columns, strict=True)):
+        foreign = battery.foreign(deed.kl, deed.concept, deed.claim)
+        result = _judged(battery, deed, p[place], threshold, controls, foreign)
+        means = deed.judge.mean(axis=0)
+        own_rank, n_ranked, family_rank = ranks(battery, means, deed.concept)
         about: dict[str, Any] = {"own_rank": own_rank, "n_ranked": n_ranked, "family_rank": family_rank}
         if place in q:
-            about |= {"q": float(q[place]), **_label_facts(battery, claim, column, controls, threshold)}
+            about |= {"q": float(q[place]), **_claim_facts(battery, deed, column, controls, threshold)}
         results.append(ClampResult(**{**result, **about}))
         if place in q:
-            results += _controls_judged(battery, claim, controls, foreign, threshold)
+            results += _controls_judged(battery, deed, controls, foreign, threshold)
     return results
 
 
-def _judged(battery: Battery, claim: Claim, p: float, threshold: float, controls: Matched, foreign: np.ndarray) -> dict:
+def _judged(battery: Battery, deed: Deed, p: float, threshold: float, controls: Matched, foreign: np.ndarray) -> dict:
     """The fields that every result has."""
-    column, rule = battery.column(claim.concept), battery.rule
-    pair = np.stack([claim.judge[:, column], claim.readout[:, column]], axis=1)
+    column, rule = battery.column(deed.concept), battery.rule
+    pair = np.stack([deed.judge[:, column], deed.readout[:, column]], axis=1)
     (judge, readout), (judge_low, readout_low), (judge_high, readout_high) = (
         map(float, part) for part in bootstrap_means(pair, rule, battery.seed)
     )
     share = float(np.mean(foreign >= judge)) if len(foreign) else 0.0
     auroc_low = float(battery.judge.auroc_low[column])
-    evidence = Evidence(auroc_low, judge, judge_low, readout_low, claim.fluency, p, threshold, share)
+    evidence = Evidence(auroc_low, judge, judge_low, readout_low, deed.fluency, p, threshold, share)
     return {
-        "concept": claim.concept, "arm": claim.arm.kind, "arm_id": claim.arm.id, "latents": list(claim.arm.latents),
-        "dose": battery.chosen[claim.concept] if claim.arm.kind != "ablate" else 0.0,
-        "push": claim.push / battery.mean_length, "judge": judge, "judge_low": judge_low, "judge_high": judge_high,
-        "readout": readout, "readout_low": readout_low, "readout_high": readout_high, "fluency": claim.fluency,
-        "kl": claim.kl, "p": p, "q": None, "n_controls": int(controls.reached.sum()),
+        "concept": deed.concept, "arm": deed.arm.kind, "arm_id": deed.arm.id, "latents": list(deed.arm.latents),
+        "dose": battery.chosen[deed.claim, deed.concept] if deed.arm.kind != "ablate" else 0.0,
+        "push": deed.push / battery.mean_length, "judge": judge, "judge_low": judge_low, "judge_high": judge_high,
+        "readout": readout, "readout_low": readout_low, "readout_high": readout_high, "fluency": deed.fluency,
+        "kl": deed.kl, "p": p, "q": None, "n_controls": int(controls.reached.sum()),
         "control_judge_max": _most(controls.judge[controls.reached].mean(axis=1)),
         "control_readout_max": _most(controls.readout[controls.reached].mean(axis=1)),
         "foreign_share": share, "n_foreign": len(foreign), "n_prompts": len(battery.prompts),
         "status": verdict(rule, evidence), "judge_auroc": float(battery.judge.auroc[column]),
-        "judge_auroc_low": auroc_low,
+        "judge_auroc_low": auroc_low, "claim": deed.claim,
     }  # fmt: skip
 
 
 def _controls_judged(
-    battery: Battery, label: Claim, controls: Matched, foreign: np.ndarray, threshold: float
+    battery: Battery, claim: Deed, controls: Matched, foreign: np.ndarray, threshold: float
 ) -> list[ClampResult]:
-    """Every control that reaches the label's KL, as if it claimed the label's concept."""
+    """Every control that reaches the claim's KL, as if it claimed the same concept."""
     curves, found = battery.controls, []
     for place in np.flatnonzero(controls.reached):
         others = controls.reached.copy()
         others[place] = False
         rest = Matched(others, controls.weights, controls.judge, controls.readout)
-        claim = battery._claim(label.concept, list(curves.places[place]), controls.weights[place])
+        deed = battery.deed(claim.concept, claim.claim, list(curves.places[place]), controls.weights[place])
         p = rank_p(controls.judge[place].mean(), rest.means)
-        found.append(ClampResult(**_judged(battery, claim, p, threshold, rest, foreign)))
+        found.append(ClampResult(**_judged(battery, deed, p, threshold, rest, foreign)))
     return found
 
 
-def _label_facts(battery: Battery, claim: Claim, column: int, controls: Matched, threshold: float) -> dict:
-    """What is known of labels alone: the push downwards, the safe range, the power."""
-    rule, concept = battery.rule, claim.concept
-    places = {
-        kind: [at for at, arm in enumerate(battery.arms) if (arm.kind, arm.id) == (kind, concept)]
-        for kind in ("label", "label_down")
-    }
-    nearest = max(places["label_down"], key=lambda at: battery.arms[at].dose)
+def _claim_facts(battery: Battery, claim: Deed, column: int, controls: Matched, threshold: float) -> dict:
+    """What is known of claims alone: the push downwards, the safe range, the power."""
+    rule, kinds = battery.rule, (f"{claim.claim}_down", claim.claim)
+    down_places, up_places = (battery.places(kind, claim.concept) for kind in kinds)
+    nearest = max(down_places, key=lambda at: battery.arms[at].dose)
     down, low, high = bootstrap_means(battery.effects.judge[nearest][:, [column]], rule, battery.seed)
     safe_low, safe_high = (
-        safe_bound([battery.arms[at].dose for at in places[kind]], battery.fluency[places[kind]].tolist(), rule.most_fluency_cost)
-        for kind in ("label_down", "label")
-    )  # fmt: skip
+        safe_bound([battery.arms[at].dose for at in places], battery.fluency[places].tolist(), rule.most_fluency_cost)
+        for places in (down_places, up_places)
+    )
     return {
         "down_judge": float(down[0]), "down_judge_low": float(low[0]), "down_judge_high": float(high[0]),
         "safe_low": safe_low, "safe_high": safe_high,
@@ -264,10 +259,11 @@ def ranks(battery: Battery, means: Float[np.ndarray, " concept"], concept: str) 
 
 
 def dose_points(battery: Battery) -> list[DosePoint]:
-    """Each label at each dose, upwards and downwards, beside the controls at the same KL."""
+    """Each claim at each dose, upwards and downwards, beside the controls at the same KL."""
     points = []
     for place, arm in enumerate(battery.arms):
-        if arm.kind not in ("label", "label_down"):
+        claim = arm.kind.removesuffix("_down")
+        if claim not in CLAIMS:
             continue
         column = battery.column(arm.concept)
         judge, low, high = bootstrap_means(battery.effects.judge[place][:, [column]], battery.rule, battery.seed)
@@ -279,23 +275,23 @@ def dose_points(battery: Battery) -> list[DosePoint]:
                 concept=arm.concept, dose=arm.dose, judge=float(judge[0]), judge_low=float(low[0]),
                 judge_high=float(high[0]), readout=float(battery.effects.readout[place][:, column].mean()), kl=kl,
                 fluency=float(battery.fluency[place]), control_low=band[0], control_high=band[1],
-                n_controls=len(controls), n_prompts=len(battery.prompts),
+                n_controls=len(controls), n_prompts=len(battery.prompts), claim=claim,
             )
         )  # fmt: skip
-    return sorted(points, key=lambda one: (one.concept, one.dose))
+    return sorted(points, key=lambda one: (one.concept, one.claim, one.dose))
 
 
 def concept_effects(battery: Battery) -> list[ConceptEffect]:
-    """Labels at their chosen dose, their rivals at equal fluency cost and every control, on every concept."""
+    """Claims at their chosen dose, the difference of means at the label's fluency cost and every control, on every concept."""
     sources = [
-        (
-            claim.arm,
-            battery.chosen[claim.concept] if claim.arm.kind == "label" else claim.push,
-            claim.judge,
-            claim.readout,
-        )
-        for claim in battery.claims
-        if claim.arm.kind in ("label", "diff_means")
+        (deed.arm, battery.chosen[deed.claim, deed.concept], deed.judge, deed.readout)
+        for deed in battery.deeds
+        if deed.arm.kind in CLAIMS
+    ]
+    sources += [
+        (deed.arm, deed.push, deed.judge, deed.readout)
+        for deed in battery.deeds
+        if (deed.arm.kind, deed.claim) == ("diff_means", "label")
     ]
     sources += [
         (arm, arm.push, battery.effects.judge[place], battery.effects.readout[place])

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -20,18 +21,24 @@ from analysis.clamping.plan import (
     Arm,
     Control,
     Prompt,
+    claim_kind,
     continued,
     control_pool,
+    curve_arms,
     label_arm,
-    label_arms,
+    rival_arms,
     split_prompts,
+    told_arms,
 )
-from analysis.clamping.trial import NEW_TOKENS, TrialRoom
+from analysis.clamping.trial import NEW_TOKENS, TrialRoom, joined
 from analysis.clamping.verdict import VerdictRule, bootstrap_means, choose_dose
+from analysis.clamping.writers import with_detection, writing_latents
 from analysis.concepts.concept import ConceptSet
-from analysis.observe import sample_firings
+from analysis.labelling.choose import Pools
+from analysis.labelling.split import text_table
+from analysis.observe import observe, sample_firings
 from analysis.opening import as_labelled, concept_set_of, open_subject
-from analysis.records import Label
+from analysis.records import CLAIMS, Label, Writer
 from analysis.study import Study
 from saes.dictionary import Dictionary
 from training.language_models.language_model import LanguageModel
@@ -68,9 +75,11 @@ def validate(
 ) -> Study:
     """Clamps the study's held labels beside controls that all of them share, and gives each its verdict.
 
-    Writes `trials`, `clamps`, `curves`, `effects`, `necessity` and the labels' status. `concepts` are names of held
+    So are the latents that write each of these concepts (`analysis/clamping/writers.py`), as a second claim beside the label.
+    Writes `trials`, `clamps`, `curves`, `effects`, `necessity`, `writers` and the labels' status. `concepts` are names of held
     labels (default: all of them), `controls` how many there are of each of two kinds, `prompts` how many neutral prompts
-    are used (default: all), `continuations` how many texts are written from each; a prompt counts by their mean. What a run that was stopped had
+    are used (default: all), `continuations` how many texts are written from each (one at the doses that no verdict is about); a
+    prompt counts by their mean. What a run that was stopped had
     finished with the same settings is not done again. Raises ValueError or FileNotFoundError, in one line, for input
     that cannot be used.
     """
@@ -97,16 +106,27 @@ def validate(
         "model": model.name,
         "sae_hash": study.info.sae_hash,
     }
-    claims = [[label.concept, label.latents, label.weights, label.scales] for label in labels]
-    texts = Path(judge_texts).read_text(encoding="utf-8") if judge_texts and Path(judge_texts).is_file() else ""
-    digest = digest_of({**settings, "labels": claims, "concept_hash": concept_set.hash, "judge_texts_held": texts})
+    diff_means = study.diff_means()
+    concept_hash, held_texts = concept_set.hash, _content(judge_texts)
+    firings = sample_firings(as_labelled(model, study), dictionary, hook_name, concept_set, seed)
+    density, scales = firings.density(), firings.scales()
+    writers = [
+        found
+        for label in labels
+        if label.concept in diff_means
+        and (found := writing_latents(label, diff_means[label.concept], dictionary, scales))
+    ]
+    claims: list[Label | Writer] = [*labels, *writers]
+    digest = digest_of({
+        **settings, "concept_hash": concept_hash, "judge_texts_held": held_texts,
+        "claims": [[claim_kind(one), one.concept, one.latents, one.weights, one.scales] for one in claims],
+    })  # fmt: skip
     if study.info.settings.get("validate", {}).get("finished") == digest and study.read("clamps"):
         return study
 
-    firings = sample_firings(as_labelled(model, study), dictionary, hook_name, concept_set, seed)
-    density, scales = firings.density(), firings.scales()
-    taken = sorted({latent for label in study.labels(chosen=False) for latent in label.latents})
-    pool = control_pool(labels, controls, dictionary, taken=taken, density=density, scales=scales, seed=seed)
+    taken = sorted({latent for one in (*study.labels(chosen=False), *writers) for latent in one.latents})
+    models = [one for pair in zip_longest(labels, writers) for one in pair if one]
+    pool = control_pool(models, controls, dictionary, taken=taken, density=density, scales=scales, seed=seed)
     choosing, reporting = split_prompts(concept_set, seed, prompts)
     judge = judge_for([label.concept for label in labels], concept_set, judge_texts, seed)
     for name in judge.concepts:
@@ -118,43 +138,52 @@ def validate(
     room.write_baselines([*tries, *reports])  # what cannot be used is said before anything is taken back
     study.update_info(settings={**study.info.settings, "validate": {**_about(judge), **settings}})
     _take_back(study)
+    if writers:
+        table = text_table(concept_set, ("checking",))
+        seen = observe(as_labelled(model, study), dictionary, hook_name, table.texts)
+        writers = with_detection(writers, Pools(seen.firings), table)
     finished = Finished(study.folder / "battery", digest)
-    diff_means = study.diff_means()
 
     with tqdm(
-        total=_rows(labels, diff_means, len(doses), len(pool), len(tries), len(reports)),
+        total=_rows(claims, diff_means, len(doses), len(pool), len(tries), len(reports), len(reporting)),
         desc="validate", unit="row", disable=not progress,
     ) as bar:  # fmt: skip
         bar.set_postfix_str("doses")
-        tried = [label_arm(label, dose, dictionary) for label in labels for dose in doses]
+        tried = [label_arm(claim, dose, dictionary) for claim in claims for dose in doses]
         at_doses = room.run(tried, tries, "dose", finished, bar.update)
         by_dose = at_doses.by_prompt(continuations)
-        chosen, kls = {}, []
-        for number, label in enumerate(labels):
+        at, kls = [], []
+        for number, claim in enumerate(claims):
             mine = by_dose.of(range(number * len(doses), (number + 1) * len(doses)))
-            effect = mine.judge[..., judge.concepts.index(label.concept)].mean(axis=1)
+            effect = mine.judge[..., judge.concepts.index(claim.concept)].mean(axis=1)
             place = choose_dose(
                 rule, doses, effect, np.array([_most_cost(costs, rule, seed) for costs in mine.fluency])
             )
-            chosen[label.concept] = doses[place]
+            at.append(doses[place])
             kls.append(float(mine.kl[place].mean()))
 
         bar.set_postfix_str("controls' pushes")
-        middle = float(np.median([label_arm(label, chosen[label.concept], dictionary).push for label in labels]))
-        arms = [
+        dosed = list(zip(claims, at, strict=True))
+        middle = float(np.median([label_arm(claim, dose, dictionary).push for claim, dose in dosed]))
+        told = [arm for claim, dose in dosed for arm in told_arms(claim, dose, dictionary)]
+        told += [
             arm
-            for label in labels
-            for arm in label_arms(label, chosen[label.concept], doses, dictionary, diff_means.get(label.concept))
+            for label, dose in dosed
+            if isinstance(label, Label) and label.concept in diff_means
+            for arm in rival_arms(label, dose, dictionary, diff_means[label.concept])
         ]
-        arms += control_arms(pool, room, choosing[:KL_PROMPTS], middle, kls)
+        told += control_arms(pool, room, choosing[:KL_PROMPTS], middle, kls)
+        curves = [arm for claim, dose in dosed for arm in curve_arms(claim, dose, doses, dictionary)]
         bar.set_postfix_str("report")
-        reported = room.run(arms, reports, "report", finished, bar.update)
+        reported = room.run(told, reports, "report", finished, bar.update)
+        bar.set_postfix_str("curves")
+        drawn = room.run(curves, reporting, "report", finished, bar.update)
 
     families = {name: concept.family for name, concept in concept_set.concepts.items()}
     mean_length = float(study.info.settings.get("mean_activation_length", 1.0))
-    battery = Battery(
-        arms, reporting, reported.by_prompt(continuations), chosen, judge, families, rule, mean_length, seed
-    )
+    effects = joined([reported.by_prompt(continuations), drawn])
+    chosen = {(claim_kind(claim), claim.concept): dose for claim, dose in dosed}
+    battery = Battery([*told, *curves], reporting, effects, chosen, judge, families, rule, mean_length, seed)
     results = clamp_results(battery)
     with tqdm(total=len(labels), desc="ablate", unit="label", disable=not progress) as bar:
         needed = necessity(
@@ -162,15 +191,18 @@ def validate(
         )
     study.write("trials", [
         *trials(tried, tries, at_doses, room.baselines, judge.concepts, "dose"),
-        *trials(arms, reports, reported, room.baselines, judge.concepts, "report"),
+        *trials(told, reports, reported, room.baselines, judge.concepts, "report"),
+        *trials(curves, reporting, drawn, room.baselines, judge.concepts, "report"),
     ])  # fmt: skip
     study.write("curves", dose_points(battery))
     study.write("effects", concept_effects(battery))
     study.write("necessity", needed)
     study.write("clamps", results)
-    status = {one.concept: one.status for one in results if one.arm == "label" and one.status in JUDGED}
+    status = {(one.arm, one.concept): one.status for one in results if one.arm in CLAIMS and one.status in JUDGED}
+    study.write("writers", [replace(one, status=status.get(("written", one.concept), one.status)) for one in writers])
     study.write("labels", [
-        replace(label, status=status[label.concept]) if label.chosen and label.concept in status else label
+        replace(label, status=status["label", label.concept])
+        if label.chosen and ("label", label.concept) in status else label
         for label in study.labels(chosen=False)
     ])  # fmt: skip
     study.update_info(settings={**study.info.settings, "validate": {**_about(judge), **settings, "finished": digest}})
@@ -196,7 +228,7 @@ def _most_cost(costs: Float[np.ndarray, " prompt"], rule: VerdictRule, seed: int
 
 def _take_back(study: Study) -> None:
     """Verdicts and tables of an earlier run: nothing of a run with other settings may pass for this one's."""
-    for table in ("clamps", "trials", "curves", "effects", "necessity"):
+    for table in ("clamps", "trials", "curves", "effects", "necessity", "writers"):
         study.write(table, [])
     study.write("labels", [
         replace(label, status="held") if label.status in JUDGED else label for label in study.labels(chosen=False)
@@ -213,10 +245,18 @@ def _about(judge: Judge) -> dict[str, float | int]:
     }
 
 
+def _content(judge_texts: str | Path | None) -> str:
+    """What the file of judge texts holds; "" where none is named by its path."""
+    return Path(judge_texts).read_text(encoding="utf-8") if judge_texts and Path(judge_texts).is_file() else ""
+
+
 def _rows(
-    labels: Sequence[Label], diff_means: dict, n_doses: int, n_controls: int, n_choosing: int, n_reporting: int
-) -> int:
+    claims: Sequence[Label | Writer], diff_means: dict, n_doses: int, n_controls: int, n_choosing: int, n_reports: int,
+    n_reporting: int,
+) -> int:  # fmt: skip
     """How many rows are written on."""
+    labels = [one for one in claims if isinstance(one, Label)]
     rivals = sum(label.concept in diff_means for label in labels)
-    reported = len(labels) * (n_doses + len(DOWN) + 1) + rivals * len(RIVAL) + n_controls * PUSHES
-    return len(labels) * n_doses * n_choosing + reported * n_reporting
+    told = 2 * len(claims) + len(labels) + rivals * len(RIVAL) + n_controls * PUSHES
+    curves = len(claims) * (n_doses - 1 + len(DOWN))
+    return len(claims) * n_doses * n_choosing + told * n_reports + curves * n_reporting

@@ -9,14 +9,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analysis.concepts.concept import ConceptSet
-from analysis.records import Label
+from analysis.records import Label, Writer
 from saes.dictionary import Dictionary
 from saes.intervention import DirectionPush, Edit, Intervention
 
 DOSES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
 """In units of the label's own active scale: fine enough that the largest fluent dose is near the most that is fluent."""
-DOWN = (1.0, 2.0)
-"""How many times the chosen dose's push is also made the other way."""
+DOWN = (2.0,)
+"""How many times the chosen dose's push is also made the other way, beside once."""
 RIVAL = (0.5, 1.0, 2.0, 4.0)
 """Pushes of the difference of means, in units of the label's push at its chosen dose."""
 LUCK = 10_000
@@ -38,12 +38,12 @@ class Arm:
     """One clamp, run at every prompt of a phase."""
 
     concept: str
-    """Whose claim it is; "" for a control, which is compared with every label."""
+    """Whose claim it is; "" for a control, which is compared with every claim."""
     kind: str
-    """"label", "label_down", "ablate", "diff_means", or one of `CONTROLS`."""
+    """One of `CLAIMS` or it with "_down", "ablate", "diff_means", or one of `CONTROLS`."""
     id: str
     dose: float
-    """Of a label, in its own units; of all others, the push in activation units."""
+    """Of a claim, in its own units; of all others, the push in activation units."""
     latents: tuple[int, ...]
     push: float
     """Length of sum_j value_j * W_dec[j], in activation units: the shift where the latents were silent before."""
@@ -99,19 +99,24 @@ def continued(prompts: Sequence[Prompt], count: int) -> list[Prompt]:
     ]
 
 
-def label_arm(label: Label, dose: float, dictionary: Dictionary) -> Arm:
+def label_arm(label: Label | Writer, dose: float, dictionary: Dictionary) -> Arm:
     """Each latent of the label set to `dose` units, one unit being the 95th percentile of its active values."""
     edit = Edit(tuple(label.latents), dose, "set", tuple(_unit(label)))
-    return Arm(
-        label.concept, "label", label.concept, dose, edit.latents, shift_length(edit, dictionary), Intervention((edit,))
-    )
+    push = shift_length(edit, dictionary)
+    return Arm(label.concept, claim_kind(label), label.concept, dose, edit.latents, push, Intervention((edit,)))
 
 
-def down_arm(label: Label, dose: float, dictionary: Dictionary) -> Arm:
+def down_arm(label: Label | Writer, dose: float, dictionary: Dictionary) -> Arm:
     """The push of `dose` units the other way, added to whatever the latents do by themselves."""
     edit = Edit(tuple(label.latents), -dose, "add", tuple(_unit(label)))
     push = shift_length(edit, dictionary)
-    return Arm(label.concept, "label_down", label.concept, -dose, edit.latents, push, Intervention((edit,)))
+    kind = f"{claim_kind(label)}_down"
+    return Arm(label.concept, kind, label.concept, -dose, edit.latents, push, Intervention((edit,)))
+
+
+def claim_kind(label: Label | Writer) -> str:
+    """Which of the two `CLAIMS` about a concept it is."""
+    return "written" if isinstance(label, Writer) else "label"
 
 
 def ablation(label: Label) -> Arm:
@@ -119,29 +124,32 @@ def ablation(label: Label) -> Arm:
     return Arm(label.concept, "ablate", label.concept, 0.0, edit.latents, 0.0, Intervention((edit,)))
 
 
-def label_arms(
-    label: Label,
-    chosen: float,
-    doses: Sequence[float],
-    dictionary: Dictionary,
-    diff_means: Float[np.ndarray, " d_in"] | None,
+def told_arms(label: Label | Writer, chosen: float, dictionary: Dictionary) -> list[Arm]:
+    """What the verdict about a claim is told by: its chosen dose, the same push downwards, and of a label its ablation."""
+    arms = [label_arm(label, chosen, dictionary), down_arm(label, chosen, dictionary)]
+    return arms if isinstance(label, Writer) else [*arms, ablation(label)]
+
+
+def rival_arms(
+    label: Label, chosen: float, dictionary: Dictionary, diff_means: Float[np.ndarray, " d_in"]
 ) -> list[Arm]:
-    """All that is reported of one label: every dose, the pushes downwards, ablation, and the difference of means."""
-    arms = [label_arm(label, dose, dictionary) for dose in doses]
-    arms += [down_arm(label, times * chosen, dictionary) for times in DOWN]
-    arms.append(ablation(label))
-    if diff_means is not None:
-        direction = torch.as_tensor(diff_means, dtype=torch.float32, device=dictionary.directions.device)
-        push = label_arm(label, chosen, dictionary).push
-        arms += [
-            Arm(label.concept, "diff_means", label.concept, times * push, (), times * push, DirectionPush(direction, times * push))
-            for times in RIVAL
-        ]  # fmt: skip
-    return arms
+    """The difference of means at several pushes, so that it can be read off at the fluency cost of a claim."""
+    direction = torch.as_tensor(diff_means, dtype=torch.float32, device=dictionary.directions.device)
+    pushes = [times * label_arm(label, chosen, dictionary).push for times in RIVAL]
+    return [
+        Arm(label.concept, "diff_means", label.concept, push, (), push, DirectionPush(direction, push))
+        for push in pushes
+    ]
+
+
+def curve_arms(label: Label | Writer, chosen: float, doses: Sequence[float], dictionary: Dictionary) -> list[Arm]:
+    """The claim's other doses, and the further pushes downwards."""
+    arms = [label_arm(label, dose, dictionary) for dose in doses if dose != chosen]
+    return arms + [down_arm(label, times * chosen, dictionary) for times in DOWN]
 
 
 def control_pool(
-    labels: Sequence[Label],
+    labels: Sequence[Label | Writer],
     count: int,
     dictionary: Dictionary,
     *,
@@ -210,7 +218,7 @@ def shift_length(edit: Edit, dictionary: Dictionary) -> float:
     )
 
 
-def _unit(label: Label) -> np.ndarray:
+def _unit(label: Label | Writer) -> np.ndarray:
     values = np.multiply(label.weights, label.scales)
     if not np.any(values):
         raise ValueError(f"the label of {label.concept} has no dose unit: its latents never fired on finding texts")

@@ -60,6 +60,34 @@ def test_planted_labels_are_validated_and_decoys_and_controls_are_not(world, lab
     assert {clamp.status for clamp in clamps if clamp.arm == "ablate"} == {"no effect"}
 
 
+def test_what_writes_is_a_claim_of_its_own_beside_a_label_that_only_detects(world, labels, make_study):
+    """Mood g's difference of means points at the latent that writes it, mood h's at one that writes nothing."""
+    study = make_study(labels)
+    means = {**study.diff_means(), "moodh": np.eye(160)[30]}
+    study.write_arrays("diff_means", means)
+    study = validate(study, seed=3, **world)
+    writers = {one.concept: one for one in study.read("writers")}
+    assert {name: one.latents for name, one in writers.items()} == {"moodg": [6], "moodh": [30]}
+    assert {name: one.status for name, one in writers.items()} == {"moodg": "validated", "moodh": "no effect"}
+    assert {name: study.label(name).status for name in DECOYS} == dict.fromkeys(DECOYS, "no effect")
+    clamps = study.read("clamps")
+    counts = clamp_counts(clamps)
+    names = ("concepts", "concepts_validated", "tested", "validated", "written_tested", "written_validated")
+    assert [counts[name] for name in names] == [8, 7, 8, 6, 2, 1]
+    (own,) = [one for one in clamps if (one.concept, one.arm) == ("moodg", "written")]
+    assert own.q is not None
+    assert own.safe_high > 0
+    assert own.down_judge < own.judge
+    beside = [one for one in clamps if one.concept == "moodg" and one.claim == "written" and one is not own]
+    assert {one.arm for one in beside} == {"diff_means", *CONTROLS}
+    controls = [one for one in beside if one.arm in CONTROLS]
+    assert len(controls) == own.n_controls
+    for one in controls:
+        assert one.kl == pytest.approx(own.kl, rel=0.3)
+    doses = [point.dose for point in study.read("curves") if (point.concept, point.claim) == ("moodg", "written")]
+    assert doses == [-2 * own.dose, -own.dose, *DOSES]
+
+
 def test_controls_are_read_off_where_they_move_the_output_as_far(world, labels, make_study):
     clamps = validate(make_study(labels[:4]), seed=1, **world).read("clamps")
     label = {clamp.concept: clamp for clamp in clamps if clamp.arm == "label"}

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.clamping.plan import DOWN, RIVAL, control_pool, label_arm, label_arms, like_latents, split_prompts
+from analysis.clamping.plan import (
+    DOWN,
+    RIVAL,
+    control_pool,
+    curve_arms,
+    label_arm,
+    like_latents,
+    rival_arms,
+    split_prompts,
+    told_arms,
+)
 from analysis.records import CONTROLS
 from saes.dictionary import Directions
 
@@ -42,23 +52,23 @@ def shift(arm, dictionary):
 def test_every_arm_pushes_as_far_as_it_says(labels, crooked, density):
     scales = np.linspace(0.5, 3.0, D_SAE)
     pool = control_pool(labels, 6, crooked, taken=TAKEN, density=density, scales=scales)
-    arms = label_arms(labels[0], 2.0, (1.0, 2.0, 4.0), crooked, np.ones(16))
+    arms = told_arms(labels[0], 2.0, crooked) + curve_arms(labels[0], 2.0, (1.0, 2.0, 4.0), crooked)
+    arms += rival_arms(labels[0], 2.0, crooked, np.ones(16))
     arms += [control.arm(push) for control in pool for push in (0.7, 3.0)]
     assert [shift(arm, crooked) for arm in arms] == pytest.approx([arm.push for arm in arms], rel=1e-4)
     own = float((torch.tensor([0.5, 1.0, 2.0]) @ crooked.directions[[20, 30, 41]]).norm())
     kinds = {
         kind: [arm for arm in arms if arm.kind == kind] for kind in ("label", "label_down", "ablate", "diff_means")
     }
-    assert [arm.push for arm in kinds["label"]] == pytest.approx([own, 2 * own, 4 * own])
-    assert [arm.dose for arm in kinds["label_down"]] == [-2.0 * times for times in DOWN]
+    assert [arm.push for arm in kinds["label"]] == pytest.approx([2 * own, own, 4 * own])
+    assert [arm.dose for arm in kinds["label_down"]] == [-2.0, *(-2.0 * times for times in DOWN)]
     assert [arm.push for arm in kinds["diff_means"]] == pytest.approx([times * 2 * own for times in RIVAL])
     assert len(kinds["ablate"]) == 1
     assert len({arm.key for arm in arms}) == len(arms)
 
 
 def test_down_is_up_the_other_way(labels, crooked):
-    up, *_ = label_arms(labels[0], 2.0, (2.0,), crooked, None)
-    down = next(arm for arm in label_arms(labels[0], 2.0, (2.0,), crooked, None) if arm.kind == "label_down")
+    up, down, *_ = told_arms(labels[0], 2.0, crooked)
     x = torch.zeros(1, 1, 16)
     there, back = (arm.intervention.hook(crooked)(x) for arm in (up, down))
     torch.testing.assert_close(there, -back)

@@ -5,6 +5,7 @@ the model's stream goes there, and then pushing along them does not write the co
 orthogonal matching pursuit (Pati, Rezaiifar & Krishnaprasad 1993) with coefficients above zero, from finding texts alone.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,10 @@ from jaxtyping import Float
 from scipy.optimize import nnls
 
 from analysis.clamping.plan import label_arm
-from analysis.records import Label
+from analysis.labelling.choose import Pools
+from analysis.labelling.scores import compare
+from analysis.labelling.split import TextTable
+from analysis.records import Label, Writer
 from saes.dictionary import Dictionary
 
 MOST = 4
@@ -40,22 +44,47 @@ def pursued(
     return [latent for latent, _ in kept], [value for _, value in kept]
 
 
-def written_label(
+def writing_latents(
     label: Label, diff_means: Float[np.ndarray, " d_in"], dictionary: Dictionary, scales: Float[np.ndarray, " d_sae"]
-) -> Label:
-    """The label with latents that write its concept; one dose unit pushes as far as one of the label's own.
+) -> Writer | None:
+    """The latents that write the label's concept, not yet scored as a detector; None where they are the label's own.
 
-    `scales`: each latent's 95th percentile of active values; latents that never fired are not taken.
+    One dose unit pushes as far as one of the label's. `scales`: each latent's 95th percentile of active values; latents that
+    never fired are not taken.
     """
     directions = _alive(dictionary, scales)
-    latents, values = pursued(np.asarray(diff_means, dtype=np.float64), directions)
-    if not latents:
-        return label
-    length = float(np.linalg.norm(np.asarray(values) @ directions[latents]))
+    target = np.asarray(diff_means, dtype=np.float64)
+    latents, values = pursued(target, directions)
+    if not latents or latents == list(label.latents):
+        return None
+    written = np.asarray(values) @ directions[latents]
+    length = float(np.linalg.norm(written))
     factor = label_arm(label, 1.0, dictionary).push / length
     held = [float(scales[latent]) for latent in latents]
     weights = [factor * value / scale for value, scale in zip(values, held, strict=True)]
-    return replace(label, kind="written", latents=latents, weights=weights, scales=held)
+    cosine = float(written @ target / (length * np.linalg.norm(target)))
+    unknown = float("nan")
+    return Writer(
+        label.concept, latents, weights, held, cosine, label.pooling, unknown, unknown, unknown, 0, 0, "candidate"
+    )
+
+
+def with_detection(writers: Sequence[Writer], pools: Pools, table: TextTable) -> list[Writer]:
+    """The writers scored as detectors on the table's checking texts, read into `pools`: whether they fire there as well."""
+    scored = []
+    for one in writers:
+        own, others = table.positives(one.concept, "checking"), table.negatives(one.concept, "checking")
+        values = pools.score(
+            one.pooling, one.latents, [scale / weight for scale, weight in zip(one.scales, one.weights, strict=True)]
+        )
+        found = compare(values[own], values[others])
+        scored.append(
+            replace(
+                one, auroc_checking=found.auroc, auroc_checking_low=found.low, auroc_checking_high=found.high,
+                n_positive=len(own), n_negative=len(others),
+            )
+        )  # fmt: skip
+    return scored
 
 
 def writers(
