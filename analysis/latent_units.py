@@ -5,27 +5,28 @@ from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 
-from analysis.records import FeatureCard
+from analysis.records import FeatureCard, Label, Writer
 from analysis.study import Study
 from saes.latent_statistics import ActiveValues, LabelUnits, LatentStatistics, statistics_from_data
 
 
 def statistics_of(study: Study) -> LatentStatistics:
-    """Of the latents that the study has a card of, by their histograms (linear within a bar), and of its chosen labels."""
+    """Of the latents that the study has a card of, by their histograms (linear within a bar), of its chosen labels and of the
+    latents that write concepts (`afraid:written`)."""
     cards = study.read("cards", FeatureCard)
     active = {
         card.latent: active_values(card.histogram_counts, card.histogram_edges)
         for card in cards
         if any(card.histogram_counts)
     }
-    labels = {
-        label.concept: LabelUnits(
-            tuple(label.latents),
-            tuple(scale * weight for scale, weight in zip(label.scales, label.weights, strict=True)),
-        )
-        for label in study.labels()
-    }
-    return LatentStatistics(str(study.folder), active, labels)
+    claims = {one.name: units_of(one) for one in (*study.labels(), *study.read("writers", Writer))}
+    return LatentStatistics(str(study.folder), active, claims)
+
+
+def units_of(one: Label | Writer) -> LabelUnits:
+    """What its name stands for in a clamp."""
+    units = tuple(scale * weight for scale, weight in zip(one.scales, one.weights, strict=True))
+    return LabelUnits(tuple(one.latents), units)
 
 
 def active_values(counts: Sequence[int], edges: Sequence[float]) -> ActiveValues:

@@ -15,6 +15,9 @@ fires; some of all texts, whatever it does there."""
 CONTROLS = ("random_latent", "random_direction")
 """The arms that may not do as much as a label. The difference of means is a rival, ablation another question."""
 
+WRITTEN = ":written"
+"""What a concept's name ends in where the latents that write it are meant, and not its label's."""
+
 CLAIMS = ("label", "written")
 """What is claimed of a concept's clamp: that its label's latents move the text towards it, or that the latents that write it do."""
 
@@ -81,6 +84,11 @@ class Label:
     """Whether it is a detector of the concept's name, which is no label (`analysis/labelling/lexical.py`); None: not asked."""
 
     @property
+    def name(self) -> str:
+        """By which a clamp names it."""
+        return self.concept
+
+    @property
     def is_held(self) -> bool:
         """Whether the checking texts bear it out, whatever clamping said later."""
         return self.status not in ("candidate", "rejected")
@@ -91,7 +99,7 @@ class Writer:
     """A second claim about a concept: these few latents, pushed together, write it.
 
     A label's latents fire where the concept is. These are the ones whose decoder directions together come nearest to the
-    concept's difference of means over finding texts (`analysis/clamping/writers.py`).
+    concept's difference of means over finding texts (`analysis/labelling/writers.py`).
     """
 
     concept: str
@@ -112,6 +120,11 @@ class Writer:
     n_negative: int
     status: str
     """"candidate" until they are clamped, then as a label's; they are judged as a clamp alone."""
+
+    @property
+    def name(self) -> str:
+        """By which a clamp names it: `afraid:written`."""
+        return self.concept + WRITTEN
 
 
 @dataclass(frozen=True)
@@ -330,6 +343,11 @@ class ClampResult:
     """The smallest judge effect that would have been validated with 80 % power."""
     claim: str = "label"
     """Which claim it is, or stands beside: one of `CLAIMS`."""
+
+    @property
+    def name(self) -> str:
+        """Of the claim, by which a clamp names it."""
+        return self.concept + (WRITTEN if self.claim == "written" else "")
 
 
 @dataclass(frozen=True)

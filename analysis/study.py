@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from analysis.records import (
+    WRITTEN,
     Ablation,
     ActivityScore,
     Affect,
@@ -246,6 +247,18 @@ class Study:
     def labels(self, chosen: bool = True) -> list[Label]:
         """The frozen choice of each concept (or, with chosen=False, every label that was kept)."""
         return [label for label in self.read("labels", Label) if label.chosen or not chosen]
+
+    def claim(self, name: str) -> Label | Writer:
+        """The chosen label of a concept, or for NAME:written the latents that write it; ValueError lists what there is."""
+        if not name.endswith(WRITTEN):
+            return self.label(name)
+        found = {one.name: one for one in self.read("writers", Writer)}
+        if name not in found:
+            raise ValueError(
+                f"nothing is known to write {name.removesuffix(WRITTEN)!r} in {self.folder}; it has: "
+                f"{', '.join(sorted(found)) or 'none (`saes validate` finds them)'}"
+            )
+        return found[name]
 
     def held(self, concepts: Sequence[str] | None, deed: str) -> list[Label]:
         """The held labels of these concepts (default: of all), once each; ValueError says why one cannot be `deed`."""

@@ -9,7 +9,7 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
-from analysis.records import ClampResult, clamp_counts
+from analysis.records import CLAIMS, ClampResult, clamp_counts
 from analysis.study import Study
 from commands.answer import Answer
 from commands.places import DEFAULT, find_study
@@ -70,29 +70,42 @@ def run(arguments: argparse.Namespace) -> Answer:
 
 
 def table(clamps: list[ClampResult]) -> str:
-    """The labels' clamps, a line each, and what the controls did."""
+    """Both claims about each concept, a line each, and what the controls did."""
+    wide = 2 + max([12, *(len(one.name) for one in clamps)])
     lines = [
-        f"{'concept':<14}{'dose':<7}{'judge [95 %]':<24}{'readout':<9}{'p (controls)':<15}{'strongest':<11}{'fluency':<9}{'safe doses':<14}{'n':<5}status"
+        f"{'concept':<{wide}}{'dose':<7}{'judge [95 %]':<24}{'readout':<9}{'p (controls)':<15}{'strongest':<11}{'fluency':<9}{'safe doses':<14}{'n':<5}status"
     ]
     for one in clamps:
-        if one.arm == "label":
+        if one.arm in CLAIMS:
             interval = f"{one.judge:+.2f} [{one.judge_low:+.2f}, {one.judge_high:+.2f}]"
             rank, safe = f"{one.p:.3f} ({one.n_controls})", f"{one.safe_low:+.1f} to {one.safe_high:+.1f}"
             lines.append(
-                f"{one.concept:<14}{one.dose:<7g}{interval:<24}{one.readout:<+9.2f}{rank:<15}{one.control_judge_max:<+11.2f}"
+                f"{one.name:<{wide}}{one.dose:<7g}{interval:<24}{one.readout:<+9.2f}{rank:<15}{one.control_judge_max:<+11.2f}"
                 f"{one.fluency:<+9.2f}{safe:<14}{one.n_prompts:<5}{one.status}"
             )
     counts = shown(clamps)["counts"]
     lines.append(
-        f"{counts['validated']} of {counts['tested']} labels validated; {counts['control_validated']} of "
-        f"{counts['control_tested']} controls; difference of means: {counts['diff_means_validated']} of {counts['diff_means_tested']}"
+        f"{counts['validated']} of {counts['tested']} labels validated"
+        + (
+            f", {counts['written_validated']} of {counts['written_tested']} sets of latents that write a concept, "
+            f"{counts['concepts_validated']} of {counts['concepts']} concepts by either"
+            if counts["written_tested"]
+            else ""
+        )
+        + f"; {counts['control_validated']} of {counts['control_tested']} controls; difference of means: "
+        f"{counts['diff_means_validated']} of {counts['diff_means_tested']}"
+        + (
+            f" beside the labels, {counts['diff_means_written_validated']} of {counts['diff_means_written_tested']} beside what writes"
+            if counts["written_tested"]
+            else ""
+        )
     )
     return "\n".join(lines)
 
 
 def shown(clamps: list[ClampResult]) -> dict[str, Any]:
-    """What scripts get: each label's clamp, and how many of each arm passed."""
+    """What scripts get: each claim's clamp by its name, and how many of each arm passed."""
     return {
-        "clamps": {one.concept: asdict(one) for one in clamps if one.arm == "label"},
+        "clamps": {one.name: asdict(one) for one in clamps if one.arm in CLAIMS},
         "counts": clamp_counts(clamps),
     }

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from analysis.clamping.plan import Control, claim_kind, control_pool, shift_length
-from analysis.clamping.writers import writers, writing_latents
 from analysis.concepts.concept import ConceptSet
+from analysis.labelling.writers import writers
 from analysis.observe import sample_firings
 from analysis.opening import concept_set_of
 from analysis.records import Label, Writer
@@ -80,17 +80,16 @@ def material(
     means = {concept: mean for concept, mean in study.diff_means().items() if concept in own}
     pushed: dict[str, Label | Writer] = dict(own)
     detectors, writing = {}, {}
-    others = [concept for concept in concepts if concept in means and own[concept].status != "validated"]
+    for found in study.read("writers", Writer):
+        if found.concept in own and own[found.concept].status != "validated":
+            pushed[found.concept] = found
+            detectors.update({found.concept: own[found.concept]} if found.concept in CLAMPED else {})
     pool: list[Control] = []
     texts = concept_set or (concept_set_of(study) if controls else study.concepts_at_hand())
-    if texts and (means or controls):  # without the concept set's texts the labels' own latents are pushed
+    if texts and (means or controls):
         firings = sample_firings(model, dictionary, hook_name, concept_set_of(study, texts), seed)
         density, scales = firings.density(), firings.scales()
         writing = {one: writers(mean, dictionary, scales) for one, mean in means.items() if one in CLAMPED}
-        for concept in others:
-            if found := writing_latents(own[concept], means[concept], dictionary, scales):
-                pushed[concept] = found
-                detectors.update({concept: own[concept]} if concept in CLAMPED else {})
         if controls:
             taken = {latent for label in (*study.labels(), *pushed.values()) for latent in label.latents}
             half = (controls + 1) // 2
@@ -109,11 +108,7 @@ def pushes(
     arms = [NOTHING]
     for concept, label in made.labels.items():
         for way, sign in WAYS:
-            arms.append(
-                _of_label(
-                    f"{concept}_{way}", claim_kind(label), label, sign * dose, made
-                )
-            )
+            arms.append(_of_label(f"{concept}_{way}", claim_kind(label), label, sign * dose, made))
     if rivals:
         for concept, label in made.detectors.items():
             for way, sign in WAYS:

@@ -32,11 +32,8 @@ from analysis.clamping.plan import (
 )
 from analysis.clamping.trial import NEW_TOKENS, TrialRoom, joined
 from analysis.clamping.verdict import VerdictRule, bootstrap_means, choose_dose
-from analysis.clamping.writers import with_detection, writing_latents
 from analysis.concepts.concept import ConceptSet
-from analysis.labelling.choose import Pools
-from analysis.labelling.split import text_table
-from analysis.observe import observe, sample_firings
+from analysis.observe import sample_firings
 from analysis.opening import as_labelled, concept_set_of, open_subject
 from analysis.records import CLAIMS, Label, Writer
 from analysis.study import Study
@@ -75,8 +72,8 @@ def validate(
 ) -> Study:
     """Clamps the study's held labels beside controls that all of them share, and gives each its verdict.
 
-    So are the latents that write each of these concepts (`analysis/clamping/writers.py`), as a second claim beside the label.
-    Writes `trials`, `clamps`, `curves`, `effects`, `necessity`, `writers` and the labels' status. `concepts` are names of held
+    So are the latents that write each of these concepts (`analysis/labelling/writers.py`), as a second claim beside the label.
+    Writes `trials`, `clamps`, `curves`, `effects`, `necessity` and the status of labels and writers. `concepts` are names of held
     labels (default: all of them), `controls` how many there are of each of two kinds, `prompts` how many neutral prompts
     are used (default: all), `continuations` how many texts are written from each (one at the doses that no verdict is about); a
     prompt counts by their mean. What a run that was stopped had
@@ -106,24 +103,18 @@ def validate(
         "model": model.name,
         "sae_hash": study.info.sae_hash,
     }
-    diff_means = study.diff_means()
-    concept_hash, held_texts = concept_set.hash, _content(judge_texts)
-    firings = sample_firings(as_labelled(model, study), dictionary, hook_name, concept_set, seed)
-    density, scales = firings.density(), firings.scales()
-    writers = [
-        found
-        for label in labels
-        if label.concept in diff_means
-        and (found := writing_latents(label, diff_means[label.concept], dictionary, scales))
-    ]
+    diff_means, concepts_clamped = study.diff_means(), {label.concept for label in labels}
+    writers = [one for one in study.read("writers", Writer) if one.concept in concepts_clamped]
     claims: list[Label | Writer] = [*labels, *writers]
     digest = digest_of({
-        **settings, "concept_hash": concept_hash, "judge_texts_held": held_texts,
+        **settings, "concept_hash": concept_set.hash, "judge_texts_held": _content(judge_texts),
         "claims": [[claim_kind(one), one.concept, one.latents, one.weights, one.scales] for one in claims],
     })  # fmt: skip
     if study.info.settings.get("validate", {}).get("finished") == digest and study.read("clamps"):
         return study
 
+    firings = sample_firings(as_labelled(model, study), dictionary, hook_name, concept_set, seed)
+    density, scales = firings.density(), firings.scales()
     taken = sorted({latent for one in (*study.labels(chosen=False), *writers) for latent in one.latents})
     models = [one for pair in zip_longest(labels, writers) for one in pair if one]
     pool = control_pool(models, controls, dictionary, taken=taken, density=density, scales=scales, seed=seed)
@@ -138,10 +129,6 @@ def validate(
     room.write_baselines([*tries, *reports])  # what cannot be used is said before anything is taken back
     study.update_info(settings={**study.info.settings, "validate": {**_about(judge), **settings}})
     _take_back(study)
-    if writers:
-        table = text_table(concept_set, ("checking",))
-        seen = observe(as_labelled(model, study), dictionary, hook_name, table.texts)
-        writers = with_detection(writers, Pools(seen.firings), table)
     finished = Finished(study.folder / "battery", digest)
 
     with tqdm(
@@ -199,7 +186,9 @@ def validate(
     study.write("necessity", needed)
     study.write("clamps", results)
     status = {(one.arm, one.concept): one.status for one in results if one.arm in CLAIMS and one.status in JUDGED}
-    study.write("writers", [replace(one, status=status.get(("written", one.concept), one.status)) for one in writers])
+    study.write("writers", [
+        replace(one, status=status.get(("written", one.concept), one.status)) for one in study.read("writers", Writer)
+    ])  # fmt: skip
     study.write("labels", [
         replace(label, status=status["label", label.concept])
         if label.chosen and ("label", label.concept) in status else label
@@ -228,8 +217,9 @@ def _most_cost(costs: Float[np.ndarray, " prompt"], rule: VerdictRule, seed: int
 
 def _take_back(study: Study) -> None:
     """Verdicts and tables of an earlier run: nothing of a run with other settings may pass for this one's."""
-    for table in ("clamps", "trials", "curves", "effects", "necessity", "writers"):
+    for table in ("clamps", "trials", "curves", "effects", "necessity"):
         study.write(table, [])
+    study.write("writers", [replace(one, status="candidate") for one in study.read("writers", Writer)])
     study.write("labels", [
         replace(label, status="held") if label.status in JUDGED else label for label in study.labels(chosen=False)
     ])  # fmt: skip

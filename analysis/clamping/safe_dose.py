@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.records import ClampResult
+from analysis.records import CLAIMS, ClampResult, Label
 from analysis.study import Study
 from saes.latent_statistics import LatentStatistics
 from saes.written_intervention import Amount, WrittenEdit
@@ -40,7 +40,7 @@ class Clamp:
             parts = ", ".join(f"{latent} {how} {value:.4g}" for latent, value in pairs)
         if self.unit == "dose":
             push = f"{self.name} {'=' if self.mode == 'set' else how} {self.asked:+g} dose units"
-            return f"{push} (latent {parts} in activation units); label {self.evidence}"
+            return f"{push} (latent {parts} in activation units); {self.evidence}"
         return f"latent {parts} in activation units"
 
 
@@ -53,15 +53,16 @@ def written_edit(name: str, value: float) -> WrittenEdit:
 
 def clamp_of(edit: WrittenEdit, study: Study | None, statistics: LatentStatistics | None) -> Clamp:
     """What an edit comes to, to be shown."""
-    if edit.label and study:
-        study.label(edit.label)  # a study says what it has; a card has no evidence
+    claim = (
+        study.claim(edit.label) if edit.label and study else None
+    )  # a study says what it has; a card has no evidence
     found = edit.resolved(statistics)
     name = edit.label or "+".join(map(str, edit.latents))
     unit = "activation" if edit.value is None or edit.value.unit == "raw" else edit.value.unit
     evidence = "known by a card of statistics alone"
-    if edit.label and study:
-        label = study.label(edit.label)
-        evidence = f"{label.status}, checking AUROC {label.auroc_checking:.2f} (n = {label.n_positive})"
+    if claim:
+        what = "label" if isinstance(claim, Label) else "latents that write it:"
+        evidence = f"{what} {claim.status}, checking AUROC {claim.auroc_checking:.2f} (n = {claim.n_positive})"
     asked, dose = edit.value.number if edit.value else 0.0, None
     if edit.mode == "scale":
         dose = asked
@@ -74,11 +75,11 @@ def clamp_of(edit: WrittenEdit, study: Study | None, statistics: LatentStatistic
 
 
 def safe_ranges(study: Study) -> dict[str, tuple[float, float]]:
-    """Each concept's lowest and highest dose at which its label's text was measured to stay fluent, as far as tried."""
+    """By a claim's name the lowest and highest dose at which its text was measured to stay fluent, as far as tried."""
     return {
-        one.concept: (one.safe_low, one.safe_high)
+        one.name: (one.safe_low, one.safe_high)
         for one in study.read("clamps", ClampResult)
-        if one.arm == "label" and one.safe_low is not None and one.safe_high is not None
+        if one.arm in CLAIMS and one.safe_low is not None and one.safe_high is not None
     }
 
 

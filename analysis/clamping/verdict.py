@@ -1,5 +1,8 @@
 """The rule by which a clamp is judged, in one place and fixed before the run.
 
+Two claims are made about a concept: that its label's latents, which fire where the concept is, move the text towards it;
+and that the latents do that write it (`analysis/labelling/writers.py`). One rule judges both.
+
 The questions, in order:
 
 1. Can the concept's judge tell its texts at all (lower end of its AUROC's interval above `least_judge_auroc`)? If not,
@@ -8,9 +11,9 @@ The questions, in order:
    effect and of the readout words' must lie above 0; otherwise "no effect".
 3. Is what the model writes still fluent (`most_fluency_cost`)? Otherwise "breaks fluency".
 4. Is it this clamp that does it? Among all controls, each read off where it moves the model's output (KL) as far as the
-   clamp does, the clamp's judge effect has a rank p = (1 + controls that do as much) / (1 + controls). The labels' p
-   values must survive Benjamini-Hochberg over all labels at `most_q`, and a majority of the labels of other families,
-   read off at the same KL, must not do as much; otherwise "unspecific".
+   clamp does, the clamp's judge effect has a rank p = (1 + controls that do as much) / (1 + controls). The claims' p
+   values must survive Benjamini-Hochberg over all claims of the run at `most_q`, and a majority of the same claims for
+   concepts of other families, read off at the same KL, must not do as much; otherwise "unspecific".
 
 Everything that passes is "validated". A control is judged by the same rule for each concept, as if it were the claim:
 its p is its rank among the other controls, held against the largest p that Benjamini-Hochberg let pass. The
@@ -40,9 +43,9 @@ class VerdictRule:
     lie above it (by the upper end of the interval on choosing prompts) are not chosen either, where a smaller one keeps to
     it; it is also what the safe range keeps to."""
     most_q: float = 0.05
-    """After Benjamini-Hochberg over the labels."""
+    """After Benjamini-Hochberg over the claims."""
     most_foreign: float = 0.5
-    """Share of other families' labels that may do as much."""
+    """Share of other families' claims that may do as much."""
     level: float = 0.95
     draws: int = 2000
     """Of the bootstrap over prompts."""
@@ -63,7 +66,7 @@ class Evidence:
     threshold: float
     """The largest p that passes."""
     foreign_share: float
-    """Of other families' labels that do as much at the same KL; 0 where there are none."""
+    """Of other families' claims that do as much at the same KL; 0 where there are none."""
 
 
 def verdict(rule: VerdictRule, shown: Evidence) -> str:

@@ -29,6 +29,7 @@ from analysis.labelling.lexical import Masked, against_its_name, values_of
 from analysis.labelling.probes import sparse_probes
 from analysis.labelling.scores import auroc
 from analysis.labelling.split import TextTable, text_table
+from analysis.labelling.writers import writers_of
 from analysis.observe import check_width, observe
 from analysis.observe import read as read_texts
 from analysis.opening import on_device, reads_one_site, study_beside, writes_elsewhere
@@ -130,7 +131,11 @@ def label(
         for number, candidates in enumerate(detectors)
         for row in sparse_probes(pools["sae"], findings["sae"], table, number, candidates)
     ]
-    labelled = sorted({latent for one in labels for latent in one.latents})
+    means = {name: difference_of_means(seen.means, table, name) for name in names}
+    writers = (
+        [] if effect is None else writers_of(labels, means, dictionary, pools["sae"], findings["sae"].scales, table)
+    )
+    labelled = sorted({latent for one in (*labels, *writers) for latent in one.latents})
     latents = _with_cards(cards, labelled, firings, seed)
     tone = affect(pools["sae"].by_pooling["mean"], "mean", findings["sae"].scales, table, concept_set, labelled, seed)
     settings = {"seed": seed, "rules": rules.__dict__, "hook_name": site.hook_name, "read": read, "concepts": _source(concepts),
@@ -139,12 +144,12 @@ def label(
     excerpts = (
         one for latent, mine in firings.of_each(latents) for one in excerpts_of(mine, seen.strings, table, latent, seed)
     )
-    tables: dict[str, Iterable[Any]] = {"labels": labels, "baselines": baselines, "confounds": panel, "probes": probes, "affect": tone,
+    tables: dict[str, Iterable[Any]] = {"labels": labels, "writers": writers, "baselines": baselines, "confounds": panel, "probes": probes, "affect": tone,
               "cards": _cards(model, dictionary, firings, labels, latents, concept_set, tone), "excerpts": excerpts}  # fmt: skip
     for name, rows in tables.items():
         study.write(name, rows)
     write_firing_words(study)
-    study.write_arrays("diff_means", {name: difference_of_means(seen.means, table, name) for name in names})
+    study.write_arrays("diff_means", means)
     study.write_arrays("untrained", centre)
     study.write_arrays("mean_activation", {"mean": seen.means[table.split == "finding"].mean(axis=0)})
     if open_sealed:

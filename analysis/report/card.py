@@ -18,6 +18,7 @@ from analysis.records import (
     Label,
     Necessity,
     Probe,
+    Writer,
 )
 from analysis.report import tables
 from analysis.report.content import ConceptFacts, concept_facts, control_summaries, strongest
@@ -25,7 +26,8 @@ from analysis.report.reasons import why
 from analysis.report.table import Cell, Chance, Estimate, Latents, Share, Status, Table, estimate_of, facts
 from analysis.study import Study
 
-CLAIMS = ("label", "diff_means", "ablate")
+SHOWN = ("label", "written", "diff_means", "ablate")
+"""The arms that a card shows one by one, in this order; the others are controls."""
 NAMED = 400
 """Latents that an error counts up."""
 
@@ -58,7 +60,17 @@ def concept_card(study: Study, concept: str) -> Card:
     all_clamps = study.read("clamps", ClampResult)
     mine: dict[str, list[Any]] = {
         name: [one for one in study.read(name, object) if getattr(one, "concept", None) == concept]
-        for name in ("labels", "baselines", "confounds", "probes", "curves", "necessity", "transfer", "agreements")
+        for name in (
+            "labels",
+            "baselines",
+            "confounds",
+            "probes",
+            "writers",
+            "curves",
+            "necessity",
+            "transfer",
+            "agreements",
+        )
     }
     mine["ablations"] = [
         one for one in study.read("ablations", Ablation) if one.name == concept and one.kind in ("each", "only")
@@ -75,6 +87,7 @@ def concept_card(study: Study, concept: str) -> Card:
         confounds(mine["confounds"]),
         _without_concept(tables.not_chosen(others)),
         *clamping(clamps, mine["curves"], moved, mine["necessity"]),
+        *writing(clamps, mine["writers"], mine["curves"]),
         *tables.beside(lambda name: mine.get(name, [])).values(),
     ]
     latents = [latent_card(study, latent, cards) for latent in label.latents]
@@ -85,8 +98,8 @@ def concept_card(study: Study, concept: str) -> Card:
         "about": asdict(about),
         "label": asdict(label),
         **{name: [asdict(one) for one in found] for name, found in mine.items()},
-        "clamps": [asdict(one) for one in clamps if one.arm in CLAIMS],
-        "controls": [asdict(one) for one in clamps if one.arm not in CLAIMS],
+        "clamps": [asdict(one) for one in clamps if one.arm in SHOWN],
+        "controls": [asdict(one) for one in clamps if one.arm not in SHOWN],
         "effects": [asdict(one) for one in moved],
     }
     return _card(study, f"{concept}: {label.status}", [one for one in shown if one.rows], latents, data)
@@ -210,11 +223,44 @@ def clamping(
     clamps: Sequence[ClampResult], points: Sequence[DosePoint], moved: Sequence[ConceptEffect], needed: Sequence[Necessity]
 ) -> list[Table]:  # fmt: skip
     """The label's clamp with its rivals, doses, controls, the concepts that it moves, and what its absence costs."""
+    clamps = [one for one in clamps if one.claim == "label"]
     label = next((one for one in clamps if one.arm == "label"), None)
     if label is None:
         return [facts("As a clamp", [("", "not clamped")])]
-    effects = Table(
-        "What the arms do",
+    return [
+        _clamp_facts(label),
+        _arms("What the arms do", clamps),
+        _without_concept(tables.doses([one for one in _ordered(points) if one.claim == "label"])),
+        _without_concept(tables.controls(control_summaries(clamps))),
+        _without_concept(tables.moved(moved)),
+        *(_necessity(one) for one in needed),
+    ]
+
+
+def writing(clamps: Sequence[ClampResult], writers: Sequence[Writer], points: Sequence[DosePoint]) -> list[Table]:
+    """The second claim: the latents that write the concept, with their clamp; nothing where the study has none."""
+    clamps = [one for one in clamps if one.claim == "written"]
+    own = next((one for one in clamps if one.arm == "written"), None)
+    found = [_without_concept(tables.writers(writers))] if writers else []
+    if own is None:
+        return found
+    return [
+        *found,
+        _clamp_facts(own),
+        _arms("What those arms do", clamps),
+        _without_concept(tables.doses([one for one in _ordered(points) if one.claim == "written"])),
+        _without_concept(tables.controls(control_summaries(clamps))),
+    ]
+
+
+def _ordered(points: Sequence[DosePoint]) -> list[DosePoint]:
+    return sorted(points, key=lambda one: one.dose)
+
+
+def _arms(title: str, clamps: Sequence[ClampResult]) -> Table:
+    shown = sorted((one for one in clamps if one.arm in SHOWN), key=lambda one: SHOWN.index(one.arm))
+    return Table(
+        title,
         ("arm", "judge [95 %]", "readout [95 %]", "KL", "fluency", "p", "status"),
         [
             (
@@ -222,31 +268,25 @@ def clamping(
                 Estimate(one.readout, one.readout_low, one.readout_high, sign=True), Estimate(one.kl),
                 Estimate(one.fluency, sign=True), Chance(one.p), one.status,
             )
-            for one in sorted((one for one in clamps if one.arm in CLAIMS), key=lambda one: CLAIMS.index(one.arm))
+            for one in shown
         ],
-        "The difference of means stands at the label's fluency cost. n = "
-        f"{label.n_prompts} prompts; judge: share of the way to the concept's own texts.",
+        "The difference of means stands at the same fluency cost. n = "
+        f"{shown[0].n_prompts} prompts; judge: share of the way to the concept's own texts.",
     )  # fmt: skip
-    return [
-        _clamp_facts(label),
-        effects,
-        _without_concept(tables.doses(sorted(points, key=lambda one: one.dose))),
-        _without_concept(tables.controls(control_summaries(clamps))),
-        _without_concept(tables.moved(moved)),
-        *(_necessity(one) for one in needed),
-    ]
 
 
 def _clamp_facts(one: ClampResult) -> Table:
     safe = f"{Estimate(one.safe_low, digits=1, sign=True)} to {Estimate(one.safe_high, digits=1, sign=True)}"
+    written = one.claim == "written"
     return facts(
-        "As a clamp",
+        "As a clamp: the latents that write it" if written else "As a clamp",
         [
+            ("verdict", f"{one.status}: `--clamp {one.name}=+{one.dose:g}`" if written else ""),
             ("dose judged", f"{one.dose:g} units, a push of {one.push:.2f} of the stream's mean length"),
             ("safe doses", safe if one.safe_low is not None else ""),
-            ("against controls", f"{Chance(one.p).of('p')} among {one.n_controls} at the same KL, {Chance(one.q).of('q')} over the labels"),
+            ("against controls", f"{Chance(one.p).of('p')} among {one.n_controls} at the same KL, {Chance(one.q).of('q')} over all claims"),
             ("strongest control", f"judge {Estimate(one.control_judge_max, sign=True)}, readout {Estimate(one.control_readout_max, sign=True)}"),
-            ("other families' labels", f"{Share(one.foreign_share)} of {one.n_foreign} do as much at the same KL"),
+            ("other families' claims", f"{Share(one.foreign_share)} of {one.n_foreign} do as much at the same KL"),
             ("own place", f"{one.own_rank} of {one.n_ranked} concepts; its family's {one.family_rank}" if one.own_rank else ""),
             ("the other way", str(Estimate(one.down_judge, one.down_judge_low, one.down_judge_high, sign=True)) if one.down_judge is not None else ""),
             ("detectable", f"{Estimate(one.detectable)} of the way with 80 % power" if one.detectable is not None else ""),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis.records import (
+    CLAIMS,
     CONTROLS,
     Affect,
     Baseline,
@@ -24,6 +25,7 @@ from analysis.records import (
     Probe,
     Trial,
     WorkshopArm,
+    Writer,
     clamp_counts,
 )
 from analysis.report import tables
@@ -53,20 +55,25 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class DoseCurve:
-    """The judge's effect against the dose: the label, its rival, and the span of its controls at the same KL."""
+    """The judge's effect against the dose: the label, what writes the concept, the rival, and the span of the label's controls
+    at the same KL."""
 
     concept: str
     points: list[DosePoint]
     chosen: ClampResult | None
     rival: ClampResult | None
     """The difference of means at the label's fluency cost."""
+    written_points: list[DosePoint]
+    written: ClampResult | None
+    """The latents that write the concept; None where the study has none."""
 
 
 @dataclass(frozen=True)
 class ControlSummary:
-    """What the shared controls did to one concept, where they move the output as far as its label."""
+    """What the shared controls did to one concept, where they move the output as far as a claim about it."""
 
     concept: str
+    claim: str
     n: int
     middle: float
     high: float
@@ -109,7 +116,7 @@ class Content:
     unrated: list[str]
     curves: list[DoseCurve]
     clamps: list[ClampResult]
-    """Labels, rivals and ablations."""
+    """Both claims about each concept, their rivals and the labels' ablations."""
     matrix: Matrix
     texts: dict[str, list[Trial]]
     workshop: list[WorkshopArm]
@@ -155,7 +162,8 @@ def content(
     ratings = {one.latent: one for one in study.read("affect", Affect)}
     said = {one.latent: one for one in study.read("explanations", Explanation)}
     claims = sorted(
-        (one for one in clamps if one.arm not in CONTROLS), key=lambda one: (one.concept, list(ARMS).index(one.arm))
+        (one for one in clamps if one.arm not in CONTROLS),
+        key=lambda one: (one.concept, CLAIMS.index(one.claim), list(ARMS).index(one.arm)),
     )
     return Content(
         study=study,
@@ -198,6 +206,7 @@ def all_tables(
     others = [(row.label, row.why) for row in rows if not row.label.chosen]
     baselines, probes = study.read("baselines", Baseline), study.read("probes", Probe)
     panel, info = study.read("confounds", Confound), study.info
+    validated = {one.concept for one in claims if one.arm in CLAIMS and one.status == "validated"}
     affected = study.read("affect", Affect)
     holds = {
         card.latent: card.concepts
@@ -219,9 +228,16 @@ def all_tables(
         "confounds": tables.confounds(panel),
         "valence": valence,
         "arousal": arousal,
-        "quadrants": tables.quadrants((mark.concept, mark.status, mark.valence, mark.arousal) for mark in marks),
+        "quadrants": tables.quadrants(
+            (mark.concept, "validated" if mark.concept in validated else mark.status, mark.valence, mark.arousal)
+            for mark in marks
+        ),
+        "claims": tables.claims(claims),
+        "writers": tables.writers(study.read("writers", Writer)),
         "clamps": tables.clamps(claims),
-        "doses": tables.doses(sorted(study.read("curves", DosePoint), key=lambda one: (one.concept, one.dose))),
+        "doses": tables.doses(
+            sorted(study.read("curves", DosePoint), key=lambda one: (one.concept, one.claim, one.dose))
+        ),
         "controls": tables.controls(controls),
         "moved": tables.moved(study.read("effects", ConceptEffect)),
         "necessity": tables.necessity(study.read("necessity", Necessity)),
@@ -286,21 +302,29 @@ def headline(labels: Sequence[Label], baselines: Sequence[Baseline], clamps: Seq
 
 
 def dose_curve(concept: str, points: Sequence[DosePoint], clamps: Sequence[ClampResult]) -> DoseCurve:
-    """The label on reporting prompts, with what is said of it and of its rival."""
-    own = {one.arm: one for one in clamps if one.concept == concept and one.arm in ("label", "diff_means")}
-    ordered = sorted(points, key=lambda one: one.dose)
-    return DoseCurve(concept, ordered, own.get("label"), own.get("diff_means"))
+    """Both claims on reporting prompts, with what is said of them and of the label's rival."""
+    own = {(one.claim, one.arm): one for one in clamps if one.concept == concept and one.arm not in CONTROLS}
+    label, written = (
+        sorted((one for one in points if one.claim == claim), key=lambda one: one.dose) for claim in CLAIMS
+    )
+    return DoseCurve(
+        concept, label, own.get(("label", "label")), own.get(("label", "diff_means")), written,
+        own.get(("written", "written")),
+    )  # fmt: skip
 
 
 def control_summaries(clamps: Sequence[ClampResult]) -> list[ControlSummary]:
-    """A line for each concept whose label was clamped."""
-    found = by((one for one in clamps if one.arm in CONTROLS), "concept")
+    """A line for each claim."""
+    found: dict[tuple[str, str], list[ClampResult]] = defaultdict(list)
+    for one in clamps:
+        if one.arm in CONTROLS:
+            found[one.concept, one.claim].append(one)
     summaries = []
-    for concept, controls in sorted(found.items()):
+    for (concept, claim), controls in sorted(found.items()):
         middle, high = (float(one) for one in np.quantile([one.judge for one in controls], [0.5, 0.95]))
         validated = [one for one in controls if one.status == "validated"]
         strongest = max(controls, key=lambda one: one.judge)
-        summaries.append(ControlSummary(concept, len(controls), middle, high, strongest, validated))
+        summaries.append(ControlSummary(concept, claim, len(controls), middle, high, strongest, validated))
     return summaries
 
 

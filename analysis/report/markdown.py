@@ -6,12 +6,12 @@ from analysis.report.content import Content
 from analysis.report.table import Table, plain
 
 PARTS = {
-    "What was found": ("statuses", "rejected", "rivals", "quadrants"),
+    "What was found": ("statuses", "rejected", "rivals", "quadrants", "claims"),
     "Labels": ("labels", "reasons", "not_chosen"),
     "Rivals on the same texts": ("rivals_checking", "rivals_implicit"),
     "Confounds": ("confounds", "confounds_by_concept"),
     "Valence and arousal": ("valence", "arousal", "geometry_tests"),
-    "Clamps": ("clamps", "doses", "controls", "moved", "necessity"),
+    "Clamps": ("writers", "clamps", "doses", "controls", "moved", "necessity"),
     "Ablations": ("ablations",),
     "Other texts and other SAEs": ("transfer", "transfer_ratings", "agreements"),
     "Explanations": ("explanations",),
@@ -27,7 +27,8 @@ def markdown(content: Content) -> str:
         f"# Emotion concepts in {escaped(content.study.info.model)}",
         "",
         f"{content.facts['labels']['concepts']} concepts; {sum(row.label.is_held for row in content.rows)} labels held on checking "
-        f"texts; {counts['validated']} of {counts['tested']} clamped labels validated, {counts['control_validated']} of "
+        f"texts; {counts['validated']} of {counts['tested']} clamped labels validated, {counts['written_validated']} of "
+        f"{counts['written_tested']} sets of latents that write a concept, {counts['concepts_validated']} of {counts['concepts']} concepts by either; {counts['control_validated']} of "
         f"{counts['control_tested']} controls, {counts['diff_means_validated']} of {counts['diff_means_tested']} differences of means.",
         "",
         "## Method",

@@ -6,7 +6,7 @@ from math import isfinite
 from statistics import median
 from typing import NamedTuple
 
-from analysis.records import ClampResult, StudyInfo
+from analysis.records import CLAIMS, ClampResult, StudyInfo
 from analysis.report.table import number
 
 
@@ -93,8 +93,8 @@ def _clamping(info: StudyInfo) -> list[str]:
         )
     if settings.get("continuations"):
         found.append(
-            f"{settings['continuations']} texts of {settings['new_tokens']} tokens are written from each prompt under each clamp, with the "
-            f"same luck in all arms; a prompt counts by their mean, and n is the number of prompts."
+            f"{settings['continuations']} texts of {settings['new_tokens']} tokens are written from each prompt under each clamp (one at doses of "
+            f"the curves that no verdict is about), with the same luck in all arms; a prompt counts by their mean, and n is the number of prompts."
         )
     if settings.get("judge_auroc_median") is not None:
         found.append(
@@ -107,14 +107,14 @@ def _clamping(info: StudyInfo) -> list[str]:
 
 def power(clamps: Sequence[ClampResult]) -> str:
     """What effect the design could have seen."""
-    labels = [one for one in clamps if one.arm == "label"]
+    labels = [one for one in clamps if one.arm in CLAIMS]
     known = sorted(one.detectable for one in labels if one.detectable is not None and isfinite(one.detectable))
     if not known:
         return "Power: with so few controls or prompts no effect, however large, would have been validated."
     never = len(labels) - len(known)
     return (
-        f"Power: with these prompts, controls and labels, the design would have seen an effect of {number(known[0])} to "
+        f"Power: with these prompts, controls and claims, the design would have seen an effect of {number(known[0])} to "
         f"{number(known[-1])} of the way with 80 % power, median {number(median(known))} (n = {len(known)} "
-        "labels); smaller effects may have gone unseen."
-        + (f" For {never} labels no effect, however large, would have passed." if never else "")
+        "claims); smaller effects may have gone unseen."
+        + (f" For {never} claims no effect, however large, would have passed." if never else "")
     )

@@ -40,24 +40,33 @@ def why(label: Label, clamps: Sequence[ClampResult], rules: dict[str, Any]) -> s
     """The reason behind a status: which rule, which number."""
     if label.status == "rejected":
         return "; ".join(rejections(label, rules).values()) or STATUS_ABOUT["rejected"]
-    result = next((one for one in clamps if one.arm == "label" and one.concept == label.concept), None)
+    result = next((one for one in clamps if (one.arm, one.concept) == ("label", label.concept)), None)
     if label.status == "candidate":
         return STATUS_ABOUT["candidate"]
     if result is None or not label.chosen:
         return (
             f"{STATUS_ABOUT['held'] if label.status == 'held' else STATUS_ABOUT[label.status]}: {_passed(label, rules)}"
         )
+    told = why_clamped(result)
+    return f"{told}; {_passed(label, rules)}" if result.status == "no judge" else told
+
+
+def why_clamped(result: ClampResult) -> str:
+    """The numbers behind the verdict on one of the two claims about a concept."""
     if result.status == "no judge":
         return (
-            f"the judge of {label.concept} is hardly better than chance (AUROC {number(result.judge_auroc)}, lower end "
-            f"{number(result.judge_auroc_low)}): clamping cannot be judged; {_passed(label, rules)}"
+            f"the judge of {result.concept} is hardly better than chance (AUROC {number(result.judge_auroc)}, lower end "
+            f"{number(result.judge_auroc_low)}): clamping cannot be judged"
         )
+    others = (
+        "other families' labels" if result.claim == "label" else "the latents that write concepts of other families"
+    )
     return (
-        f"{STATUS_ABOUT[label.status]}: judge {number(result.judge, sign=True)} [{number(result.judge_low, sign=True)}, "
+        f"{STATUS_ABOUT[result.status]}: judge {number(result.judge, sign=True)} [{number(result.judge_low, sign=True)}, "
         f"{number(result.judge_high, sign=True)}] of the way at dose {result.dose:g}, strongest control "
         f"{number(result.control_judge_max, sign=True)}, {Chance(result.p).of('p')} among {result.n_controls} controls at "
-        f"the same KL ({Chance(result.q).of('q')}), as much from {percent(result.foreign_share)} of {result.n_foreign} other "
-        f"families' labels, fluency cost {number(result.fluency, sign=True)} nats a token, n = {result.n_prompts} prompts; "
+        f"the same KL ({Chance(result.q).of('q')}), as much from {percent(result.foreign_share)} of {others} "
+        f"(n = {result.n_foreign}), fluency cost {number(result.fluency, sign=True)} nats a token, n = {result.n_prompts} prompts; "
         f"detectable with 80 % power: {number(result.detectable)}"
     )
 

@@ -112,18 +112,23 @@ def legend_mark(status: str) -> str:
 
 
 def dose_plot(curve: DoseCurve) -> str:
-    """The judge's effect against the dose, with the controls' span at the same KL and the difference of means."""
+    """The judge's effect against the dose, of the label and of what writes the concept, with the span of the label's controls at
+    the same KL and the difference of means."""
     width, height, left, right, top, bottom = 330, 210, 42, 12, 10, 34
     banded = [
         (point.dose, point.control_low, point.control_high)
         for point in curve.points
         if point.control_low is not None and point.control_high is not None
     ]
+    drawn = [*curve.points, *curve.written_points]
     values = [value for point in curve.points for value in (point.judge_low, point.judge_high)]
+    values += [point.judge for point in curve.written_points]
     values += [value for _, low, high in banded for value in (low, high)]
-    values += [value for one in (curve.chosen, curve.rival) if one for value in (one.judge_low, one.judge_high)]
+    values += [
+        value for one in (curve.chosen, curve.rival, curve.written) if one for value in (one.judge_low, one.judge_high)
+    ]
     values = [0.0, *(value for value in values if math.isfinite(value))]
-    doses = [0.0, *(point.dose for point in curve.points)]
+    doses = [0.0, *(point.dose for point in drawn)]
     y0, y1 = min(-0.05, *values), max(0.1, *values)
     x0, x1 = min(doses), max(doses)
     x1 = x1 if x1 > x0 else x0 + 1
@@ -154,8 +159,15 @@ def dose_plot(curve: DoseCurve) -> str:
             edge = [at(dose, high) for dose, _, high in outwards]
             edge += [at(dose, low) for dose, low, _ in reversed(outwards)]
             parts.append(f'<polygon class="band" points="{_path([at(0, 0), *edge])}"/>')
-    line = sorted([(0.0, 0.0), *((point.dose, point.judge) for point in curve.points)])
-    parts.append(f'<polyline class="own" points="{_path([at(*point) for point in line if math.isfinite(point[1])])}"/>')
+    for points, kind in ((curve.written_points, "writes"), (curve.points, "own")):
+        line = sorted([(0.0, 0.0), *((point.dose, point.judge) for point in points if math.isfinite(point.judge))])
+        if points:
+            parts.append(f'<polyline class="{kind}" points="{_path([at(*point) for point in line])}"/>')
+    if curve.written and math.isfinite(curve.written.judge):
+        low, high = (at(curve.written.dose, edge) for edge in (curve.written.judge_low, curve.written.judge_high))
+        x, y = at(curve.written.dose, curve.written.judge)
+        diamond = f"M{x:.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z"
+        parts += [_line(*low, *high, "writes"), f'<path class="writes-dot" d="{diamond}"/>']
     for point in curve.points:
         if not math.isfinite(point.judge):
             continue

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from analysis.records import (
+    CLAIMS,
     STATUSES,
     Affect,
     AttemptLevel,
@@ -35,6 +36,7 @@ from analysis.records import (
     TransferRating,
     WorkshopArm,
     WorkshopControls,
+    Writer,
 )
 from analysis.report.reasons import STATUS_ABOUT, rejections
 from analysis.report.table import Cell, Chance, Estimate, Latents, Share, Status, Table, Tokens, estimate_of, facts
@@ -65,6 +67,7 @@ CHECKS = {
 }
 ARMS = {
     "label": "label",
+    "written": "latents that write it",
     "diff_means": "difference of means",
     "random_latent": "random latents",
     "random_direction": "random directions",
@@ -311,11 +314,60 @@ def quadrants(marks: Iterable[tuple[str, str, float, float]]) -> Table:
     names = {(True, True): "pleasant, aroused", (True, False): "pleasant, quiet",
              (False, True): "unpleasant, aroused", (False, False): "unpleasant, quiet"}  # fmt: skip
     return Table(
-        f"Quadrants of valence and arousal among {wanted} labels",
-        ("quadrant", "labels", "concepts"),
+        f"Quadrants of valence and arousal among {wanted} concepts",
+        ("quadrant", "concepts", "which"),
         [(name, len(found[key]), ", ".join(sorted(found[key]))) for key, name in names.items()],
-        "By human ratings from 1 to 9, cut at 5; unrated concepts are left out.",
+        "By human ratings from 1 to 9, cut at 5; unrated concepts are left out. Validated: by the label's latents or by those that write it.",
     )
+
+
+def claims(found: Sequence[ClampResult]) -> Table:
+    """The verdicts on a concept side by side: the label, the latents that write it, and the difference of means beside each."""
+    verdicts = {(one.concept, one.claim, one.arm): one for one in found}
+    if not any(one.claim == "written" for one in found):
+        return Table("Verdicts", ("concept",), [])
+
+    def cells(concept: str, claim: str, arm: str) -> tuple[Cell, ...]:
+        one = verdicts.get((concept, claim, arm))
+        if one is None:
+            return "", Estimate(None)
+        status = Status(one.status) if one.status in STATUSES else one.status
+        return status, Estimate(one.judge, one.judge_low, one.judge_high, sign=True)
+
+    concepts = sorted({one.concept for one in found if one.arm in CLAIMS})
+    return Table(
+        "Verdicts",
+        ("concept", "label", "judge [95 %]", "latents that write it", "judge [95 %]", "difference of means at the label's cost",
+         "judge [95 %]", "at the writing latents' cost", "judge [95 %]"),
+        [
+            (concept, *cells(concept, "label", "label"), *cells(concept, "written", "written"),
+             *cells(concept, "label", "diff_means"), *cells(concept, "written", "diff_means"))
+            for concept in concepts
+        ],
+        "Two claims about each concept, judged by one rule among the same controls: that its label's latents, chosen where they "
+        "fire, move the text towards it; and that a few latents do whose decoder directions together come nearest to its "
+        "difference of means. Benjamini-Hochberg counts both. Nothing stands where both would be the same latents, or where no push of the difference of "
+        "means costs as little fluency.",
+    )  # fmt: skip
+
+
+def writers(found: Sequence[Writer]) -> Table:
+    return Table(
+        "Latents that write a concept",
+        ("concept", "status", "latents", "a unit pushes", "cosine with the difference of means", "as a detector, checking [95 %]", "n+", "n\u2212"),
+        [
+            (
+                one.concept, Status(one.status), Latents(tuple(one.latents)),
+                ", ".join(f"{scale * weight:.3g}" for scale, weight in zip(one.scales, one.weights, strict=True)),
+                Estimate(one.cosine),
+                Estimate(one.auroc_checking, one.auroc_checking_low, one.auroc_checking_high),
+                one.n_positive, one.n_negative,
+            )
+            for one in found
+        ],
+        "Chosen from finding texts alone, by where they push: orthogonal matching pursuit of the difference of means. One dose unit "
+        "pushes as far as one of the label's, in activation units of each latent as shown. As detectors they are read, not chosen.",
+    )  # fmt: skip
 
 
 def clamps(found: Sequence[ClampResult]) -> Table:
@@ -325,7 +377,11 @@ def clamps(found: Sequence[ClampResult]) -> Table:
         return f"{Estimate(one.safe_low, digits=1, sign=True)} to {Estimate(one.safe_high, digits=1, sign=True)}"
 
     def shown_status(one: ClampResult) -> Cell:
-        return Status(one.status) if one.status in STATUSES and one.arm in ("label", "diff_means") else one.status
+        return Status(one.status) if one.status in STATUSES and one.arm in (*CLAIMS, "diff_means") else one.status
+
+    def arm(one: ClampResult) -> str:
+        told = ARMS.get(one.arm, one.arm)
+        return told if one.arm == "written" or one.claim == "label" else f"{told}, beside those"
 
     return Table(
         "Clamps",
@@ -334,7 +390,7 @@ def clamps(found: Sequence[ClampResult]) -> Table:
          "the other way [95 %]", "fluency cost", "safe doses", "detectable", "judge's AUROC", "its lower end", "prompts"),
         [
             (
-                one.concept, ARMS.get(one.arm, one.arm), shown_status(one), Estimate(one.dose, digits=1), Estimate(one.push),
+                one.concept, arm(one), shown_status(one), Estimate(one.dose, digits=1), Estimate(one.push),
                 Estimate(one.judge, one.judge_low, one.judge_high, sign=True),
                 Estimate(one.readout, one.readout_low, one.readout_high, sign=True), Estimate(one.kl), Chance(one.p),
                 Chance(one.q), one.n_controls, Estimate(one.control_judge_max, sign=True),
@@ -358,10 +414,10 @@ def clamps(found: Sequence[ClampResult]) -> Table:
 def doses(points: Sequence[DosePoint]) -> Table:
     return Table(
         "Dose curves",
-        ("concept", "dose", "judge [95 %]", "readout", "KL", "fluency cost", "controls, 5 to 95 %", "controls", "prompts"),
+        ("concept", "claim", "dose", "judge [95 %]", "readout", "KL", "fluency cost", "controls, 5 to 95 %", "controls", "prompts"),
         [
             (
-                one.concept, Estimate(one.dose, digits=1, sign=True), Estimate(one.judge, one.judge_low, one.judge_high, sign=True),
+                one.concept, ARMS[one.claim], Estimate(one.dose, digits=1, sign=True), Estimate(one.judge, one.judge_low, one.judge_high, sign=True),
                 Estimate(one.readout, sign=True), Estimate(one.kl), Estimate(one.fluency, sign=True),
                 "" if one.control_low is None else f"{Estimate(one.control_low, sign=True)} to {Estimate(one.control_high, sign=True)}",
                 one.n_controls, one.n_prompts,
@@ -375,17 +431,17 @@ def doses(points: Sequence[DosePoint]) -> Table:
 def controls(summaries: Sequence[Any]) -> Table:
     return Table(
         "Controls",
-        ("concept", "controls", "median judge effect", "95th percentile", "strongest", "which", "validated", "those"),
+        ("concept", "beside", "controls", "median judge effect", "95th percentile", "strongest", "which", "validated", "those"),
         [
             (
-                one.concept, one.n, Estimate(one.middle, sign=True), Estimate(one.high, sign=True),
+                one.concept, ARMS[one.claim], one.n, Estimate(one.middle, sign=True), Estimate(one.high, sign=True),
                 Estimate(one.strongest.judge, one.strongest.judge_low, one.strongest.judge_high, sign=True), one.strongest.arm_id,
                 len(one.validated), ", ".join(found.arm_id for found in one.validated),
             )
             for one in summaries
         ],
-        "Random latents and random directions where they move the output as far as the concept's label, each judged by the same "
-        "rule as if it were the claim.",
+        "Random latents and random directions where they move the output as far as the claim beside which they stand, each judged by "
+        "the same rule as if it were the claim.",
     ).filled()  # fmt: skip
 
 

@@ -77,6 +77,12 @@ def test_rivals_and_ablations_are_no_controls(make_clamp):
         make_clamp("calm", "ablate", "no effect"),
     ]
     assert validate.shown(clamps)["counts"] == {
+        "concepts": 1,
+        "concepts_validated": 1,
+        "written_tested": 0,
+        "written_validated": 0,
+        "diff_means_written_tested": 0,
+        "diff_means_written_validated": 0,
         "tested": 1,
         "validated": 1,
         "control_tested": 1,

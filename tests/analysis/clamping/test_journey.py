@@ -7,7 +7,7 @@ import pytest
 
 from analysis.clamping.journey import validate
 from analysis.clamping.trial import TrialRoom
-from analysis.records import CONTROLS, clamp_counts
+from analysis.records import CONTROLS, Writer, clamp_counts
 
 DECOYS = {"moodg": 20, "moodh": 21}
 """Concepts whose label is a latent that raises no word."""
@@ -37,6 +37,10 @@ def labels(make_label):
     return planted + [make_label(concept, [latent]) for concept, latent in DECOYS.items()]
 
 
+def make_writer(concept, latent):
+    return Writer(concept, [latent], [1.0], [1.5], 1.0, "max", 0.5, 0.4, 0.6, 8, 8, "candidate")
+
+
 def test_planted_labels_are_validated_and_decoys_and_controls_are_not(world, labels, make_study):
     study = validate(make_study(labels), seed=3, **world)
     status = {label.concept: label.status for label in study.labels()}
@@ -61,13 +65,11 @@ def test_planted_labels_are_validated_and_decoys_and_controls_are_not(world, lab
 
 
 def test_what_writes_is_a_claim_of_its_own_beside_a_label_that_only_detects(world, labels, make_study):
-    """Mood g's difference of means points at the latent that writes it, mood h's at one that writes nothing."""
+    """Latent 6 writes mood g, latent 30 writes nothing."""
     study = make_study(labels)
-    means = {**study.diff_means(), "moodh": np.eye(160)[30]}
-    study.write_arrays("diff_means", means)
+    study.write("writers", [make_writer("moodg", 6), make_writer("moodh", 30)])
     study = validate(study, seed=3, **world)
     writers = {one.concept: one for one in study.read("writers")}
-    assert {name: one.latents for name, one in writers.items()} == {"moodg": [6], "moodh": [30]}
     assert {name: one.status for name, one in writers.items()} == {"moodg": "validated", "moodh": "no effect"}
     assert {name: study.label(name).status for name in DECOYS} == dict.fromkeys(DECOYS, "no effect")
     clamps = study.read("clamps")

@@ -5,7 +5,7 @@ import pytest
 from analysis.labelling.journey import label
 from analysis.planted.word_model import D_IN
 from analysis.planted.word_world import word_world
-from analysis.records import DRAWN, Excerpt, FeatureCard
+from analysis.records import DRAWN, Excerpt, FeatureCard, Writer
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +15,8 @@ def world(tmp_path_factory):
 
 def labelled(world, folder, cards):
     study = label(world.sae, world.concept_set, world.model, out=folder, cards=cards, progress=False)
-    return study, {latent for one in study.labels(chosen=False) for latent in one.latents}
+    claims = (*study.labels(chosen=False), *study.read("writers", Writer))
+    return study, {latent for one in claims for latent in one.latents}
 
 
 def test_all_latents_or_the_labelled_ones_or_some_more(world, tmp_path):

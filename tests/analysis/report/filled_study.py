@@ -1,5 +1,7 @@
 """A study with something in every table, hostile strings among them."""
 
+from dataclasses import replace
+
 from analysis.records import (
     Ablation,
     Affect,
@@ -20,10 +22,14 @@ from analysis.records import (
     TransferRating,
     Trial,
     WorkshopArm,
+    Writer,
 )
 from analysis.study import SCHEMA, Study
 
 HOSTILE = "<script>alert('x')</script>\"&'"
+WRITTEN_BY = {"sad": [61, 62], "desperate": [63, 64]}
+"""Latents that write a concept: a claim beside the labels of these."""
+WRITTEN_STATUS = {"sad": "validated", "desperate": "unspecific"}
 CONCEPTS = {
     "afraid": "rejected",
     "angry": "validated",
@@ -113,6 +119,13 @@ def filled(folder) -> Study:
     labels = [label(name, status, latents[name]) for name, status in CONCEPTS.items()]
     study.write("labels", [*labels, label("happy", "rejected", [71, 72, 73], chosen=False)])
     study.write(
+        "writers",
+        [
+            Writer(name, latents, [0.5, 0.25], [8.0, 4.0], 0.71, "max", 0.66, 0.6, 0.72, 15, 300, WRITTEN_STATUS[name])
+            for name, latents in WRITTEN_BY.items()
+        ],
+    )
+    study.write(
         "baselines",
         [
             Baseline(name, method, 0.8, 0.7, 0.7)
@@ -161,6 +174,15 @@ def filled(folder) -> Study:
         clamps.append(clamp(name, "label", name, 0.4, status, latents=latents[name], **about))
         clamps.append(clamp(name, "diff_means", name, 0.35, "no effect"))
         clamps += [clamp(name, "random_direction", f"direction {n}", 0.01 * n, "no effect") for n in range(3)]
+        if name in WRITTEN_BY:
+            said = {"latents": WRITTEN_BY[name], "dose": 2.0, "claim": "written"}
+            clamps.append(clamp(name, "written", name, 0.6, WRITTEN_STATUS[name], **{**about, **said}))
+            clamps.append(clamp(name, "diff_means", name, 0.33, "no effect", claim="written"))
+            clamps += [
+                clamp(name, "random_direction", f"direction {n}", 0.02 * n, "no effect", claim="written")
+                for n in range(3)
+            ]
+            curves += [replace(point(name, dose), judge=0.2 * dose, claim="written") for dose in (1.0, 2.0)]
         curves += [point(name, dose) for dose in (-4.0, 1.0, 2.0)]
         curves.append(point(name, 4.0, (None, None)))
         effects += [
