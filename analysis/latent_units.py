@@ -12,7 +12,7 @@ from saes.latent_statistics import ActiveValues, LabelUnits, LatentStatistics, s
 
 def statistics_of(study: Study) -> LatentStatistics:
     """Of the latents that the study has a card of, by their histograms (linear within a bar), of its chosen labels and of the
-    latents that write concepts (`afraid:written`)."""
+    latents that write concepts (`afraid/written`)."""
     cards = study.read("cards", FeatureCard)
     active = {
         card.latent: active_values(card.histogram_counts, card.histogram_edges)

@@ -15,7 +15,7 @@ fires; some of all texts, whatever it does there."""
 CONTROLS = ("random_latent", "random_direction")
 """The arms that may not do as much as a label. The difference of means is a rival, ablation another question."""
 
-WRITTEN = ":written"
+WRITTEN = "/written"
 """What a concept's name ends in where the latents that write it are meant, and not its label's."""
 
 CLAIMS = ("label", "written")
@@ -123,7 +123,7 @@ class Writer:
 
     @property
     def name(self) -> str:
-        """By which a clamp names it: `afraid:written`."""
+        """By which a clamp names it: `afraid/written`."""
         return self.concept + WRITTEN
 
 

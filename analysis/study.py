@@ -249,7 +249,7 @@ class Study:
         return [label for label in self.read("labels", Label) if label.chosen or not chosen]
 
     def claim(self, name: str) -> Label | Writer:
-        """The chosen label of a concept, or for NAME:written the latents that write it; ValueError lists what there is."""
+        """The chosen label of a concept, or for NAME/written the latents that write it; ValueError lists what there is."""
         if not name.endswith(WRITTEN):
             return self.label(name)
         found = {one.name: one for one in self.read("writers", Writer)}

@@ -119,6 +119,32 @@ def test_a_dose_beyond_the_safe_range_needs_to_be_asked_for(run, run_json, study
         assert run_json("clamp", study, *WRITE, "--clamp", *words)["texts"]
 
 
+def test_what_writes_a_concept_is_clamped_by_its_own_name_within_its_own_range(run, run_json, study, make_clamp):
+    from analysis.records import Writer
+    from analysis.study import Study
+
+    opened = Study.open(study)
+    opened.write("writers", [
+        Writer("afraid", [9, 7], [0.5, 2.0], [4.0, 1.0], 0.8, "mean", 0.7, 0.6, 0.8, 12, 100, "validated")
+    ])  # fmt: skip
+    opened.write("clamps", [
+        make_clamp("afraid", "label", "no effect", safe_low=-1.5, safe_high=3.0),
+        make_clamp("afraid", "written", "validated", claim="written", safe_low=-4.0, safe_high=6.0),
+    ])  # fmt: skip
+    found = run_json("clamp", study, *WRITE, "--clamp", "afraid/written=+5")
+    (one,) = found["clamps"]
+    assert (one["name"], one["latents"], one["values"]) == ("afraid/written", [9, 7], [10.0, 10.0])
+    code, out, _ = run("clamp", study, *WRITE, "--clamp", "afraid/written=+2")
+    assert code == 0
+    assert "latents that write it: validated, checking AUROC 0.70 (n = 12)" in out
+    code, _, err = run("clamp", study, *WRITE, "--clamp", "afraid/written=+7")
+    assert code == 2
+    assert "safe range of -4 to +6 dose units" in err
+    code, _, err = run("clamp", study, *WRITE, "--clamp", "calm/written=+1")
+    assert code == 2
+    assert "afraid/written" in err
+
+
 @pytest.mark.parametrize(
     ("mode", "amount", "safe"),
     [

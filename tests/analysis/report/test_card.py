@@ -34,6 +34,19 @@ def test_the_card_of_a_clamped_label(study):
         assert part in said, part
 
 
+def test_the_latents_that_write_it_stand_as_a_second_claim(study):
+    card = concept_card(study, "sad")
+    said = words(card)
+    for part in ("Latents that write a concept", "61, 62", "4, 1", "0.71", "0.66 [0.60, 0.72]",
+                 "As a clamp: the latents that write it", "validated: `--clamp sad/written=+2`", "+0.60 [+0.50, +0.70]", "+0.33"):  # fmt: skip
+        assert part in said, part
+    assert {(one["claim"], one["arm"]) for one in card.data["clamps"]} == {
+        ("label", "label"), ("label", "diff_means"), ("written", "written"), ("written", "diff_means"),
+    }  # fmt: skip
+    assert card.data["status"] == "no effect", "the label's own"
+    assert "write" not in words(concept_card(study, "calm")).lower()
+
+
 def test_the_card_is_whole_as_data(study):
     data = concept_card(study, "calm").data
     assert data["status"] == "validated"

@@ -14,6 +14,7 @@ from analysis.records import (
 from analysis.report.content import content, control_summaries, headline
 from analysis.report.report import render, write_report
 from analysis.report.svg import dose_plot, heat_map
+from analysis.report.table import plain
 from analysis.report.tables import workshop
 from analysis.study import Study
 from tests.analysis.report.filled_study import CONCEPTS, HOSTILE, filled, info, label
@@ -146,6 +147,21 @@ def test_the_page_says_the_rule_the_power_and_what_the_judge_could_not_tell(stud
     assert "0.17 to 0.17 of the way with 80 % power" in words
     assert "the judge of calm is hardly better than chance" in words
     assert "\u22124.0 to +3.3" in words
+
+
+def test_both_claims_about_a_concept_stand_beside_each_other(study):
+    shown = content(study)
+    table = shown.tables["claims"]
+    assert [row[0] for row in table.rows] == ["angry", "calm", "desperate", "proud", "sad"]
+    sad = [plain(cell) for cell in table.rows[-1]]
+    assert [sad[place] for place in (1, 3, 5, 7)] == ["no effect", "validated", "no effect", "no effect"]
+    assert sad[4] == "+0.60 [+0.50, +0.70]"
+    (curve,) = [one for one in shown.curves if one.concept == "sad"]
+    assert [point.dose for point in curve.written_points] == [1.0, 2.0]
+    assert [point.dose for point in curve.points] == [-4.0, 1.0, 2.0, 4.0]
+    assert 'class="writes-dot"' in dose_plot(curve)
+    beside = [(one.concept, one.claim, one.n) for one in control_summaries(study.read("clamps"))]
+    assert beside[-2:] == [("sad", "label", 3), ("sad", "written", 3)]
 
 
 def test_the_headline_counts_failures_and_never_a_rival_as_a_control(study):
