@@ -5,12 +5,17 @@ from dataclasses import dataclass
 
 from analysis.browser.queries.store import Store
 from analysis.latent_units import active_values
-from analysis.records import BenchRun
+from analysis.records import WRITTEN, BenchRun
 from saes.latent_statistics import LabelUnits, LatentStatistics
 from saes.nearest import did_you_mean
 from saes.written_intervention import DOSE_LEVEL
 
 MOST_SAVED = 50
+CLAIMED = f"""(
+    SELECT concept AS name, latents, scales, weights, status FROM labels WHERE chosen
+    UNION ALL SELECT concept || '{WRITTEN}', latents, scales, weights, status FROM writers
+)"""
+"""What a name may stand for: a concept's label, or the latents that write it."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +46,9 @@ class Choice:
 
 
 def choices(store: Store) -> list[Choice]:
-    """Every chosen label; those that held come first."""
-    rows = store.rows(
-        "SELECT concept, status FROM labels WHERE chosen ORDER BY status IN ('candidate', 'rejected'), concept"
-    )
-    return [Choice(row["concept"], row["status"]) for row in rows]
+    """Every chosen label, and what writes each concept; those that held come first."""
+    rows = store.rows(f"SELECT name, status FROM {CLAIMED} ORDER BY status IN ('candidate', 'rejected'), name")
+    return [Choice(row["name"], row["status"]) for row in rows]
 
 
 def pushable(store: Store, name: str) -> Pushable:
@@ -53,7 +56,7 @@ def pushable(store: Store, name: str) -> Pushable:
     name = name.strip()
     if name.isascii() and name.isdecimal():
         return _latent(store, name)
-    label = store.one("SELECT latents, scales, weights, status FROM labels WHERE chosen AND concept = ?", [name])
+    label = store.one(f"SELECT latents, scales, weights, status FROM {CLAIMED} WHERE name = ?", [name])
     if label is None:
         known = [one.name for one in choices(store)]
         raise ValueError(f"there is no label {name[:60]!r} in this study{did_you_mean(name, known)}")
@@ -79,13 +82,13 @@ def _latent(store: Store, name: str) -> Pushable:
 
 
 def statistics(store: Store, latents: Sequence[int]) -> LatentStatistics:
-    """Of all chosen labels, and of these latents as far as they have cards."""
+    """Of all chosen labels and of what writes each concept, and of these latents as far as they have cards."""
     labels = {
-        row["concept"]: LabelUnits(
+        row["name"]: LabelUnits(
             tuple(row["latents"]),
             tuple(scale * weight for scale, weight in zip(row["scales"], row["weights"], strict=True)),
         )
-        for row in store.rows("SELECT concept, latents, scales, weights FROM labels WHERE chosen")
+        for row in store.rows(f"SELECT name, latents, scales, weights FROM {CLAIMED}")
     }
     cards = store.rows(
         "SELECT latent, histogram_counts, histogram_edges FROM cards WHERE list_contains(?::BIGINT[], latent)",
@@ -100,11 +103,12 @@ def statistics(store: Store, latents: Sequence[int]) -> LatentStatistics:
 
 
 def safe(store: Store) -> Mapping[str, tuple[float, float]]:
-    """Of each label the doses between which its text was measured to stay fluent."""
+    """By a claim's name the doses between which its text was measured to stay fluent."""
     rows = store.rows(
-        "SELECT concept, safe_low, safe_high FROM clamps WHERE arm = 'label' AND safe_low IS NOT NULL AND safe_high IS NOT NULL"
+        f"SELECT concept || if(arm = 'written', '{WRITTEN}', '') AS name, safe_low, safe_high FROM clamps "
+        "WHERE arm IN ('label', 'written') AND safe_low IS NOT NULL AND safe_high IS NOT NULL"
     )
-    return {row["concept"]: (row["safe_low"], row["safe_high"]) for row in rows}
+    return {row["name"]: (row["safe_low"], row["safe_high"]) for row in rows}
 
 
 def saved(store: Store) -> list[BenchRun]:
