@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
+from analysis.browser.head import Head
 from analysis.browser.notes import Notes
 from analysis.browser.pages import (
     bench,
@@ -78,6 +79,7 @@ def create_app(
         app.include_router(second.router)
     _answer_errors(app, first)
     app.add_middleware(Safety, hosts=tuple(hosts), token=token)
+    app.add_middleware(Head)  # the last one is the outermost
     return app
 
 

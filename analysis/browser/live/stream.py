@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from analysis.browser.live.engine import Busy, Engine, Event, Job, Work
 from analysis.browser.rendering import Problem, json_response, plain
@@ -17,7 +18,7 @@ from analysis.browser.rendering import Problem, json_response, plain
 HEARTBEAT = 10.0
 """Seconds without an event after which a line is sent that says nothing, so that nobody in between closes the line."""
 LOOK = 0.5
-"""Seconds between two looks at whether whoever waits for a whole answer is still there."""
+"""Seconds at most between two looks at whether whoever waits for a whole answer is still there."""
 
 
 class Listener:
@@ -40,24 +41,34 @@ class Listener:
             return None
 
 
-def streamed(engine: Engine, work: Work) -> StreamingResponse:
-    """All events of a job as `text/event-stream`. Raises Busy."""
-    listener = Listener(engine, work)
-    return StreamingResponse(_lines(listener), media_type="text/event-stream", headers={"cache-control": "no-store"})
+class Stream(StreamingResponse):
+    """All events of a job as `text/event-stream`. The job ends with the answer."""
+
+    def __init__(self, listener: Listener):
+        super().__init__(_lines(listener), media_type="text/event-stream", headers={"cache-control": "no-store"})
+        self._job = listener.job
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:  # not in the lines: of a client that is gone before the headers are out, none is ever asked for
+            self._job.cancel()
+
+
+def streamed(engine: Engine, work: Work) -> Stream:
+    """All events of a job on their way. Raises Busy."""
+    return Stream(Listener(engine, work))
 
 
 async def _lines(listener: Listener) -> AsyncIterator[str]:
-    try:
-        while True:
-            event = await listener.next(HEARTBEAT)
-            if event is None:
-                yield ": waiting\n\n"
-                continue
-            yield as_text(event)
-            if event.last:
-                return
-    finally:
-        listener.job.cancel()
+    while True:
+        event = await listener.next(HEARTBEAT)
+        if event is None:
+            yield ": waiting\n\n"
+            continue
+        yield as_text(event)
+        if event.last:
+            return
 
 
 def as_text(event: Event) -> str:
@@ -72,13 +83,12 @@ async def whole(engine: Engine, work: Work, request: Request) -> tuple[list[Even
     try:
         while True:
             event = await listener.next(LOOK)
-            if event is None:
-                if await request.is_disconnected():
-                    return before, Event("cancelled", {})
-                continue
-            if event.last:
+            if event is not None and event.last:
                 return before, event
-            before.append(event)
+            if await request.is_disconnected():  # at events, too: where they come fast, nothing is ever waited for
+                return before, Event("cancelled", {})
+            if event is not None:
+                before.append(event)
     finally:
         listener.job.cancel()
 

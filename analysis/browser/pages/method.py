@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from analysis.browser.queries.cases import ShownTable, shown
+from analysis.browser.queries.shown_table import ShownTable, shown_table
 from analysis.browser.queries.store import Store
 from analysis.browser.rendering import Pages, StoreHere
 from analysis.records import ClampResult
@@ -34,7 +34,7 @@ def the_method(store: Store) -> Method:
     return Method(
         [Passage(one.title, one.paragraphs) for one in method(store.info, clamps)],
         [
-            shown("provenance", tables.provenance(store.info)),
-            shown("settings", tables.settings(store.info), folded=True),
+            shown_table(tables.provenance(store.info), "provenance"),
+            shown_table(tables.settings(store.info), "settings", folded=True),
         ],
     )

@@ -2,27 +2,24 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from analysis.browser.queries import transcripts
 from analysis.browser.queries.findings import Records, says
+from analysis.browser.queries.shown_table import ShownTable, shown_table
 from analysis.browser.queries.store import DamagedTable, Store
 from analysis.browser.queries.transcripts import Entry, Facts, Index
 from analysis.cases.figures import about
 from analysis.report import tables
-from analysis.report.table import Estimate, Table
+from analysis.report.table import Table
 
 ROWS = 50
 """Transcripts a page."""
 LABELS = ("label", "diff_means")
-FIGURE = re.compile(r"[+\u2212]?\d[\d.,]*\s?%?$|\u2013?$")
-"""What is set flush right though the report writes it as text."""
 CONTROL = re.compile(r"control_(\d+)_(up|down)")
 """An arm of the workshop: a group of random latents or a random direction, as its record says."""
-SHARE = re.compile(r"(\d+%) (\[\d+%, \d+%\])$")
-"""A share with its interval, as the report writes it."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ class CaseHead:
     """What of it cannot be read."""
     transcripts: int
     figure: bool
-    table: "ShownTable | None"
+    table: ShownTable | None
     """Its first."""
 
 
@@ -102,27 +99,6 @@ class CaseHead:
 class CaseList:
     cases: list[CaseHead]
     """Those that were run first."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    text: str
-    beside: str = ""
-    """The interval."""
-    concept: bool = False
-    """Whether the text is a concept's name, which has a page."""
-
-
-@dataclass(frozen=True)
-class ShownTable:
-    name: str
-    title: str
-    note: str
-    columns: list[str]
-    numeric: list[bool]
-    rows: list[list[Cell]]
-    folded: bool = False
-    """Whether a page shows it on demand only."""
 
 
 @dataclass(frozen=True)
@@ -353,29 +329,13 @@ def _records(name: str, title: str, records: Sequence[Any], columns: Mapping[str
 
 
 def shown(name: str, table: Table, folded: bool = False) -> ShownTable:
-    """A report's table with each cell as text."""
-    concept = [head in ("concept", "expected") for head in table.columns]
-    numeric = [
-        table.is_number(at) or all(FIGURE.match("" if row[at] is None else str(row[at])) for row in table.rows)
-        for at in range(len(table.columns))
+    """A report's table, with the keys of arms in words."""
+    arms = [at for at, head in enumerate(table.columns) if head in ("clamp", "control")]
+    rows = [
+        tuple(arm_title(cell) if at in arms and isinstance(cell, str) else cell for at, cell in enumerate(row))
+        for row in table.rows
     ]
-    rows = []
-    for row in table.rows:
-        cells = []
-        for at, cell in enumerate(row):
-            if isinstance(cell, Estimate):
-                cells.append(Cell(cell.number, cell.beside))
-            else:
-                text = "" if cell is None else str(cell)
-                share = SHARE.match(text)
-                if share:
-                    cells.append(Cell(share[1], share[2]))
-                    continue
-                if table.columns[at] in ("clamp", "control"):
-                    text = arm_title(text)
-                cells.append(Cell(text, concept=concept[at] and not numeric[at] and bool(text)))
-        rows.append(cells)
-    return ShownTable(name, table.title, table.note, list(table.columns), numeric, rows, folded)
+    return shown_table(replace(table, rows=rows), name, folded)
 
 
 def transcript_list(store: Store, kind: Kind, filters: Filters, page: int) -> Transcripts | None:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from analysis.browser.queries.concept_facts import concept_facts
 from analysis.browser.queries.effect_matrix import EffectMatrix, effect_matrix
 from analysis.browser.queries.evidence import Evidence, evidence, not_chosen
-from analysis.browser.queries.evidence_table import EvidenceTable, evidence_table
+from analysis.browser.queries.shown_table import ShownTable, shown_table
 from analysis.browser.queries.store import Store
 from analysis.records import STATUSES, Label, Probe
 from analysis.report import tables
@@ -98,7 +98,7 @@ class Concept:
     arousal: float | None
     definition: str
     evidence: Evidence
-    not_chosen: EvidenceTable | None
+    not_chosen: ShownTable | None
     features: list[BestFeature]
     together: list[Probe]
     """A logistic probe on the k best latents."""
@@ -107,7 +107,7 @@ class Concept:
     moved_by: list[MovedConcept]
     """Which labels move the text towards it, or away."""
     matrix: EffectMatrix
-    arms: EvidenceTable | None
+    arms: ShownTable | None
     """Every arm with its verdict."""
     before: str | None
     after: str | None
@@ -173,7 +173,7 @@ def concept(store: Store, name: str) -> Concept | None:
         moves=_moves(store, "arm_id", "concept", name, about),
         moved_by=_moves(store, "concept", "arm_id", name, about),
         matrix=effect_matrix(store),
-        arms=evidence_table(tables.clamps(claims)) if claims else None,
+        arms=shown_table(tables.clamps(claims)) if claims else None,
         before=order[at - 1] if at else None,
         after=order[at + 1] if at + 1 < len(order) else None,
     )

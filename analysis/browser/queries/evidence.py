@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from analysis.browser.queries.evidence_table import EvidenceTable, evidence_table, evidence_tables
+from analysis.browser.queries.shown_table import ShownTable, shown_table, with_rows
 from analysis.browser.queries.store import Store
 from analysis.records import ClampResult, DosePoint, Label, Trial
 from analysis.report import card, svg, tables
@@ -26,10 +26,10 @@ class Evidence:
     """What its status means."""
     why: str
     """The rule and the numbers behind its status."""
-    detection: list[EvidenceTable]
+    detection: list[ShownTable]
     """Its checks, its rivals on the same texts."""
-    confounds: EvidenceTable | None
-    clamping: list[EvidenceTable]
+    confounds: ShownTable | None
+    clamping: list[ShownTable]
     points: list[DosePoint]
     clamp: ClampResult | None
     rival: ClampResult | None
@@ -73,9 +73,9 @@ def evidence(store: Store, label: Label) -> Evidence:
         label=label,
         about=STATUS_ABOUT.get(label.status, ""),
         why=why(label, clamps, store.info.settings.get("rules") or {}),
-        detection=evidence_tables([card.detection(label), rivals]),
-        confounds=evidence_table(card.confounds(panel)) if panel else None,
-        clamping=evidence_tables([*clamped, *further.values()]),
+        detection=with_rows([card.detection(label), rivals]),
+        confounds=shown_table(card.confounds(panel)) if panel else None,
+        clamping=with_rows([*clamped, *further.values()]),
         points=curve.points,
         clamp=curve.chosen,
         rival=curve.rival,
@@ -87,8 +87,8 @@ def clamps_of(store: Store, concept: str) -> list[ClampResult]:
     return store.records("clamps", "concept = ?", [concept])
 
 
-def not_chosen(store: Store, labels: Sequence[Label]) -> EvidenceTable | None:
+def not_chosen(store: Store, labels: Sequence[Label]) -> ShownTable | None:
     """Labels that were put forward and not taken, with the reason."""
     others = [one for one in labels if not one.chosen]
     rules = store.info.settings.get("rules") or {}
-    return evidence_table(tables.not_chosen([(one, why(one, (), rules)) for one in others])) if others else None
+    return shown_table(tables.not_chosen([(one, why(one, (), rules)) for one in others])) if others else None

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from markupsafe import Markup
 
 from analysis.browser.queries.evidence import Evidence, evidence, not_chosen
-from analysis.browser.queries.evidence_table import EvidenceTable, evidence_table
 from analysis.browser.queries.features import Wanted
+from analysis.browser.queries.shown_table import ShownTable, shown_table
 from analysis.browser.queries.store import DamagedTable, Store
 from analysis.browser.queries.walk import Walk, walk
 from analysis.records import Affect, BenchRun, Excerpt, Explanation, FeatureCard, Label
@@ -79,19 +79,19 @@ class Feature:
     """That of the first chosen label that holds it; "" where none does."""
     evidence: list[Evidence]
     """For each concept whose chosen label holds this latent."""
-    not_chosen: EvidenceTable | None
+    not_chosen: ShownTable | None
     """Labels with this latent that were not taken."""
     card: FeatureCard | None
     affect: Affect | None
     explanation: Explanation | None
-    facts: EvidenceTable
+    facts: ShownTable
     groups: list[ExcerptGroup]
     grouped_by: str
     """"strength" or "concept"."""
     neighbours: list[Neighbour]
     runs: list[BenchRun]
     """Texts with this latent clamped that somebody kept on the bench, the newest first."""
-    provenance: EvidenceTable
+    provenance: ShownTable
     walk: Walk
 
     @property
@@ -112,7 +112,7 @@ def feature(store: Store, latent: int, wanted: Wanted, grouped_by: str = "streng
     if card is None and rating is None and said is None and not labels:
         return None
     chosen = [one for one in labels if one.chosen]
-    about = evidence_table(tables.latent(latent, card, rating, said))
+    about = shown_table(tables.latent(latent, card, rating, said))
     return Feature(
         latent=latent,
         title=", ".join(one.concept for one in chosen) or _beginning(said),
@@ -127,7 +127,7 @@ def feature(store: Store, latent: int, wanted: Wanted, grouped_by: str = "streng
         grouped_by=grouped_by,
         neighbours=_neighbours(store, card),
         runs=store.records("bench", "list_contains(latents, ?) ORDER BY created DESC LIMIT ?", [latent, RUNS]),
-        provenance=evidence_table(tables.provenance(store.info)),
+        provenance=shown_table(tables.provenance(store.info)),
         walk=walk(store, latent, wanted),
     )
 

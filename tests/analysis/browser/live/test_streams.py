@@ -1,13 +1,16 @@
 """Over a real connection: a closed tab ends its writing, a crowd is served in turn, a client that hangs stops nobody."""
 
+import asyncio
 import json
 import socket
 import threading
 import time
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from starlette.requests import ClientDisconnect
 
 from analysis.browser.app import create_app
 from analysis.browser.live import bench
@@ -51,6 +54,58 @@ def test_a_closed_tab_ends_its_writing_and_the_next_is_served(address, engine, m
     monkeypatch.undo()
     after = httpx.post(f"{address}/bench.json", json={**ASKED, "tokens": 3}, timeout=20)
     assert after.status_code == 200
+
+
+def test_who_goes_away_before_a_whole_answer_ends_its_writing(address, engine, monkeypatch):
+    written = slowly(monkeypatch, 0.03)
+    place, body = urlsplit(address), json.dumps(ASKED)
+    with socket.create_connection((place.hostname, place.port)) as gone:
+        gone.sendall(
+            f"POST /bench.json HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\n\r\n{body}".encode()
+        )
+        waited(lambda: len(written) > 2)
+    waited(lambda: engine.state.waiting == 0)
+    assert len(written) < 40, "of 120 tokens"
+
+
+@pytest.mark.parametrize("spec", ["2.3", "2.4"])
+def test_who_goes_away_before_the_first_byte_ends_its_writing(engine, monkeypatch, spec):
+    """A server says so in what the app receives while its headers wait for the line (2.3), or when they are sent (2.4)."""
+    written = slowly(monkeypatch, 0.03)
+    app = create_app(engine.study.folder, live=engine)
+    sent = []
+
+    async def ask():
+        leaving, told = asyncio.Event(), [{"type": "http.request", "body": json.dumps(ASKED).encode()}]
+
+        async def receive():
+            if told:
+                return told.pop()
+            await leaving.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message):
+            sent.append(message["type"])
+            if spec == "2.4":
+                raise OSError("the client is gone")
+            leaving.set()
+            await asyncio.sleep(60)
+
+        headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")]
+        scope = {
+            "type": "http", "method": "POST", "path": "/bench/stream", "raw_path": b"/bench/stream", "query_string": b"",
+            "root_path": "", "headers": headers, "scheme": "http", "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1),
+            "http_version": "1.1", "asgi": {"version": "3.0", "spec_version": spec},
+        }  # fmt: skip
+        with suppress(ClientDisconnect):
+            await app(scope, receive, send)
+        while engine.state.waiting:  # on an open loop: a closed one would end the job by itself
+            await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(ask(), 20))
+    assert sent == ["http.response.start"]
+    assert len(written) < 40, "of 120 tokens"
 
 
 def test_who_goes_away_while_waiting_leaves_the_queue(address, engine, monkeypatch):
