@@ -119,10 +119,15 @@ def latents_card(study: Study, latent: int) -> Card:
             for one in held_by
         ],
     )  # fmt: skip
+    writes = [one for one in study.read("writers", Writer) if latent in one.latents]
+    writing = tables.writers(writes)
     card = latent_card(study, latent, study.read("cards", FeatureCard, ("latent", [latent])))
-    data = {"labels": [{**asdict(one), "why": why(one, clamps, rules)} for one in held_by]}
+    data = {
+        "labels": [{**asdict(one), "why": why(one, clamps, rules)} for one in held_by],
+        "writers": [asdict(one) for one in writes],
+    }
     names = ", ".join(one.concept for one in held_by if one.chosen) or "in no chosen label"
-    return _card(study, f"latent {latent}: {names}", [holding] if holding.rows else [], [card], data)
+    return _card(study, f"latent {latent}: {names}", [one for one in (holding, writing) if one.rows], [card], data)
 
 
 def _card(study: Study, title: str, shown: list[Table], latents: list[LatentCard], data: dict[str, Any]) -> Card:

@@ -11,6 +11,7 @@ import numpy as np
 from analysis.records import (
     CLAIMS,
     CONTROLS,
+    WRITTEN,
     Affect,
     Baseline,
     ClampResult,
@@ -119,6 +120,7 @@ class Content:
     """Both claims about each concept, their rivals and the labels' ablations."""
     matrix: Matrix
     texts: dict[str, list[Trial]]
+    """By a claim's name."""
     workshop: list[WorkshopArm]
     cases: list[CaseShown]
     cards: list[FeatureCard]
@@ -175,9 +177,10 @@ def content(
         clamps=claims,
         matrix=matrix(study.read("effects", ConceptEffect), about),
         texts={
-            row.label.concept: found
+            name: found
             for row in chosen
-            if (found := shown_texts(row.label.concept, trials, clamps, texts_per_concept))
+            for name, claim in ((row.label.concept, "label"), (row.label.concept + WRITTEN, "written"))
+            if (found := shown_texts(row.label.concept, claim, trials, clamps, texts_per_concept))
         },
         workshop=study.read("workshop", WorkshopArm),
         cases=cases(study),
@@ -339,11 +342,13 @@ def matrix(effects: Sequence[ConceptEffect], about: dict[str, ConceptFacts]) -> 
     return Matrix(labels, concepts, [[known[label, concept] for concept in concepts] for label in labels])
 
 
-def shown_texts(concept: str, trials: Sequence[Trial], clamps: Sequence[ClampResult], count: int) -> list[Trial]:
-    """A text for each of the first prompts in order, not the best ones, under the label's clamp at the dose that is reported."""
-    own = [trial for trial in trials if trial.concept == concept and trial.arm == "label"]
+def shown_texts(
+    concept: str, claim: str, trials: Sequence[Trial], clamps: Sequence[ClampResult], count: int
+) -> list[Trial]:
+    """A text for each of the first prompts in order, not the best ones, under a claim's clamp at the dose that is reported."""
+    own = [trial for trial in trials if trial.concept == concept and trial.arm == claim]
     reported = [trial for trial in own if trial.phase == "report"] or own
-    chosen = next((one for one in clamps if one.arm == "label" and one.concept == concept), None)
+    chosen = next((one for one in clamps if (one.arm, one.concept) == (claim, concept)), None)
     at_dose = [trial for trial in reported if chosen and trial.dose == chosen.dose] or reported
     first: dict[str, Trial] = {}
     for trial in sorted(at_dose, key=lambda one: one.prompt_id):

@@ -8,7 +8,7 @@ from analysis.browser.queries.effect_matrix import EffectMatrix, effect_matrix
 from analysis.browser.queries.evidence import Evidence, evidence, not_chosen
 from analysis.browser.queries.shown_table import ShownTable, shown_table
 from analysis.browser.queries.store import Store
-from analysis.records import STATUSES, Label, Probe
+from analysis.records import STATUSES, Label, Probe, Writer
 from analysis.report import tables
 from analysis.report.content import ConceptFacts
 
@@ -156,7 +156,8 @@ def concept(store: Store, name: str) -> Concept | None:
     names = [row["concept"] for row in store.rows("SELECT concept FROM labels WHERE chosen")]
     order = sorted(names, key=lambda one: (about.get(one, ConceptFacts()).family, one))
     at = order.index(name)
-    claims = store.records("clamps", "concept = ? AND arm IN ('label', 'diff_means', 'ablate')", [name])
+    shown = evidence(store, chosen)
+    claims = store.records("clamps", "concept = ? AND arm IN ('label', 'written', 'diff_means', 'ablate')", [name])
     return Concept(
         concept=name,
         family=mine.family,
@@ -166,9 +167,9 @@ def concept(store: Store, name: str) -> Concept | None:
         valence=mine.valence,
         arousal=mine.arousal,
         definition=mine.definition,
-        evidence=evidence(store, chosen),
+        evidence=shown,
         not_chosen=not_chosen(store, labels),
-        features=_features(store, labels, probes),
+        features=_features(store, labels, shown.writer, probes),
         together=probes,
         moves=_moves(store, "arm_id", "concept", name, about),
         moved_by=_moves(store, "concept", "arm_id", name, about),
@@ -179,11 +180,13 @@ def concept(store: Store, name: str) -> Concept | None:
     )
 
 
-def _features(store: Store, labels: list[Label], probes: list[Probe]) -> list[BestFeature]:
+def _features(store: Store, labels: list[Label], writer: Writer | None, probes: list[Probe]) -> list[BestFeature]:
     roles: dict[int, str] = {}
     for one in sorted(labels, key=lambda one: not one.chosen):
         for latent in one.latents:
             roles.setdefault(latent, f"{'the label' if one.chosen else 'another label'} ({one.kind})")
+    for latent in writer.latents if writer else ():
+        roles[latent] = f"{roles[latent]}, and writes it" if latent in roles else "writes it"
     largest = max(probes, key=lambda one: one.k, default=None)
     for place, latent in enumerate((largest.latents if largest else [])[:PROBED], start=1):
         roles.setdefault(latent, f"detector {place} on finding texts")

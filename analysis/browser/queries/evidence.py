@@ -7,10 +7,10 @@ from markupsafe import Markup
 
 from analysis.browser.queries.shown_table import ShownTable, shown_table, with_rows
 from analysis.browser.queries.store import Store
-from analysis.records import ClampResult, DosePoint, Label, Trial
+from analysis.records import CLAIMS, ClampResult, Label, Trial, Writer
 from analysis.report import card, svg, tables
 from analysis.report.content import DoseCurve, dose_curve, shown_texts
-from analysis.report.reasons import STATUS_ABOUT, why
+from analysis.report.reasons import STATUS_ABOUT, why, why_clamped
 
 TEXTS = 4
 """Prompts shown under the clamp."""
@@ -30,18 +30,22 @@ class Evidence:
     """Its checks, its rivals on the same texts."""
     confounds: ShownTable | None
     clamping: list[ShownTable]
-    points: list[DosePoint]
-    clamp: ClampResult | None
-    rival: ClampResult | None
-    """The difference of means at the label's fluency cost."""
+    writing: list[ShownTable]
+    """The second claim, that a few latents write the concept; empty where the study makes none."""
+    writer: Writer | None
+    why_written: str
+    """The rule and the numbers behind the second claim's status."""
+    doses: DoseCurve
+    """Both claims against the dose, with their controls' span and the difference of means at the label's fluency cost."""
     texts: list[Trial]
     """The first prompts in order, not the best ones, at the dose that is reported."""
+    texts_written: list[Trial]
+    """The same along the latents that write it."""
 
     @property
     def curve(self) -> Markup:
         """The dose curve with its controls, drawn."""
-        drawn = svg.dose_plot(DoseCurve(self.concept, self.points, self.clamp, self.rival)) if self.points else ""
-        return Markup(drawn)
+        return Markup(svg.dose_plot(self.doses) if self.doses.points else "")
 
 
 def evidence(store: Store, label: Label) -> Evidence:
@@ -50,6 +54,8 @@ def evidence(store: Store, label: Label) -> Evidence:
     clamps = clamps_of(store, concept)
     points = store.records("curves", "concept = ?", [concept])
     moved = store.records("effects", "arm = 'label' AND arm_id = ?", [concept])
+    writers = store.records("writers", "concept = ?", [concept])
+    verdict = next((one for one in clamps if one.arm == "written"), None)
     needed = store.records("necessity", "concept = ?", [concept])
     panel = store.records("confounds", "concept = ?", [concept])
     rivals = card.beside(
@@ -63,9 +69,12 @@ def evidence(store: Store, label: Label) -> Evidence:
         "ablations": store.records("ablations", "name = ? AND kind IN ('each', 'only')", [concept]),
     }
     curve = dose_curve(concept, points, clamps)
-    trials: list[Trial] = []
-    if curve.chosen:
-        trials = store.records("trials", "concept = ? AND arm = 'label' AND dose = ?", [concept, curve.chosen.dose])
+    texts: list[list[Trial]] = []
+    for claim, chosen in zip(CLAIMS, (curve.chosen, curve.written), strict=True):
+        found = []
+        if chosen:
+            found = store.records("trials", "concept = ? AND arm = ? AND dose = ?", [concept, claim, chosen.dose])
+        texts.append(shown_texts(concept, claim, found, clamps, TEXTS))
     clamped = card.clamping(clamps, points, moved, needed)
     further = tables.beside(lambda name: own.get(name, []))
     return Evidence(
@@ -76,10 +85,12 @@ def evidence(store: Store, label: Label) -> Evidence:
         detection=with_rows([card.detection(label), rivals]),
         confounds=shown_table(card.confounds(panel)) if panel else None,
         clamping=with_rows([*clamped, *further.values()]),
-        points=curve.points,
-        clamp=curve.chosen,
-        rival=curve.rival,
-        texts=shown_texts(concept, trials, clamps, TEXTS),
+        writing=with_rows(card.writing(clamps, writers, points)),
+        writer=writers[0] if writers else None,
+        why_written=why_clamped(verdict) if verdict else "",
+        doses=curve,
+        texts=texts[0],
+        texts_written=texts[1],
     )
 
 

@@ -11,7 +11,7 @@ from analysis.browser.queries.features import Wanted
 from analysis.browser.queries.shown_table import ShownTable, shown_table
 from analysis.browser.queries.store import DamagedTable, Store
 from analysis.browser.queries.walk import Walk, walk
-from analysis.records import Affect, BenchRun, Excerpt, Explanation, FeatureCard, Label
+from analysis.records import Affect, BenchRun, Excerpt, Explanation, FeatureCard, Label, Writer
 from analysis.report import svg, tables
 
 RUNS = 6
@@ -81,6 +81,8 @@ class Feature:
     """For each concept whose chosen label holds this latent."""
     not_chosen: ShownTable | None
     """Labels with this latent that were not taken."""
+    writes: list[Writer]
+    """Sets of latents that write a concept, with this one among them."""
     card: FeatureCard | None
     affect: Affect | None
     explanation: Explanation | None
@@ -109,7 +111,8 @@ def feature(store: Store, latent: int, wanted: Wanted, grouped_by: str = "streng
     except DamagedTable:  # the overview says so; the evidence needs none
         said = None
     labels: list[Label] = store.records("labels", "list_contains(latents, ?)", [latent])
-    if card is None and rating is None and said is None and not labels:
+    writes: list[Writer] = store.records("writers", "list_contains(latents, ?) ORDER BY concept", [latent])
+    if card is None and rating is None and said is None and not labels and not writes:
         return None
     chosen = [one for one in labels if one.chosen]
     about = shown_table(tables.latent(latent, card, rating, said))
@@ -119,6 +122,7 @@ def feature(store: Store, latent: int, wanted: Wanted, grouped_by: str = "streng
         status=chosen[0].status if chosen else "",
         evidence=[evidence(store, one) for one in chosen],
         not_chosen=not_chosen(store, labels),
+        writes=writes,
         card=card,
         affect=rating,
         explanation=said,

@@ -12,7 +12,7 @@ from typing import Any
 from analysis.browser.queries.concept_facts import concept_facts
 from analysis.browser.queries.feature_index import STATUSES, feature_index
 from analysis.browser.queries.store import DamagedTable, Store
-from analysis.records import CONTROLS, Label
+from analysis.records import CLAIMS, CONTROLS, Label
 from analysis.report.reasons import STATUS_ABOUT, rejections
 
 EXAMPLES = 3
@@ -114,7 +114,7 @@ def overview(store: Store) -> Overview:
     labels = tried(lambda: store.rows(_labels(clamped=True)), None)
     if labels is None:  # where the clamps are damaged, the labels may still be whole
         labels = tried(lambda: store.rows(_labels(clamped=False)), [])
-    clamps = tried(lambda: store.rows("SELECT arm, status FROM clamps"), [])
+    clamps = tried(lambda: store.rows("SELECT concept, arm, status FROM clamps"), [])
     facts = tried(lambda: concept_facts(store), {})
     n_cards = tried(lambda: len(feature_index(store).latents), 0)
     marks, unrated = [], []
@@ -171,6 +171,10 @@ def _figures(labels: list[dict[str, Any]], clamps: list[dict[str, Any]]) -> list
     if tested:
         passed = sum(row["status"] == "validated" for row in tested)
         found.append(Figure(f"{passed} / {len(tested)}", "clamped labels validated"))
+    if any(row["arm"] == "written" for row in clamps):
+        validated = {row["concept"] for row in clamps if row["arm"] in CLAIMS and row["status"] == "validated"}
+        words = "concepts validated, by their label or by the latents that write them"
+        found.append(Figure(f"{len(validated)} / {len({row['concept'] for row in tested})}", words))
     if controls:
         passed = sum(row["status"] == "validated" for row in controls)
         found.append(Figure(f"{passed} / {len(controls)}", "controls that passed the same rule"))

@@ -5,12 +5,14 @@ import io
 import json
 import shlex
 import sys
+from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
 
 from analysis.browser.app import create_app
 from analysis.browser.live.asked import Limits
+from analysis.records import Writer
 from analysis.study import Study
 
 ASKED = {"prompt": "Nora was", "clamp": ["afraid=+3"], "tokens": 8, "temperature": 0.9, "seed": 4}
@@ -151,6 +153,20 @@ def test_a_slider_is_what_the_study_knows(client):
     assert hostile.status_code == 200
     assert "<script>alert(1)" not in hostile.text
     assert "<img src=x>" not in hostile.text
+
+
+def test_what_writes_a_concept_is_pushed_by_its_name(client, live_study):
+    study = Study.open(live_study)
+    study.write(
+        "writers", [Writer("afraid", [9, 7], [0.5, 2.0], [4.0, 1.0], 0.8, "mean", 0.7, 0.6, 0.8, 12, 100, "candidate")]
+    )
+    label = next(one for one in study.read("clamps") if (one.arm, one.concept) == ("label", "afraid"))
+    study.write("clamps", [label, replace(label, arm="written", claim="written", safe_low=-6.0, safe_high=7.0)])
+    text = client.get("/bench/slider", params={"name": "afraid/written"}).text
+    assert 'data-safe-low="-6.0"' in text
+    asked = {**ASKED, "clamp": ["afraid/written=+6"]}
+    assert client.post("/bench.json", json=asked).status_code == 200
+    assert "-6 to +7" in client.post("/bench.json", json={**ASKED, "clamp": ["afraid/written=+8"]}).json()["sentence"]
 
 
 def test_a_run_is_kept_in_the_study_once(client, live_study):

@@ -70,6 +70,21 @@ def test_a_concept_stands_with_its_features_probes_rivals_and_moves(client):
     assert " style=" not in page
 
 
+def test_the_latents_that_write_a_concept_stand_beside_its_label(client):
+    twin = found(client, "/concepts/sad.json")
+    assert twin["evidence"]["label"]["status"] == "no effect"
+    assert (twin["evidence"]["writer"]["status"], twin["evidence"]["writer"]["latents"]) == ("validated", [61, 62])
+    assert twin["evidence"]["doses"]["written"]["judge"] == 0.6
+    assert {one["role"] for one in twin["features"] if one["latent"] in (61, 62)} == {"writes it"}
+    page = found(client, "/concepts/sad")
+    for words in ("The latents that write it", "sad/written", "clamp=sad%2Fwritten", "+0.60", "among 79 controls"):
+        assert words in page, words
+    assert "write it" not in found(client, "/concepts/calm")
+    assert "It helps to write" in found(client, "/features/61")
+    figures = [one["about"] for one in found(client, "/index.json")["figures"]]
+    assert "concepts validated, by their label or by the latents that write them" in figures
+
+
 def test_an_unclamped_concept_says_so_and_an_unknown_one_is_not_here(client):
     assert "was not clamped" in found(client, "/concepts/happy")
     answer = client.get("/concepts/%3Cscript%3Ealert(1)%3C%2Fscript%3E")

@@ -57,9 +57,9 @@ def test_a_label_stands_with_every_check_its_rivals_controls_and_reasons(client)
     twin = found(client, "/features/21.json")
     (claim,) = twin["evidence"]
     assert claim["label"]["auroc_checking_low"] == 0.62
-    assert claim["clamp"]["n_controls"] == 79
-    assert [point["dose"] for point in claim["points"]] == [-4.0, 1.0, 2.0, 4.0]
-    assert claim["rival"]["arm"] == "diff_means"
+    assert claim["doses"]["chosen"]["n_controls"] == 79
+    assert [point["dose"] for point in claim["doses"]["points"]] == [-4.0, 1.0, 2.0, 4.0]
+    assert claim["doses"]["rival"]["arm"] == "diff_means"
 
 
 def test_hostile_text_stays_text(client):
