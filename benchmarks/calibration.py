@@ -77,6 +77,7 @@ def figures_of(found: Sequence[Outcome]) -> dict:
 def causal(seeds: int) -> dict:
     """Label and validate on worlds of words."""
     status: list[tuple[str, str]] = []
+    second: list[tuple[str, str]] = []
     controls = Share(0, 0)
     for seed in tqdm(range(seeds), unit="world of words", disable=not seeds):
         with TemporaryDirectory() as folder:
@@ -85,16 +86,18 @@ def causal(seeds: int) -> dict:
             validate(study, model=world.model, concept_set=world.concept_set, judge_texts=world.judge_texts, new_tokens=12, continuations=1,
                      doses=(1.0, 2.0), seed=seed, progress=False)  # fmt: skip
             status += [(one.concept, one.status) for one in study.labels()]
+            second += [(one.concept, one.status) for one in study.read("writers") if one.status != "candidate"]
             counts = clamp_counts(study.read("clamps"))
         controls = Share(controls.hits + counts["control_validated"], controls.n + counts["control_tested"])
 
-    def validated(names: Sequence[str]) -> list:
-        return share(how == "validated" for name, how in status if name in names).figures()
+    def validated(names: Sequence[str], claims: Sequence[tuple[str, str]] = status) -> list:
+        return share(how == "validated" for name, how in claims if name in names).figures()
 
     decoys = sorted({name for name, _ in status} - {*WRITERS, IDLE})
     return {
         "worlds": seeds, "writers_validated": validated(WRITERS), "detectors_validated": validated([IDLE]),
         "decoys_validated": validated(decoys), "controls_validated": controls.figures(),
+        "second_claim": {"writers_validated": validated(WRITERS, second), "detectors_validated": validated([IDLE], second)},
     }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from commands.places import DEFAULT, find_folder, find_study, is_study
 from saes.formats.layout import Layout, layout_at, layout_of
 
 EXAMPLE = "saes show storyteller-sae:afraid"
-SUMMARY = ("statuses", "rejected", "rivals", "confounds", "quadrants", "geometry_tests")
+SUMMARY = ("statuses", "rejected", "rivals", "confounds", "quadrants", "head_to_head", "geometry_tests")
 """The tables of a study's summary."""
 
 

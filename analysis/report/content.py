@@ -236,6 +236,7 @@ def all_tables(
             for mark in marks
         ),
         "claims": tables.claims(claims),
+        "head_to_head": tables.head_to_head(claims),
         "writers": tables.writers(study.read("writers", Writer)),
         "clamps": tables.clamps(claims),
         "doses": tables.doses(

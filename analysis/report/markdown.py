@@ -6,7 +6,7 @@ from analysis.report.content import Content
 from analysis.report.table import Table, plain
 
 PARTS = {
-    "What was found": ("statuses", "rejected", "rivals", "quadrants", "claims"),
+    "What was found": ("statuses", "rejected", "rivals", "quadrants", "head_to_head", "claims"),
     "Labels": ("labels", "reasons", "not_chosen"),
     "Rivals on the same texts": ("rivals_checking", "rivals_implicit"),
     "Confounds": ("confounds", "confounds_by_concept"),

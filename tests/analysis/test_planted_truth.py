@@ -31,6 +31,8 @@ def test_all_planted_concepts_are_validated_and_no_decoy_is(seed, tmp_path):
              new_tokens=12, doses=(1.0, 2.0), seed=seed, progress=False)  # fmt: skip
     status = {one.concept: one.status for one in study.labels()}
     assert status == dict.fromkeys(WRITERS, "validated") | {IDLE: "no effect", TOPICAL: "rejected", LEXICAL: "rejected"}
+    second = {one.concept: one.status for one in study.read("writers")}
+    assert second[IDLE] != "validated", "no latent writes it, whatever its difference of means is made of"
     counts = clamp_counts(study.read("clamps"))
     assert counts["control_tested"] > 100
     assert counts["control_validated"] <= 0.05 * counts["control_tested"]

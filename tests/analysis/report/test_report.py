@@ -156,6 +156,9 @@ def test_both_claims_about_a_concept_stand_beside_each_other(study):
     sad = [plain(cell) for cell in table.rows[-1]]
     assert [sad[place] for place in (1, 3, 5, 7)] == ["no effect", "validated", "no effect", "no effect"]
     assert sad[4] == "+0.60 [+0.50, +0.70]"
+    beside = [[plain(cell) for cell in row] for row in shown.tables["head_to_head"].rows]
+    assert beside[0] == ["label", "0.40 [0.40, 0.40]", "0.35 [0.35, 0.35]", "+0.05 [+0.05, +0.05]", "5", "2", "0", "5"]
+    assert beside[1] == ["latents that write it", "0.60", "0.33", "+0.27", "2", "1", "0", "2"]
     (curve,) = [one for one in shown.curves if one.concept == "sad"]
     assert [point.dose for point in curve.written_points] == [1.0, 2.0]
     assert [point.dose for point in curve.points] == [-4.0, 1.0, 2.0, 4.0]
