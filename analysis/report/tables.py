@@ -417,7 +417,7 @@ def clamps(found: Sequence[ClampResult]) -> Table:
          "the other way [95 %]", "fluency cost", "safe doses", "detectable", "judge's AUROC", "its lower end", "prompts"),
         [
             (
-                one.concept, arm(one), shown_status(one), Estimate(one.dose, digits=1), Estimate(one.push),
+                one.concept, arm(one), shown_status(one), Estimate(one.dose), Estimate(one.push),
                 Estimate(one.judge, one.judge_low, one.judge_high, sign=True),
                 Estimate(one.readout, one.readout_low, one.readout_high, sign=True), Estimate(one.kl), Chance(one.p),
                 Chance(one.q), one.n_controls, Estimate(one.control_judge_max, sign=True),
@@ -444,7 +444,7 @@ def doses(points: Sequence[DosePoint]) -> Table:
         ("concept", "claim", "dose", "judge [95 %]", "readout", "KL", "fluency cost", "controls, 5 to 95 %", "controls", "prompts"),
         [
             (
-                one.concept, ARMS[one.claim], Estimate(one.dose, digits=1, sign=True), Estimate(one.judge, one.judge_low, one.judge_high, sign=True),
+                one.concept, ARMS[one.claim], Estimate(one.dose, sign=True), Estimate(one.judge, one.judge_low, one.judge_high, sign=True),
                 Estimate(one.readout, sign=True), Estimate(one.kl), Estimate(one.fluency, sign=True),
                 "" if one.control_low is None else f"{Estimate(one.control_low, sign=True)} to {Estimate(one.control_high, sign=True)}",
                 one.n_controls, one.n_prompts,
