@@ -19,8 +19,8 @@ def statistics_of(study: Study) -> LatentStatistics:
         for card in cards
         if any(card.histogram_counts)
     }
-    claims = {one.name: units_of(one) for one in (*study.labels(), *study.read("writers", Writer))}
-    return LatentStatistics(str(study.folder), active, claims)
+    claims: list[Label | Writer] = [*study.labels(), *study.read("writers", Writer)]
+    return LatentStatistics(str(study.folder), active, {one.name: units_of(one) for one in claims})
 
 
 def units_of(one: Label | Writer) -> LabelUnits:

@@ -115,7 +115,8 @@ def validate(
 
     firings = sample_firings(as_labelled(model, study), dictionary, hook_name, concept_set, seed)
     density, scales = firings.density(), firings.scales()
-    taken = sorted({latent for one in (*study.labels(chosen=False), *writers) for latent in one.latents})
+    claimed: list[Label | Writer] = [*study.labels(chosen=False), *writers]
+    taken = sorted({latent for one in claimed for latent in one.latents})
     models = [one for pair in zip_longest(labels, writers) for one in pair if one]
     pool = control_pool(models, controls, dictionary, taken=taken, density=density, scales=scales, seed=seed)
     choosing, reporting = split_prompts(concept_set, seed, prompts)

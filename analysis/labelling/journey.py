@@ -33,7 +33,7 @@ from analysis.labelling.writers import writers_of
 from analysis.observe import check_width, observe
 from analysis.observe import read as read_texts
 from analysis.opening import on_device, reads_one_site, study_beside, writes_elsewhere
-from analysis.records import Affect, FeatureCard, Label, StudyInfo
+from analysis.records import Affect, FeatureCard, Label, StudyInfo, Writer
 from analysis.study import SCHEMA, Study
 from saes.autoencoder import SparseAutoencoder
 from saes.dictionary import Dictionary
@@ -135,7 +135,8 @@ def label(
     writers = (
         [] if effect is None else writers_of(labels, means, dictionary, pools["sae"], findings["sae"].scales, table)
     )
-    labelled = sorted({latent for one in (*labels, *writers) for latent in one.latents})
+    claims: list[Label | Writer] = [*labels, *writers]
+    labelled = sorted({latent for one in claims for latent in one.latents})
     latents = _with_cards(cards, labelled, firings, seed)
     tone = affect(pools["sae"].by_pooling["mean"], "mean", findings["sae"].scales, table, concept_set, labelled, seed)
     settings = {"seed": seed, "rules": rules.__dict__, "hook_name": site.hook_name, "read": read, "concepts": _source(concepts),

@@ -62,19 +62,22 @@ def writers_of(
     for label in (one for one in labels if one.chosen):
         target = np.asarray(diff_means[label.concept], dtype=np.float64)
         latents, values = pursued(target, dictionary.directions, scales > 0)
-        unit = float(np.linalg.norm(_sum(label.latents, np.multiply(label.weights, label.scales), dictionary)))
+        units = [weight * scale for weight, scale in zip(label.weights, label.scales, strict=True)]
+        unit = float(np.linalg.norm(_sum(label.latents, units, dictionary)))
         if not latents or latents == list(label.latents) or not unit:
             continue
         written = _sum(latents, values, dictionary)
         length = float(np.linalg.norm(written))
         weights = [unit / length * value / float(scales[latent]) for latent, value in zip(latents, values, strict=True)]
-        score = pools.score(label.pooling, latents, scales[latents] / weights)
+        held = scales[latents].tolist()
+        pushed = [scale / weight for scale, weight in zip(held, weights, strict=True)]
+        score = pools.score(label.pooling, latents, pushed)
         own, others = table.positives(label.concept, "checking"), table.negatives(label.concept, "checking")
         tells = compare(score[own], score[others])
         cosine = float(written @ target / (length * np.linalg.norm(target)))
         found.append(
             Writer(
-                label.concept, latents, weights, scales[latents].tolist(), cosine, label.pooling, tells.auroc, tells.low,
+                label.concept, latents, weights, held, cosine, label.pooling, tells.auroc, tells.low,
                 tells.high, len(own), len(others), "candidate",
             )
         )  # fmt: skip

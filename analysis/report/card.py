@@ -286,7 +286,7 @@ def _clamp_facts(one: ClampResult) -> Table:
     return facts(
         "As a clamp: the latents that write it" if written else "As a clamp",
         [
-            ("verdict", f"{one.status}: `--clamp {one.name}=+{one.dose:g}`" if written else ""),
+            ("verdict", f"{one.status}; in a clamp: {one.name}=+{one.dose:g}" if written else ""),
             ("dose judged", f"{one.dose:g} units, a push of {one.push:.2f} of the stream's mean length"),
             ("safe doses", safe if one.safe_low is not None else ""),
             ("against controls", f"{Chance(one.p).of('p')} among {one.n_controls} at the same KL, {Chance(one.q).of('q')} over all claims"),

@@ -38,7 +38,7 @@ def test_the_latents_that_write_it_stand_as_a_second_claim(study):
     card = concept_card(study, "sad")
     said = words(card)
     for part in ("Latents that write a concept", "61, 62", "4, 1", "0.71", "0.66 [0.60, 0.72]",
-                 "As a clamp: the latents that write it", "validated: `--clamp sad/written=+2`", "+0.60 [+0.50, +0.70]", "+0.33"):  # fmt: skip
+                 "As a clamp: the latents that write it", "validated; in a clamp: sad/written=+2", "+0.60 [+0.50, +0.70]", "+0.33"):  # fmt: skip
         assert part in said, part
     assert {(one["claim"], one["arm"]) for one in card.data["clamps"]} == {
         ("label", "label"), ("label", "diff_means"), ("written", "written"), ("written", "diff_means"),
