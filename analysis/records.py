@@ -943,7 +943,8 @@ class Transfer:
     """Its own name for the concept."""
     concept: str
     method: str
-    """"sae" (the chosen label), "diff_means", "random_sae", or "length" (the text's tokens)."""
+    """"sae" (the chosen label), "written" (the latents that write the concept), "diff_means", "random_sae", or "length" (the
+    text's tokens)."""
     held: bool
     """Whether the study held the label, whatever is found here."""
     auroc: float

@@ -24,7 +24,7 @@ from analysis.labelling.choose import Pools
 from analysis.labelling.journey import untrained
 from analysis.observe import read
 from analysis.opening import as_labelled, open_subject
-from analysis.records import Baseline, Label, Transfer, TransferRating
+from analysis.records import Baseline, Label, Transfer, TransferRating, Writer
 from analysis.study import Study
 from saes.autoencoder import SparseAutoencoder
 from saes.dictionary import Dictionary
@@ -108,6 +108,9 @@ class Scorer:
     def __init__(self, study: Study, labels: list[Label], model: LanguageModel, dictionary: Dictionary, hook_name: str):
         self.labels, self.model, self.hook_name = labels, as_labelled(model, study), hook_name
         self.dictionaries: dict[str, Dictionary] = {"sae": dictionary}
+        writers = {one.concept: one for one in study.read("writers", Writer)}
+        self.writing: list[Label | Writer] = [writers.get(one.concept, one) for one in labels] if writers else []
+        """The latents that write each concept: others than the label's own, or those."""
         means, concepts = study.diff_means(), [one.concept for one in labels]
         self.directions = unit(np.array([means[concept] for concept in concepts])) if means else None
         rows = study.read("baselines", Baseline)
@@ -124,6 +127,11 @@ class Scorer:
         pools = {name: Pools(firings) for name, firings in seen.firings.items()}
         scores = [pools["sae"].score(one.pooling, one.latents, one.scales) for one in self.labels]
         found = {"sae": np.stack(scores, axis=1)}
+        if self.writing:
+            scores = [
+                pools["sae"].score(one.pooling, one.latents, one.scales, weights=one.weights) for one in self.writing
+            ]
+            found["written"] = np.stack(scores, axis=1)
         if self.directions is not None:
             found["diff_means"] = seen.means @ self.directions.T
         if "random_sae" in pools:
@@ -140,7 +148,7 @@ class Seen:
     texts: list[LabelledText]
     """Without their words."""
     values: dict[str, Float[np.ndarray, "text concept"]]
-    """"sae": dose units; "diff_means": mean activation along the direction, at length 1; "random_sae": the latent's own
+    """"sae", "written": dose units; "diff_means": mean activation along the direction, at length 1; "random_sae": the latent's own
     values. In the order of the labels."""
     length: Float[np.ndarray, " text"]
     """Tokens."""

@@ -82,13 +82,15 @@ class Pools:
         self.by_pooling = firings.all_pooled()
 
     def score(
-        self, pooling: str, latents: Sequence[int], scales: Sequence[float], texts: np.ndarray | None = None
-    ) -> np.ndarray:
-        """A label's value at each text: its latents' pooled values in dose units, added up."""
+        self, pooling: str, latents: Sequence[int], scales: Sequence[float], texts: np.ndarray | None = None,
+        weights: Sequence[float] | None = None,
+    ) -> np.ndarray:  # fmt: skip
+        """A label's value at each text: its latents' pooled values in dose units, added up (each by its weight)."""
         matrix = self.by_pooling[pooling][:, list(latents)]
         if texts is not None:
             matrix = matrix.tocsr()[texts]
-        return np.asarray(matrix @ (1.0 / np.maximum(scales, 1e-12))).ravel()
+        counted = np.ones(len(latents)) if weights is None else np.asarray(weights)
+        return np.asarray(matrix @ (counted / np.maximum(scales, 1e-12))).ravel()
 
 
 def choose_labels(

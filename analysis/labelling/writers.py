@@ -70,8 +70,7 @@ def writers_of(
         length = float(np.linalg.norm(written))
         weights = [unit / length * value / float(scales[latent]) for latent, value in zip(latents, values, strict=True)]
         held = scales[latents].tolist()
-        pushed = [scale / weight for scale, weight in zip(held, weights, strict=True)]
-        score = pools.score(label.pooling, latents, pushed)
+        score = pools.score(label.pooling, latents, held, weights=weights)
         own, others = table.positives(label.concept, "checking"), table.negatives(label.concept, "checking")
         tells = compare(score[own], score[others])
         cosine = float(written @ target / (length * np.linalg.norm(target)))

@@ -51,6 +51,8 @@ METHODS = {
     "probe": "logistic probe",
 }
 """The rivals on the same texts; the single units are chosen on finding texts, as the label is."""
+CARRIED = METHODS | {"sae": "label", "written": "latents that write it"}
+"""The same on other data sets' texts, where the label itself is one of them."""
 SCORES = ("auroc_checking", "auroc_all", "auroc_implicit")
 CHECKS = {
     "named": "own texts that name the concept",
@@ -932,7 +934,7 @@ def transfer(found: Sequence[Transfer]) -> Table:
                 rows.append((data, said, "", "", *(Estimate(one.value) for one in middles), None, None))
     return Table(
         "Labels on texts of other data sets",
-        ("data", "its label", "concept", "held here", *(f"{METHODS.get(name, name)} [95 %]" if name != "sae" else "label [95 %]" for name in methods),
+        ("data", "its label", "concept", "held here", *(f"{CARRIED.get(name, name)} [95 %]" for name in methods),
          "n+", "n\u2212"),
         rows,
         "AUROC of the frozen labels; nothing was chosen on these texts. Length: the number of tokens alone.",

@@ -97,6 +97,7 @@ def test_what_carries_over_is_told_from_what_does_not(planted, tmp_path):
         assert fear.low < 0.5 < fear.high
         assert (joy.n_positive, joy.n_negative) == (40, 120), "unlabelled texts do not count"
         assert joy.held
+    assert found["joy", "written"].low > 0.5 > found["fear", "written"].low
     assert found["joy", "sae"].concept == CARRIES
     assert found["joy", "random_sae"].high < found["joy", "sae"].low
     assert found["joy", "length"].auroc == 0.5
@@ -113,7 +114,7 @@ def test_a_family_is_no_negative_of_its_own(planted, tmp_path):
 def test_human_valence_goes_with_the_labels_by_their_norms(planted, tmp_path):
     found = {one.method: one for one in planted(other_peoples(tmp_path)).read("transfer_ratings")}
     assert {one.rating for one in found.values()} == {"valence"}
-    assert set(found) == {"sae", "diff_means", "length"}
+    assert set(found) == {"sae", "written", "diff_means", "length"}
     for method in ("sae", "diff_means"):
         assert found[method].pearson_low > 0.4
         assert found[method].spearman_low > 0.3
