@@ -312,7 +312,7 @@ class ClampResult:
     p: float
     """Rank of the judge effect among the (other) controls at the same KL."""
     q: float | None
-    """After Benjamini-Hochberg over all claims; None for all others."""
+    """After Benjamini-Hochberg over the claims of its sort; None for all others."""
     n_controls: int
     """Controls that reach this KL."""
     control_judge_max: float
@@ -419,7 +419,11 @@ class Necessity:
 
 
 def clamp_counts(clamps: Sequence[ClampResult]) -> dict[str, int]:
-    """How many clamps of each sort were tested and validated, over all concepts."""
+    """How many clamps of each sort were tested and validated, over all concepts.
+
+    A control is judged beside each claim, so twice for a concept with two: `pairs` count it once for a concept, as
+    validated where it passes beside either claim, which is what stands beside `concepts_validated`.
+    """
     passed = [one for one in clamps if one.status == "validated"]
     return {
         "concepts": len({one.concept for one in clamps if one.arm in CLAIMS}),
@@ -430,6 +434,8 @@ def clamp_counts(clamps: Sequence[ClampResult]) -> dict[str, int]:
         "written_validated": sum(one.arm == "written" for one in passed),
         "control_tested": sum(one.arm in CONTROLS for one in clamps),
         "control_validated": sum(one.arm in CONTROLS for one in passed),
+        "pairs_tested": len({(one.concept, one.arm_id) for one in clamps if one.arm in CONTROLS}),
+        "pairs_validated": len({(one.concept, one.arm_id) for one in passed if one.arm in CONTROLS}),
         "concepts_with_a_control": len({one.concept for one in passed if one.arm in CONTROLS}),
         "diff_means_tested": sum((one.arm, one.claim) == ("diff_means", "label") for one in clamps),
         "diff_means_validated": sum((one.arm, one.claim) == ("diff_means", "label") for one in passed),

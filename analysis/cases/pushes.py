@@ -17,7 +17,7 @@ import torch
 
 from analysis.clamping.plan import Control, claim_kind, control_pool, shift_length
 from analysis.concepts.concept import ConceptSet
-from analysis.labelling.writers import writers
+from analysis.labelling.writers import writer_of, writers
 from analysis.observe import sample_firings
 from analysis.opening import concept_set_of
 from analysis.records import Label, Writer
@@ -80,16 +80,17 @@ def material(
     means = {concept: mean for concept, mean in study.diff_means().items() if concept in own}
     pushed: dict[str, Label | Writer] = dict(own)
     detectors, writing = {}, {}
-    for found in study.read("writers", Writer):
-        if found.concept in own and own[found.concept].status != "validated":
-            pushed[found.concept] = found
-            detectors.update({found.concept: own[found.concept]} if found.concept in CLAMPED else {})
     pool: list[Control] = []
     texts = concept_set or (concept_set_of(study) if controls else study.concepts_at_hand())
-    if texts and (means or controls):
+    if texts and (means or controls):  # without the concept set's texts the labels' own latents are pushed
         firings = sample_firings(model, dictionary, hook_name, concept_set_of(study, texts), seed)
         density, scales = firings.density(), firings.scales()
         writing = {one: writers(mean, dictionary, scales) for one, mean in means.items() if one in CLAMPED}
+        for concept, mean in means.items():
+            found = writer_of(own[concept], mean, dictionary, scales)
+            if found and own[concept].status != "validated":
+                pushed[concept] = found
+                detectors.update({concept: own[concept]} if concept in CLAMPED else {})
         if controls:
             taken = {latent for label in (*study.labels(), *pushed.values()) for latent in label.latents}
             half = (controls + 1) // 2

@@ -106,6 +106,11 @@ class Battery:
     def controls(self) -> Curves:
         return self.curves(*CONTROLS)
 
+    @cached_property
+    def claims(self) -> dict[str, Curves]:
+        """Each of the two claims at all doses."""
+        return {claim: self.curves(claim) for claim in CLAIMS}
+
     def matched(self, curves: Curves, kl: float, concept: str) -> Matched:
         """The curves where their KL is `kl`, as they move `concept`."""
         weights, reached = kl_weights(self.kl[curves.places], kl)
@@ -118,7 +123,7 @@ class Battery:
 
     def foreign(self, kl: float, concept: str, claim: str) -> Float[np.ndarray, " other"]:
         """What the same claim for concepts of other families does to `concept` where it moves the output as far, where it does."""
-        curves = self.curves(claim)
+        curves = self.claims[claim]
         others = [place for place, name in enumerate(curves.ids) if self.families[name] != self.families[concept]]
         if not others:
             return np.zeros(0)
@@ -132,8 +137,10 @@ class Battery:
             own = next(at for at, arm in enumerate(self.arms) if (arm.kind, arm.id, arm.dose) == (claim, concept, dose))
             found.append(self.deed(concept, claim, [own], np.ones(1)))
             rival = self.places("diff_means", concept)
-            weights = cost_weights(self.fluency[rival], self.fluency[own])
-            if weights.any():  # else the claim costs so little that no push of the rival is its match
+            weights, reached = cost_weights(self.fluency[rival], self.fluency[own])
+            if (
+                reached and weights.any()
+            ):  # else the claim costs so little, or so much, that no push of the rival is its match
                 found.append(self.deed(concept, claim, rival, weights))
             if claim == "label":
                 found += [self.deed(concept, claim, [at], np.ones(1)) for at in self.places("ablate", concept)]
@@ -167,20 +174,24 @@ def clamp_results(battery: Battery) -> list[ClampResult]:
         rank_p(deed.judge[:, column].mean(), controls.means)
         for deed, controls, column in zip(deeds, beside, columns, strict=True)
     ]
-    claims = [place for place, deed in enumerate(deeds) if deed.arm.kind in CLAIMS]
-    of_claims = [p[place] for place in claims]
-    q = dict(zip(claims, benjamini_hochberg(np.array(of_claims)), strict=True))
-    threshold = largest_p(of_claims, battery.rule.most_q)
+    q: dict[int, float] = {}
+    thresholds: dict[str, float] = {}
+    for claim in CLAIMS:  # each a family of its own, so that none leans on the other's findings
+        places = [place for place, deed in enumerate(deeds) if deed.arm.kind == claim]
+        if places:
+            of_claim = [p[place] for place in places]
+            q |= dict(zip(places, map(float, benjamini_hochberg(np.array(of_claim))), strict=True))
+            thresholds[claim] = largest_p(of_claim, battery.rule.most_q)
 
     results = []
     for place, (deed, controls, column) in enumerate(zip(deeds, beside, columns, strict=True)):
-        foreign = battery.foreign(deed.kl, deed.concept, deed.claim)
+        foreign, threshold = battery.foreign(deed.kl, deed.concept, deed.claim), thresholds[deed.claim]
         result = _judged(battery, deed, p[place], threshold, controls, foreign)
         means = deed.judge.mean(axis=0)
         own_rank, n_ranked, family_rank = ranks(battery, means, deed.concept)
         about: dict[str, Any] = {"own_rank": own_rank, "n_ranked": n_ranked, "family_rank": family_rank}
         if place in q:
-            about |= {"q": float(q[place]), **_claim_facts(battery, deed, column, controls, threshold)}
+            about |= {"q": q[place], **_claim_facts(battery, deed, column, controls, threshold)}
         results.append(ClampResult(**{**result, **about}))
         if place in q:
             results += _controls_judged(battery, deed, controls, foreign, threshold)
@@ -236,6 +247,8 @@ def _claim_facts(battery: Battery, claim: Deed, column: int, controls: Matched, 
         safe_bound([battery.arms[at].dose for at in places], battery.fluency[places].tolist(), rule.most_fluency_cost)
         for places in (down_places, up_places)
     )
+    if claim.fluency <= rule.most_fluency_cost:  # measured on more texts than the doses beside it
+        safe_high = max(safe_high, claim.arm.dose)
     return {
         "down_judge": float(down[0]), "down_judge_low": float(low[0]), "down_judge_high": float(high[0]),
         "safe_low": safe_low, "safe_high": safe_high,

@@ -97,6 +97,7 @@ def validate(
         "seed": seed,
         "prompts": prompts,
         "continuations": continuations,
+        "curve_continuations": 1,
         "new_tokens": new_tokens,
         "rule": asdict(rule),
         "judge_texts": str(judge_texts or concept_set.name),

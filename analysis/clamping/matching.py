@@ -13,6 +13,8 @@ from jaxtyping import Bool, Float
 
 SLACK = 1.25
 """How many times a control's largest KL the label's may be for the control's strongest push still to count as a match."""
+NOTHING = 0.05
+"""Nats a token: a fluency cost up to here is none to speak of, and any push is its match."""
 PUSHES = 3
 """At which every control is run."""
 GRID = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -42,15 +44,16 @@ def kl_weights(
     return weights, at <= SLACK * kl.max(axis=1)
 
 
-def cost_weights(cost: Float[np.ndarray, " push"], at: float) -> Float[np.ndarray, " push"]:
-    """How much each push (from weak to strong) counts where the fluency cost is `at`: the strongest push that keeps to it.
+def cost_weights(cost: Float[np.ndarray, " push"], at: float) -> tuple[Float[np.ndarray, " push"], bool]:
+    """How much each push (from weak to strong) counts where the fluency cost is `at`: the strongest push that keeps to it;
+    and whether any push gets that far (the cost of the strongest may fall short of it by `SLACK`).
 
     Between pushes the cost is taken to rise linearly, from nothing at no push. A cost that cannot be known (nothing was
     written) is beyond any bound; where `at` itself cannot be, no push counts.
     """
     weights = np.zeros(len(cost))
-    if np.isnan(at):
-        return weights
+    if np.isnan(at) or not len(cost):
+        return weights, False
     risen = np.maximum.accumulate(np.concatenate([[0.0], np.where(np.isnan(cost), np.inf, cost)]))
     at = max(at, 0.0)
     below = int(np.flatnonzero(risen <= at)[-1])  # 0 is no push at all
@@ -60,7 +63,7 @@ def cost_weights(cost: Float[np.ndarray, " push"], at: float) -> Float[np.ndarra
         weights[below] = share
     if below > 0:
         weights[below - 1] = 1 - share
-    return weights
+    return weights, bool(at <= SLACK * risen[-1] or at <= NOTHING)
 
 
 def targets(kls: Sequence[float]) -> Float[np.ndarray, " push"]:

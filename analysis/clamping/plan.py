@@ -166,7 +166,8 @@ def control_pool(
     if count < 1:
         raise ValueError(f"at least 1 control of each kind is needed to call a clamp specific, got {count}")
     rng = np.random.default_rng(seed)
-    models = [labels[place % len(labels)] for place in range(count)]
+    spread = max(len(labels), count)  # over all of them, where there are more labels than groups
+    models = [labels[place * spread // count % len(labels)] for place in range(count)]
     device = dictionary.directions.device
     pool = []
     for group in like_latents([label.latents for label in models], density, taken, rng):

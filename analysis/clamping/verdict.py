@@ -11,8 +11,8 @@ The questions, in order:
    effect and of the readout words' must lie above 0; otherwise "no effect".
 3. Is what the model writes still fluent (`most_fluency_cost`)? Otherwise "breaks fluency".
 4. Is it this clamp that does it? Among all controls, each read off where it moves the model's output (KL) as far as the
-   clamp does, the clamp's judge effect has a rank p = (1 + controls that do as much) / (1 + controls). The claims' p
-   values must survive Benjamini-Hochberg over all claims of the run at `most_q`, and a majority of the same claims for
+   clamp does, the clamp's judge effect has a rank p = (1 + controls that do as much) / (1 + controls). The p
+   values must survive Benjamini-Hochberg at `most_q` over the claims of their sort, and a majority of those claims for
    concepts of other families, read off at the same KL, must not do as much; otherwise "unspecific".
 
 Everything that passes is "validated". A control is judged by the same rule for each concept, as if it were the claim:
@@ -43,7 +43,7 @@ class VerdictRule:
     lie above it (by the upper end of the interval on choosing prompts) are not chosen either, where a smaller one keeps to
     it; it is also what the safe range keeps to."""
     most_q: float = 0.05
-    """After Benjamini-Hochberg over the claims."""
+    """After Benjamini-Hochberg over the claims of one sort."""
     most_foreign: float = 0.5
     """Share of other families' claims that may do as much."""
     level: float = 0.95

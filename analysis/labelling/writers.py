@@ -6,6 +6,7 @@ orthogonal matching pursuit (Pati, Rezaiifar & Krishnaprasad 1993) with coeffici
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ MOST = 4
 """Latents, as in a label's recipe."""
 WITHOUT = 16
 """Latents that are ablated to take a concept away."""
+SAME = 0.999
+"""Two pushes whose cosine is above it are one."""
 
 
 @torch.no_grad()
@@ -31,12 +34,13 @@ def pursued(
     most: int = MOST,
 ) -> tuple[list[int], list[float]]:  # fmt: skip
     """Up to `most` usable rows of `directions` and their coefficients above zero, whose sum comes near `target`."""
-    lengths = directions.float().norm(dim=1).clamp(min=1e-12)
+    rows_of = directions.float()
+    lengths = rows_of.norm(dim=1).clamp(min=1e-12)
     out = torch.as_tensor(~usable, device=directions.device)
     chosen: list[int] = []
     values, rest = np.zeros(0), np.asarray(target, dtype=np.float64)
     for _ in range(most):
-        gain = directions.float() @ torch.as_tensor(rest, dtype=torch.float32, device=directions.device) / lengths
+        gain = rows_of @ torch.as_tensor(rest, dtype=torch.float32, device=directions.device) / lengths
         gain[out] = -torch.inf
         best = int(gain.argmax())
         if gain[best] <= 0:
@@ -54,33 +58,50 @@ def writers_of(
     labels: Sequence[Label], diff_means: Mapping[str, Float[np.ndarray, " d_in"]], dictionary: Dictionary, pools: Pools,
     scales: Float[np.ndarray, " d_sae"], table: TextTable,
 ) -> list[Writer]:  # fmt: skip
-    """For each chosen label the latents that write its concept, where they are others than the label's own.
+    """For each chosen label the latents that write its concept, unless they push where the label's own do.
 
     `scales`: each latent's 95th percentile of active values on finding texts; latents that never fired are not taken.
     """
     found = []
     for label in (one for one in labels if one.chosen):
-        target = np.asarray(diff_means[label.concept], dtype=np.float64)
-        latents, values = pursued(target, dictionary.directions, scales > 0)
-        units = [weight * scale for weight, scale in zip(label.weights, label.scales, strict=True)]
-        unit = float(np.linalg.norm(_sum(label.latents, units, dictionary)))
-        if not latents or latents == list(label.latents) or not unit:
+        writer = writer_of(label, diff_means[label.concept], dictionary, scales)
+        if writer is None:
             continue
-        written = _sum(latents, values, dictionary)
-        length = float(np.linalg.norm(written))
-        weights = [unit / length * value / float(scales[latent]) for latent, value in zip(latents, values, strict=True)]
-        held = scales[latents].tolist()
-        score = pools.score(label.pooling, latents, held, weights=weights)
+        score = pools.score(writer.pooling, writer.latents, writer.scales, weights=writer.weights)
         own, others = table.positives(label.concept, "checking"), table.negatives(label.concept, "checking")
         tells = compare(score[own], score[others])
-        cosine = float(written @ target / (length * np.linalg.norm(target)))
         found.append(
-            Writer(
-                label.concept, latents, weights, held, cosine, label.pooling, tells.auroc, tells.low,
-                tells.high, len(own), len(others), "candidate",
+            replace(
+                writer, auroc_checking=tells.auroc, auroc_checking_low=tells.low, auroc_checking_high=tells.high,
+                n_positive=len(own), n_negative=len(others),
             )
         )  # fmt: skip
     return found
+
+
+def writer_of(
+    label: Label, diff_means: Float[np.ndarray, " d_in"], dictionary: Dictionary, scales: Float[np.ndarray, " d_sae"]
+) -> Writer | None:
+    """The latents that write a label's concept, not scored as detectors; None where they push where the label's own do."""
+    target = np.asarray(diff_means, dtype=np.float64)
+    latents, values = pursued(target, dictionary.directions, scales > 0)
+    units = [weight * scale for weight, scale in zip(label.weights, label.scales, strict=True)]
+    written, own = _sum(latents, values, dictionary), _sum(label.latents, units, dictionary)
+    if not latents or not own.any() or _cosine(written, own) > SAME:
+        return None
+    factor = float(np.linalg.norm(own) / np.linalg.norm(written))
+    held = [float(scales[latent]) for latent in latents]
+    weights = [factor * value / scale for value, scale in zip(values, held, strict=True)]
+    unknown = float("nan")
+    return Writer(
+        label.concept, latents, weights, held, _cosine(written, target), label.pooling, unknown, unknown, unknown, 0, 0,
+        "candidate",
+    )  # fmt: skip
+
+
+def _cosine(one: Float[np.ndarray, " d_in"], other: Float[np.ndarray, " d_in"]) -> float:
+    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return float(one @ other) / lengths if lengths else 0.0
 
 
 def _sum(latents: Sequence[int], values: Sequence[float], dictionary: Dictionary) -> Float[np.ndarray, " d_in"]:

@@ -87,6 +87,8 @@ def test_rivals_and_ablations_are_no_controls(make_clamp):
         "validated": 1,
         "control_tested": 1,
         "control_validated": 1,
+        "pairs_tested": 1,
+        "pairs_validated": 1,
         "concepts_with_a_control": 1,
         "diff_means_tested": 1,
         "diff_means_validated": 1,

@@ -11,10 +11,8 @@ import torch
 from analysis.cases import workshop as module
 from analysis.cases.pushes import Material, Push, material
 from analysis.cases.workshop import DOSES, MOST_TRIES, Episode, direct_effect, draw_episodes, play, summarise
-from analysis.clamping.plan import claim_kind
 from analysis.planted.word_model import HOOK as MOODY
 from analysis.planted.word_model import WordModel
-from analysis.records import Writer
 from analysis.study import Study
 from saes.dictionary import Directions
 from saes.intervention import Edit, Intervention
@@ -256,10 +254,6 @@ class Moody(WordModel):
         return found
 
 
-def writer(concept, latent):
-    return Writer(concept, [latent], [1.0], [1.5], 1.0, "max", 0.5, 0.4, 0.6, 8, 8, "candidate")
-
-
 @pytest.fixture
 def moody(make_study, make_label, dictionary, concept_set, monkeypatch):
     """play(**changes) -> (study, rows): of desperate a decoy fires, latent 20, and latent 0 writes; calm is another decoy."""
@@ -269,9 +263,9 @@ def moody(make_study, make_label, dictionary, concept_set, monkeypatch):
         labels = [make_label("desperate", [20], status="no effect"), make_label("calm", [30], status="no effect")]
         study = make_study(labels, name) if fresh else Study.open(fresh_of[name])
         fresh_of[name] = study.folder
-        means = {"desperate": np.eye(dictionary.d_in)[0], "calm": np.eye(dictionary.d_in)[30]}
-        study.write_arrays("diff_means", means)
-        study.write("writers", [writer("desperate", 0)])
+        np.savez(
+            study.folder / "diff_means.npz", desperate=np.eye(dictionary.d_in)[0], calm=np.eye(dictionary.d_in)[30]
+        )
         settings = {"n_impossible": 12, "n_possible": 2, "dose": 1.0, "controls": 6, **changes}
         rows, episodes = module.workshop(
             study, Moody(), progress=False, dictionary=dictionary, concept_set=concept_set, **settings
@@ -307,11 +301,12 @@ def test_a_planted_writer_makes_it_cheat_and_the_detector_that_is_a_decoy_does_n
 def test_a_validated_label_is_pushed_itself(make_study, make_label, dictionary, concept_set):
     labels = [make_label("desperate", [3], status="validated"), make_label("calm", [4])]
     study = make_study(labels)
-    study.write("writers", [writer("desperate", 0), writer("calm", 5)])
+    np.savez(study.folder / "diff_means.npz", desperate=np.eye(dictionary.d_in)[0])
     made = material(study, WordModel(), dictionary, MOODY, ("desperate", "calm"), 0, 0, concept_set)
-    pushed = {concept: (claim_kind(one), one.latents) for concept, one in made.labels.items()}
-    assert pushed == {"desperate": ("label", [3]), "calm": ("written", [5])}
-    assert {concept: one.latents for concept, one in made.detectors.items()} == {"calm": [4]}
+    assert {concept: (label.kind, label.latents) for concept, label in made.labels.items()} == {
+        "desperate": ("single", [3]), "calm": ("single", [4]),
+    }  # fmt: skip
+    assert made.detectors == {}
 
 
 def test_several_doses_make_a_curve_and_controls_may_play_fewer_tasks(moody):

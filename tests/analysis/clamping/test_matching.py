@@ -43,13 +43,17 @@ def test_a_known_law_is_recovered():
     ],
 )
 def test_the_strongest_push_that_keeps_to_a_cost(at, weights):
-    np.testing.assert_allclose(cost_weights(np.array([0.2, 0.6, 1.5]), at), weights, atol=1e-12)
+    found, reached = cost_weights(np.array([0.2, 0.6, 1.5]), at)
+    np.testing.assert_allclose(found, weights, atol=1e-12)
+    assert reached == (at <= 1.25 * 1.5)
 
 
 def test_a_cost_that_falls_again_is_still_paid_and_an_unknown_one_is_too_high():
-    np.testing.assert_allclose(cost_weights(np.array([0.5, 0.1, 1.0]), 0.3), [0.6, 0, 0])
-    np.testing.assert_allclose(cost_weights(np.array([0.2, float("nan")]), 9.0), [1, 0])
-    np.testing.assert_array_equal(cost_weights(np.array([0.2, 0.6]), float("nan")), [0, 0])
+    np.testing.assert_allclose(cost_weights(np.array([0.5, 0.1, 1.0]), 0.3)[0], [0.6, 0, 0])
+    np.testing.assert_allclose(cost_weights(np.array([0.2, float("nan")]), 9.0)[0], [1, 0])
+    np.testing.assert_array_equal(cost_weights(np.array([0.2, 0.6]), float("nan"))[0], [0, 0])
+    assert cost_weights(np.array([-0.1, 0.0]), 0.01)[1], "costs nothing to speak of, and neither does the rival"
+    assert not cost_weights(np.array([0.1, 0.3]), 0.6)[1], "the strongest push costs half of it"
 
 
 def test_below_the_weakest_push_a_first_order_effect_is_met():
