@@ -16,7 +16,7 @@ from typing import Any
 
 from analysis.concepts.concept import load_concepts
 from analysis.figures import ARMS, picture
-from analysis.records import Baseline, ClampResult, Label, WorkshopArm
+from analysis.records import CLAIMS, Baseline, ClampResult, Label, WorkshopArm
 from analysis.report.content import content, headline
 from analysis.report.report import write_report
 from analysis.study import Study
@@ -77,8 +77,14 @@ def demo(
     plan = {
         "train": {**decisive, "model_hash": _weights_hash(find_folder(model))},
         "choose": {"concepts": concept_set.hash},
-        "label": {"concepts": concept_set.hash},
-        "validate": {"doses": list(doses), "controls": controls, "prompts": PROMPTS, "continuations": CONTINUATIONS},
+        "label": {"concepts": concept_set.hash, "claims": CLAIMS},
+        "validate": {
+            "claims": CLAIMS,
+            "doses": list(doses),
+            "controls": controls,
+            "prompts": PROMPTS,
+            "continuations": CONTINUATIONS,
+        },
         "workshop": {
             "n_impossible": N_IMPOSSIBLE,
             "n_possible": N_POSSIBLE,
@@ -196,7 +202,9 @@ def ending(summary: dict[str, Any], out: str | Path) -> str:
         ),
         (
             "clamps",
-            f"{clamps['validated']} of {clamps['tested']} validated; controls {clamps['control_validated']} of "
+            f"{clamps['validated']} of {clamps['tested']} labels validated, {clamps['written_validated']} of "
+            f"{clamps['written_tested']} sets of latents that write a concept, {clamps['concepts_validated']} of "
+            f"{clamps['concepts']} concepts by either; controls {clamps['control_validated']} of "
             f"{clamps['control_tested']} (concepts with one: {clamps['concepts_with_a_control']}); difference of means {clamps['diff_means_validated']} of {clamps['diff_means_tested']}",
         ),
         ("cheating", f"{rates or 'not run'} (n = {work['n']} impossible tasks an arm)"),

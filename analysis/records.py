@@ -119,7 +119,7 @@ class Writer:
     n_positive: int
     n_negative: int
     status: str
-    """"candidate" until they are clamped, then as a label's; they are judged as a clamp alone."""
+    """"candidate" until they are clamped, then a clamp's ("no judge" among them); they are judged as a clamp alone."""
 
     @property
     def name(self) -> str:
@@ -260,12 +260,12 @@ class Trial:
     """One text that was written from one prompt under one arm of the clamping battery."""
 
     concept: str
-    """Whose label or difference of means it is; "" for a control, which all labels share."""
+    """Whose claim or difference of means it is; "" for a control, which all claims share."""
     arm: str
     """"label", "label_down", "written", "written_down", "ablate", "diff_means", "random_latent", "random_direction"."""
     arm_id: str
     dose: float
-    """In units of the label's own active scale; for controls and the difference of means the push in activation units."""
+    """In dose units; for controls and the difference of means the push in activation units."""
     prompt_id: str
     """The prompt's, with "+1", "+2", ... for its further continuations."""
     prompt: str

@@ -256,7 +256,7 @@ class Study:
         if name not in found:
             raise ValueError(
                 f"nothing is known to write {name.removesuffix(WRITTEN)!r} in {self.folder}; it has: "
-                f"{', '.join(sorted(found)) or 'none (`saes validate` finds them)'}"
+                f"{', '.join(sorted(found)) or 'none (`saes label` finds them: label the SAE again)'}"
             )
         return found[name]
 

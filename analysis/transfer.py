@@ -128,8 +128,10 @@ class Scorer:
         scores = [pools["sae"].score(one.pooling, one.latents, one.scales) for one in self.labels]
         found = {"sae": np.stack(scores, axis=1)}
         if self.writing:
+            shares = [[weight / sum(one.weights) for weight in one.weights] for one in self.writing]
             scores = [
-                pools["sae"].score(one.pooling, one.latents, one.scales, weights=one.weights) for one in self.writing
+                pools["sae"].score(one.pooling, one.latents, one.scales, weights=weights)
+                for one, weights in zip(self.writing, shares, strict=True)
             ]
             found["written"] = np.stack(scores, axis=1)
         if self.directions is not None:

@@ -1,11 +1,12 @@
 """Writes a text with latents clamped, beside what the model writes when it is left alone.
 
 A clamp is NAME=VALUE or LATENT=VALUE. A concept's name stands for the latents of its label, and its value is in dose
-units: multiples of each latent's own active scale. A bare latent number takes the latent's raw activation, and so does
+units: multiples of each latent's own active scale; NAME/written stands for the latents that write the concept, a unit of
+which pushes as far. A bare latent number takes the latent's raw activation, and so does
 the name of a direction in an npz of named directions: there it is a distance from the centre along the direction. With
 --temperature above 0 both texts draw the same random numbers. A file (--spec) can say more: other edits, units, positions,
 conditions and several sites; --save-spec writes one, and docs/interventions.md describes it. Where `saes validate` has
-measured at which doses a label's text stays fluent, a value beyond them is refused unless --beyond-safe is given.
+measured at which doses text stays fluent, a value beyond them is refused unless --beyond-safe is given.
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """Finds latents that carry emotion concepts, and checks them on texts that no choice of the run saw.
 
 The search (latent, recipe, pooling) happens on finding texts; the one frozen choice per concept is then scored on
-checking, implicit and contrast texts. Leaves a study.
+checking, implicit and contrast texts. Beside each label stand the latents that write its concept: those whose directions
+together come nearest to its difference of means on finding texts. Leaves a study.
 
 --read puts each text into a chat by the model's own template and reads some of its tokens: those of the text as what the
 user says, or as what the assistant says, or the one token before the reply (the last of the generation prompt).

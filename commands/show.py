@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from analysis.records import ClampResult, Excerpt, Label
+from analysis.records import WRITTEN, ClampResult, Excerpt, Label
 from analysis.report.table import Chance, Estimate, Latents, Share, Status, Table, plain, said
 from analysis.study import Study
 from commands.answer import Answer
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Answer:
     path, colon, feature = arguments.path.rpartition(":")
     if colon and not Path(arguments.path).exists():
-        return _feature(Study.open(find_study(path)), feature)
+        return _feature(Study.open(find_study(path)), feature.removesuffix(WRITTEN))
     folder = find_folder(arguments.path)
     if is_study(folder):
         return _study(Study.open(folder))

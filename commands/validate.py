@@ -1,8 +1,8 @@
-"""Tests a study's held labels by clamping them, against matched controls.
+"""Tests a study's held labels, and the latents that write their concepts, by clamping them, against matched controls.
 
-All labels are clamped at several doses on the same neutral prompts, beside one pool of random latents and random
-directions and the difference of means; every arm is judged for every concept. Writes trials, clamps, curves, effects and
-necessity into the study and the verdict into its labels. A run that was stopped goes on where it was.
+Both claims about each concept are clamped at several doses on the same neutral prompts, beside one pool of random latents and
+random directions and the difference of means; every arm is judged for every concept. Writes trials, clamps, curves, effects
+and necessity into the study and the verdicts into its labels and writers. A run that was stopped goes on where it was.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=40,
         metavar="N",
-        help="random latents, and as many random directions, shared by all labels (default 40)",
+        help="random latents, and as many random directions, shared by all claims (default 40)",
     )
     group.add_argument(
         "--continuations",

@@ -49,7 +49,7 @@ CONTINUATIONS = 3
 """Texts that are written from each prompt under each arm. A short text is mostly luck: with one from each of 35
 prompts, an effect had to be a quarter to three quarters of the way to be seen (`ClampResult.detectable`)."""
 KL_PROMPTS = 6
-"""Choosing prompts on which the controls' pushes are matched to the labels' KL."""
+"""Choosing prompts on which the controls' pushes are matched to the claims' KL."""
 
 
 def validate(
@@ -187,13 +187,13 @@ def validate(
     study.write("effects", concept_effects(battery))
     study.write("necessity", needed)
     study.write("clamps", results)
-    status = {(one.arm, one.concept): one.status for one in results if one.arm in CLAIMS and one.status in JUDGED}
+    status = {(one.arm, one.concept): one.status for one in results if one.arm in CLAIMS}
     study.write("writers", [
         replace(one, status=status.get(("written", one.concept), one.status)) for one in study.read("writers", Writer)
     ])  # fmt: skip
     study.write("labels", [
         replace(label, status=status["label", label.concept])
-        if label.chosen and ("label", label.concept) in status else label
+        if label.chosen and status.get(("label", label.concept)) in JUDGED else label
         for label in study.labels(chosen=False)
     ])  # fmt: skip
     study.update_info(settings={**study.info.settings, "validate": {**_about(judge), **settings, "finished": digest}})
@@ -204,7 +204,7 @@ def validate(
 def control_arms(
     pool: Sequence[Control], room: TrialRoom, prompts: Sequence[Prompt], middle: float, kls: Sequence[float]
 ) -> list[Arm]:
-    """Every control at the pushes at which it moves the model's output as far as the labels do, weak to strong."""
+    """Every control at the pushes at which it moves the model's output as far as the claims do, weak to strong."""
     grid = middle * np.array(GRID)
     tried = room.output_kl([control.arm(push) for control in pool for push in grid], prompts)
     pushes = pushes_for(tried.mean(axis=1).reshape(len(pool), len(grid)), grid, targets(kls))

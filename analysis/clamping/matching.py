@@ -1,4 +1,4 @@
-"""Arms of different kinds made comparable: what a control does where it moves the model's output as far as a label does.
+"""Arms of different kinds made comparable: what a control does where it moves the model's output as far as a claim does.
 
 A control is run at a few pushes. Its effect at any other strength is read off its own curve, linear in the logarithm of
 its KL. Below its weakest push the effect falls with the root of the KL, to nothing at nothing: a small push moves what it
@@ -12,13 +12,13 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 SLACK = 1.25
-"""How many times a control's largest KL the label's may be for the control's strongest push still to count as a match."""
+"""How many times a control's largest KL the claim's may be for the control's strongest push still to count as a match."""
 NOTHING = 0.05
 """Nats a token: a fluency cost up to here is none to speak of, and any push is its match."""
 PUSHES = 3
 """At which every control is run."""
 GRID = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""Pushes tried on choosing prompts, in units of the labels' middle push, to see how far each control moves the output."""
+"""Pushes tried on choosing prompts, in units of the claims' middle push, to see how far each control moves the output."""
 
 
 def kl_weights(
@@ -67,7 +67,7 @@ def cost_weights(cost: Float[np.ndarray, " push"], at: float) -> tuple[Float[np.
 
 
 def targets(kls: Sequence[float]) -> Float[np.ndarray, " push"]:
-    """The KLs at which controls should be run so that those of the labels lie between them."""
+    """The KLs at which controls should be run so that those of the claims lie between them."""
     most = 1.25 * max(kls)
     least = max(0.8 * min(kls), most / 100)
     return np.geomspace(least, most, PUSHES) if most > 0 else np.zeros(PUSHES)

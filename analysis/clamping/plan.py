@@ -1,4 +1,4 @@
-"""Which clamps are run, as values: the arms of every label, and one pool of controls that all labels share."""
+"""Which clamps are run, as values: the arms of every claim, and one pool of controls that all claims share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from saes.dictionary import Dictionary
 from saes.intervention import DirectionPush, Edit, Intervention
 
 DOSES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
-"""In units of the label's own active scale: fine enough that the largest fluent dose is near the most that is fluent."""
+"""In dose units: fine enough that the largest fluent dose is near the most that is fluent."""
 DOWN = (2.0,)
 """How many times the chosen dose's push is also made the other way, beside once."""
 RIVAL = (0.5, 1.0, 2.0, 4.0)
@@ -57,7 +57,7 @@ class Arm:
 
 @dataclass(frozen=True, eq=False)
 class Control:
-    """A direction that no label claims: a group of latents like a label's, or a random direction."""
+    """A direction that no claim is about: a group of latents like a claim's, or a random direction."""
 
     kind: str
     id: str
@@ -100,7 +100,7 @@ def continued(prompts: Sequence[Prompt], count: int) -> list[Prompt]:
 
 
 def label_arm(label: Label | Writer, dose: float, dictionary: Dictionary) -> Arm:
-    """Each latent of the label set to `dose` units, one unit being the 95th percentile of its active values."""
+    """Each latent set to `dose` units: of a label its 95th percentile of active values, of a writer as its weight says."""
     edit = Edit(tuple(label.latents), dose, "set", tuple(_unit(label)))
     push = shift_length(edit, dictionary)
     return Arm(label.concept, claim_kind(label), label.concept, dose, edit.latents, push, Intervention((edit,)))
@@ -158,10 +158,10 @@ def control_pool(
     scales: Float[np.ndarray, " d_sae"],
     seed: int = 0,
 ) -> list[Control]:
-    """`count` groups of random latents and as many random directions, for all labels together.
+    """`count` groups of random latents and as many random directions, for all claims together.
 
-    The groups copy the labels in turn: as many latents, each firing about as often, none of them in any label
-    (`taken`). `scales` is a latent's 95th percentile of active values, its share in the group's push.
+    The groups copy the claims in turn, evenly over them: as many latents, each firing about as often, none of them `taken`.
+    `scales` is a latent's 95th percentile of active values, its share in the group's push.
     """
     if count < 1:
         raise ValueError(f"at least 1 control of each kind is needed to call a clamp specific, got {count}")

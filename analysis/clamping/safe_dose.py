@@ -53,9 +53,8 @@ def written_edit(name: str, value: float) -> WrittenEdit:
 
 def clamp_of(edit: WrittenEdit, study: Study | None, statistics: LatentStatistics | None) -> Clamp:
     """What an edit comes to, to be shown."""
-    claim = (
-        study.claim(edit.label) if edit.label and study else None
-    )  # a study says what it has; a card has no evidence
+    # a study says what it has; a card has no evidence
+    claim = study.claim(edit.label) if edit.label and study else None
     found = edit.resolved(statistics)
     name = edit.label or "+".join(map(str, edit.latents))
     unit = "activation" if edit.value is None or edit.value.unit == "raw" else edit.value.unit

@@ -33,7 +33,7 @@ from analysis.labelling.writers import writers_of
 from analysis.observe import check_width, observe
 from analysis.observe import read as read_texts
 from analysis.opening import on_device, reads_one_site, study_beside, writes_elsewhere
-from analysis.records import Affect, FeatureCard, Label, StudyInfo, Writer
+from analysis.records import WRITTEN, Affect, FeatureCard, Label, StudyInfo, Writer
 from analysis.study import SCHEMA, Study
 from saes.autoencoder import SparseAutoencoder
 from saes.dictionary import Dictionary
@@ -70,6 +70,7 @@ def label(
     whose tokens of a chat model are read (see `training.language_models.chat`); output effects are those on plain texts.
     `cards` says which latents get a card and excerpts: "labelled", "all", or beside the labelled ones so many drawn at random
     among those that fire.
+    Beside the labels stand the latents that write each concept (`analysis/labelling/writers.py`), whose clamp `validate` judges too.
     Raises ValueError or FileNotFoundError, in one line, for
     input that cannot be used.
     """
@@ -80,6 +81,10 @@ def label(
     concept_set = concepts if isinstance(concepts, ConceptSet) else load_concepts(concepts, open_sealed)
     if len(concept_set.concepts) < 2:
         raise ValueError(f"{concept_set.name} holds one concept: a label is compared with other concepts, so give two")
+    if taken := [name for name in concept_set.concepts if name.endswith(WRITTEN)]:
+        raise ValueError(
+            f"{concept_set.name}: a concept cannot be called {taken[0]!r}: a clamp means by NAME{WRITTEN} the latents that write NAME"
+        )
     if model is None or isinstance(model, (str, Path)):
         model = open_model(str(model or site.model), device)
     plain, model = model, model if read == "all" else model.reading(read)

@@ -23,12 +23,18 @@ PARTS = {
 def markdown(content: Content) -> str:
     """The whole report."""
     counts = content.facts["clamps"]
+    written = (
+        f", {counts['written_validated']} of {counts['written_tested']} sets of latents that write a concept, "
+        f"{counts['concepts_validated']} of {counts['concepts']} concepts by either ({counts['pairs_validated']} of "
+        f"{counts['pairs_tested']} controls of a concept beside either)"
+        if counts["written_tested"]
+        else ""
+    )
     lines = [
         f"# Emotion concepts in {escaped(content.study.info.model)}",
         "",
         f"{content.facts['labels']['concepts']} concepts; {sum(row.label.is_held for row in content.rows)} labels held on checking "
-        f"texts; {counts['validated']} of {counts['tested']} clamped labels validated, {counts['written_validated']} of "
-        f"{counts['written_tested']} sets of latents that write a concept, {counts['concepts_validated']} of {counts['concepts']} concepts by either; {counts['control_validated']} of "
+        f"texts; {counts['validated']} of {counts['tested']} clamped labels validated{written}; {counts['control_validated']} of "
         f"{counts['control_tested']} controls, {counts['diff_means_validated']} of {counts['diff_means_tested']} differences of means.",
         "",
         "## Method",

@@ -46,7 +46,10 @@ def _choosing(info: StudyInfo) -> list[str]:
     found = [
         "Latent, recipe, pooling over tokens and dose unit (the 95th percentile of active values) were chosen on finding texts: "
         "by detection first, and among latents that detect nearly as well by output effect. Whether a single latent or a recipe "
-        "is put forward was decided on topic folds of the finding texts that the search was not shown."
+        "is put forward was decided on topic folds of the finding texts that the search was not shown.",
+        "The latents that write a concept were chosen on finding texts, too: the difference between the mean activation of the "
+        "concept's texts and of others is taken apart by orthogonal matching pursuit into at most four decoder directions with "
+        "coefficients above zero. How well they detect the concept chose nothing.",
     ]
     if rules:
         found.append(
@@ -91,10 +94,16 @@ def _clamping(info: StudyInfo) -> list[str]:
             + ", ".join(f"{name} {value:g}" for name, value in rule.items() if isinstance(value, (int, float)))
             + "."
         )
+    fewer = ""
+    if settings.get("curve_continuations"):
+        fewer = (
+            f" ({settings['curve_continuations']} at the doses that are not judged themselves: they draw the curve, say where text "
+            "stops being fluent, and are what other families' claims are compared at)"
+        )
     if settings.get("continuations"):
         found.append(
-            f"{settings['continuations']} texts of {settings['new_tokens']} tokens are written from each prompt under each clamp (one at doses of "
-            f"the curves that no verdict is about), with the same luck in all arms; a prompt counts by their mean, and n is the number of prompts."
+            f"{settings['continuations']} texts of {settings['new_tokens']} tokens are written from each prompt under each clamp{fewer}, with the "
+            f"same luck in all arms; a prompt counts by their mean, and n is the number of prompts."
         )
     if settings.get("judge_auroc_median") is not None:
         found.append(

@@ -12,10 +12,17 @@ STATUS_ABOUT = {
     "held": "holds on checking texts; clamping not yet tested",
     "rejected": "did not hold on checking texts",
     "validated": "clamping moves the text towards the concept, more than the controls do",
-    "no effect": "holds as a detector, but clamping does not move the text",
+    "no effect": "holds as a detector, but clamping does not move the text by both its judge and the readout words",
     "unspecific": "clamping moves the text, but controls do so as well",
     "breaks fluency": "clamping moves the text only where it also breaks it",
 }
+WRITTEN_ABOUT = {
+    "validated": "pushing them moves the text towards the concept, more than the controls do",
+    "no effect": "pushing them does not move the text by both the concept's judge and its readout words",
+    "unspecific": "pushing them moves the text, but controls do so as well",
+    "breaks fluency": "pushing them moves the text only where it also breaks it",
+}
+"""The same of latents that write a concept, which nothing held as detectors."""
 TOO_WEAK, NAME, CHANCE = "detects too little", "detects the concept's name", "may be chance"
 
 
@@ -58,12 +65,13 @@ def why_clamped(result: ClampResult) -> str:
             f"the judge of {result.concept} is hardly better than chance (AUROC {number(result.judge_auroc)}, lower end "
             f"{number(result.judge_auroc_low)}): clamping cannot be judged"
         )
-    others = (
-        "other families' labels" if result.claim == "label" else "the latents that write concepts of other families"
-    )
+    written = result.claim == "written"
+    about = (WRITTEN_ABOUT if written else STATUS_ABOUT)[result.status]
+    others = "the latents that write concepts of other families" if written else "other families' labels"
     return (
-        f"{STATUS_ABOUT[result.status]}: judge {number(result.judge, sign=True)} [{number(result.judge_low, sign=True)}, "
-        f"{number(result.judge_high, sign=True)}] of the way at dose {result.dose:g}, strongest control "
+        f"{about}: judge {number(result.judge, sign=True)} [{number(result.judge_low, sign=True)}, "
+        f"{number(result.judge_high, sign=True)}] of the way at dose {result.dose:g}, readout {number(result.readout, sign=True)} "
+        f"[{number(result.readout_low, sign=True)}, {number(result.readout_high, sign=True)}] nats, strongest control "
         f"{number(result.control_judge_max, sign=True)}, {Chance(result.p).of('p')} among {result.n_controls} controls at "
         f"the same KL ({Chance(result.q).of('q')}), as much from {percent(result.foreign_share)} of {others} "
         f"(n = {result.n_foreign}), fluency cost {number(result.fluency, sign=True)} nats a token, n = {result.n_prompts} prompts; "

@@ -339,8 +339,8 @@ def claims(found: Sequence[ClampResult]) -> Table:
     concepts = sorted({one.concept for one in found if one.arm in CLAIMS})
     return Table(
         "Verdicts",
-        ("concept", "label", "judge [95 %]", "latents that write it", "judge [95 %]", "difference of means at the label's cost",
-         "judge [95 %]", "at the writing latents' cost", "judge [95 %]"),
+        ("concept", "label", "its judge [95 %]", "latents that write it", "their judge [95 %]",
+         "difference of means at the label's cost", "its judge there [95 %]", "at the writing latents' cost", "its judge there also [95 %]"),
         [
             (concept, *cells(concept, "label", "label"), *cells(concept, "written", "written"),
              *cells(concept, "label", "diff_means"), *cells(concept, "written", "diff_means"))
@@ -348,8 +348,8 @@ def claims(found: Sequence[ClampResult]) -> Table:
         ],
         "Two claims about each concept, judged by one rule among the same controls: that its label's latents, chosen where they "
         "fire, move the text towards it; and that a few latents do whose decoder directions together come nearest to its "
-        "difference of means. Benjamini-Hochberg counts both. Nothing stands where both would be the same latents, or where no push of the difference of "
-        "means costs as little fluency.",
+        "difference of means. Nothing stands where those push where the label's do, or where no push of the difference of means "
+        "costs as little or as much fluency.",
     )  # fmt: skip
 
 
@@ -386,7 +386,7 @@ def writers(found: Sequence[Writer]) -> Table:
         ("concept", "status", "latents", "a unit pushes", "cosine with the difference of means", "as a detector, checking [95 %]", "n+", "n\u2212"),
         [
             (
-                one.concept, Status(one.status), Latents(tuple(one.latents)),
+                one.concept, Status(one.status) if one.status in STATUSES else one.status, Latents(tuple(one.latents)),
                 ", ".join(f"{scale * weight:.3g}" for scale, weight in zip(one.scales, one.weights, strict=True)),
                 Estimate(one.cosine),
                 Estimate(one.auroc_checking, one.auroc_checking_low, one.auroc_checking_high),

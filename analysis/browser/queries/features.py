@@ -265,7 +265,8 @@ def feature_rows(store: Store, latents: list[int]) -> list[FeatureRow]:
     }
     curves: dict[str, list[tuple[float, float]]] = {}
     for row in store.rows(
-        "SELECT concept, dose, judge FROM curves WHERE concept IN (SELECT unnest($concepts::VARCHAR[])) ORDER BY dose",
+        "SELECT concept, dose, judge FROM curves WHERE claim = 'label' AND concept IN (SELECT unnest($concepts::VARCHAR[])) "
+        "ORDER BY dose",
         {"concepts": sorted(labels)},
     ):
         curves.setdefault(row["concept"], []).append((row["dose"], row["judge"]))

@@ -7,7 +7,8 @@ import pytest
 
 from analysis.clamping.journey import validate
 from analysis.clamping.trial import TrialRoom
-from analysis.records import CONTROLS, Writer, clamp_counts
+from analysis.labelling.scores import benjamini_hochberg
+from analysis.records import CLAIMS, CONTROLS, Writer, clamp_counts
 
 DECOYS = {"moodg": 20, "moodh": 21}
 """Concepts whose label is a latent that raises no word."""
@@ -80,6 +81,9 @@ def test_what_writes_is_a_claim_of_its_own_beside_a_label_that_only_detects(worl
     assert own.q is not None
     assert own.safe_high > 0
     assert own.down_judge < own.judge
+    for sort in CLAIMS:  # each a family of its own for false discoveries
+        mine = [one for one in clamps if one.arm == sort]
+        assert [one.q for one in mine] == pytest.approx(benjamini_hochberg(np.array([one.p for one in mine])))
     beside = [one for one in clamps if one.concept == "moodg" and one.claim == "written" and one is not own]
     assert {one.arm for one in beside} == {"diff_means", *CONTROLS}
     controls = [one for one in beside if one.arm in CONTROLS]

@@ -74,6 +74,13 @@ def test_down_is_up_the_other_way(labels, crooked):
     torch.testing.assert_close(there, -back)
 
 
+def test_fewer_groups_than_claims_are_spread_over_all_of_them(labels, crooked, density):
+    pool = control_pool(labels[::-1], 4, crooked, taken=TAKEN, density=density, scales=np.ones(D_SAE))
+    assert [len(one.latents) for one in pool if one.kind == "random_latent"] == [1, 1, 1, 1]
+    pool = control_pool([labels[1], labels[0]] * 4, 4, crooked, taken=TAKEN, density=density, scales=np.ones(D_SAE))
+    assert [len(one.latents) for one in pool if one.kind == "random_latent"] == [1, 1, 1, 1], "every second one"
+
+
 def test_the_pool_copies_the_labels_and_holds_none_of_them(labels, crooked, density):
     pool = control_pool(labels, 8, crooked, taken=TAKEN, density=density, scales=np.ones(D_SAE))
     assert [sum(one.kind == kind for one in pool) for kind in CONTROLS] == [8, 8]

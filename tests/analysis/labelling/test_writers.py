@@ -70,6 +70,12 @@ def test_a_label_that_writes_by_itself_gets_no_second_claim(table):
     assert found(table, 3 * ROWS[4], own=label([4], [7.0])) == []
 
 
+def test_the_same_latents_in_another_mixture_are_another_claim(table):
+    (one,) = found(table, 3 * ROWS[4] + ROWS[1], own=label([1, 4], [2.0, 2.0]))
+    assert one.latents == [4, 1]
+    assert found(table, ROWS[4] + ROWS[1], own=label([1, 4], [2.0, 2.0])) == []
+
+
 def test_what_no_sum_of_directions_reaches_is_said_by_the_cosine(table):
     (one,) = found(table, ROWS[4] - ROWS[2])
     assert (one.latents, one.cosine) == ([4], pytest.approx(np.sqrt(0.5)))

@@ -85,6 +85,12 @@ def test_the_latents_that_write_a_concept_stand_beside_its_label(client):
     assert "concepts validated, by their label or by the latents that write them" in figures
 
 
+def test_the_dose_curve_of_a_row_is_the_labels_own(client):
+    rows = found(client, "/features.json?q=sad")["rows"]
+    (doses,) = {tuple(one["doses"]) for one in rows if "sad" in one["concepts"]}
+    assert doses == (-4.0, 1.0, 2.0, 4.0)
+
+
 def test_an_unclamped_concept_says_so_and_an_unknown_one_is_not_here(client):
     assert "was not clamped" in found(client, "/concepts/happy")
     answer = client.get("/concepts/%3Cscript%3Ealert(1)%3C%2Fscript%3E")
