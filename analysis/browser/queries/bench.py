@@ -1,7 +1,10 @@
 """What the clamp bench offers: labels and latents that can be pushed, what one dose unit is, and which doses are safe."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from analysis.browser.queries.store import Store
 from analysis.latent_units import active_values
@@ -11,6 +14,8 @@ from saes.nearest import did_you_mean
 from saes.written_intervention import DOSE_LEVEL
 
 MOST_SAVED = 50
+_known: "WeakKeyDictionary[Store, tuple[Any, Claims]]" = WeakKeyDictionary()
+_lock = threading.Lock()
 CLAIMED = f"""(
     SELECT concept AS name, latents, scales, weights, status FROM labels WHERE chosen
     UNION ALL SELECT concept || '{WRITTEN}', latents, scales, weights, status FROM writers
@@ -83,32 +88,53 @@ def _latent(store: Store, name: str) -> Pushable:
 
 def statistics(store: Store, latents: Sequence[int]) -> LatentStatistics:
     """Of all chosen labels and of what writes each concept, and of these latents as far as they have cards."""
-    labels = {
+    asked = [int(latent) for latent in latents]
+    sql = "SELECT latent, histogram_counts, histogram_edges FROM cards WHERE list_contains(?::BIGINT[], latent)"
+    cards = store.rows(sql, [asked]) if asked else []
+    active = {
+        row["latent"]: active_values(row["histogram_counts"], row["histogram_edges"])
+        for row in cards
+        if any(row["histogram_counts"])
+    }
+    return LatentStatistics(store.folder.name, active, _claims(store).units)
+
+
+def safe(store: Store) -> Mapping[str, tuple[float, float]]:
+    """By a claim's name the doses between which its text was measured to stay fluent."""
+    return _claims(store).safe
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What is known of every name that may stand in a clamp."""
+
+    units: Mapping[str, LabelUnits]
+    safe: Mapping[str, tuple[float, float]]
+
+
+def _claims(store: Store) -> Claims:
+    """Read once for each state of the study: the first token waits for it."""
+    state = store.stamp("labels", "writers", "clamps")
+    with _lock:
+        found = _known.get(store)
+        if found is None or found[0] != state:
+            found = _known[store] = state, _read(store)
+    return found[1]
+
+
+def _read(store: Store) -> Claims:
+    units = {
         row["name"]: LabelUnits(
             tuple(row["latents"]),
             tuple(scale * weight for scale, weight in zip(row["scales"], row["weights"], strict=True)),
         )
         for row in store.rows(f"SELECT name, latents, scales, weights FROM {CLAIMED}")
     }
-    cards = store.rows(
-        "SELECT latent, histogram_counts, histogram_edges FROM cards WHERE list_contains(?::BIGINT[], latent)",
-        [[int(latent) for latent in latents]],
-    )
-    active = {
-        row["latent"]: active_values(row["histogram_counts"], row["histogram_edges"])
-        for row in cards
-        if any(row["histogram_counts"])
-    }
-    return LatentStatistics(store.folder.name, active, labels)
-
-
-def safe(store: Store) -> Mapping[str, tuple[float, float]]:
-    """By a claim's name the doses between which its text was measured to stay fluent."""
     rows = store.rows(
         f"SELECT concept || if(arm = 'written', '{WRITTEN}', '') AS name, safe_low, safe_high FROM clamps "
         "WHERE arm IN ('label', 'written') AND safe_low IS NOT NULL AND safe_high IS NOT NULL"
     )
-    return {row["name"]: (row["safe_low"], row["safe_high"]) for row in rows}
+    return Claims(units, {row["name"]: (row["safe_low"], row["safe_high"]) for row in rows})
 
 
 def saved(store: Store) -> list[BenchRun]:
