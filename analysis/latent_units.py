@@ -20,13 +20,14 @@ def statistics_of(study: Study) -> LatentStatistics:
         if any(card.histogram_counts)
     }
     claims: list[Label | Writer] = [*study.labels(), *study.read("writers", Writer)]
-    return LatentStatistics(str(study.folder), active, {one.name: units_of(one) for one in claims})
+    return LatentStatistics(
+        str(study.folder), active, {one.name: units_of(one.latents, one.scales, one.weights) for one in claims}
+    )
 
 
-def units_of(one: Label | Writer) -> LabelUnits:
-    """What its name stands for in a clamp."""
-    units = tuple(scale * weight for scale, weight in zip(one.scales, one.weights, strict=True))
-    return LabelUnits(tuple(one.latents), units)
+def units_of(latents: Sequence[int], scales: Sequence[float], weights: Sequence[float]) -> LabelUnits:
+    """What the name of a claim with these latents stands for in a clamp."""
+    return LabelUnits(tuple(latents), tuple(scale * weight for scale, weight in zip(scales, weights, strict=True)))
 
 
 def active_values(counts: Sequence[int], edges: Sequence[float]) -> ActiveValues:

@@ -17,7 +17,7 @@ import torch
 
 from analysis.clamping.plan import Control, claim_kind, control_pool, shift_length
 from analysis.concepts.concept import ConceptSet
-from analysis.labelling.writers import writer_of, writers
+from analysis.labelling.writers import writers, writers_of
 from analysis.observe import sample_firings
 from analysis.opening import concept_set_of
 from analysis.records import Label, Writer
@@ -86,11 +86,10 @@ def material(
         firings = sample_firings(model, dictionary, hook_name, concept_set_of(study, texts), seed)
         density, scales = firings.density(), firings.scales()
         writing = {one: writers(mean, dictionary, scales) for one, mean in means.items() if one in CLAMPED}
-        for concept, mean in means.items():
-            found = writer_of(own[concept], mean, dictionary, scales)
-            if found and own[concept].status != "validated":
-                pushed[concept] = found
-                detectors.update({concept: own[concept]} if concept in CLAMPED else {})
+        others = [own[concept] for concept in means if own[concept].status != "validated"]
+        for found in writers_of(others, means, dictionary, scales):
+            pushed[found.concept] = found
+            detectors.update({found.concept: own[found.concept]} if found.concept in CLAMPED else {})
         if controls:
             taken = {latent for label in (*study.labels(), *pushed.values()) for latent in label.latents}
             half = (controls + 1) // 2

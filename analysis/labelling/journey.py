@@ -29,7 +29,7 @@ from analysis.labelling.lexical import Masked, against_its_name, values_of
 from analysis.labelling.probes import sparse_probes
 from analysis.labelling.scores import auroc
 from analysis.labelling.split import TextTable, text_table
-from analysis.labelling.writers import writers_of
+from analysis.labelling.writers import with_detection, writers_of
 from analysis.observe import check_width, observe
 from analysis.observe import read as read_texts
 from analysis.opening import on_device, reads_one_site, study_beside, writes_elsewhere
@@ -137,9 +137,10 @@ def label(
         for row in sparse_probes(pools["sae"], findings["sae"], table, number, candidates)
     ]
     means = {name: difference_of_means(seen.means, table, name) for name in names}
-    writers = (
-        [] if effect is None else writers_of(labels, means, dictionary, pools["sae"], findings["sae"].scales, table)
-    )
+    writers: list[Writer] = []
+    if not writes_elsewhere(dictionary):
+        writers = writers_of([one for one in labels if one.chosen], means, dictionary, findings["sae"].scales)
+        writers = with_detection(writers, pools["sae"], table)
     claims: list[Label | Writer] = [*labels, *writers]
     labelled = sorted({latent for one in claims for latent in one.latents})
     latents = _with_cards(cards, labelled, firings, seed)

@@ -289,7 +289,7 @@ def _clamp_facts(one: ClampResult) -> Table:
             ("verdict", f"{one.status}; in a clamp: {one.name}=+{one.dose:g}" if written else ""),
             ("dose judged", f"{one.dose:g} units, a push of {one.push:.2f} of the stream's mean length"),
             ("safe doses", safe if one.safe_low is not None else ""),
-            ("against controls", f"{Chance(one.p).of('p')} among {one.n_controls} at the same KL, {Chance(one.q).of('q')} over all claims"),
+            ("against controls", f"{Chance(one.p).of('p')} among {one.n_controls} at the same KL, {Chance(one.q).of('q')} over the claims of its sort"),
             ("strongest control", f"judge {Estimate(one.control_judge_max, sign=True)}, readout {Estimate(one.control_readout_max, sign=True)}"),
             ("other families' claims", f"{Share(one.foreign_share)} of {one.n_foreign} do as much at the same KL"),
             ("own place", f"{one.own_rank} of {one.n_ranked} concepts; its family's {one.family_rank}" if one.own_rank else ""),

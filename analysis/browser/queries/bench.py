@@ -1,21 +1,17 @@
 """What the clamp bench offers: labels and latents that can be pushed, what one dose unit is, and which doses are safe."""
 
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-from weakref import WeakKeyDictionary
 
+from analysis.browser.queries.remembered import Remembered
 from analysis.browser.queries.store import Store
-from analysis.latent_units import active_values
+from analysis.latent_units import active_values, units_of
 from analysis.records import WRITTEN, BenchRun
 from saes.latent_statistics import LabelUnits, LatentStatistics
 from saes.nearest import did_you_mean
 from saes.written_intervention import DOSE_LEVEL
 
 MOST_SAVED = 50
-_known: "WeakKeyDictionary[Store, tuple[Any, Claims]]" = WeakKeyDictionary()
-_lock = threading.Lock()
 CLAIMED = f"""(
     SELECT concept AS name, latents, scales, weights, status FROM labels WHERE chosen
     UNION ALL SELECT concept || '{WRITTEN}', latents, scales, weights, status FROM writers
@@ -112,22 +108,9 @@ class Claims:
     safe: Mapping[str, tuple[float, float]]
 
 
-def _claims(store: Store) -> Claims:
-    """Read once for each state of the study: the first token waits for it."""
-    state = store.stamp("labels", "writers", "clamps")
-    with _lock:
-        found = _known.get(store)
-        if found is None or found[0] != state:
-            found = _known[store] = state, _read(store)
-    return found[1]
-
-
 def _read(store: Store) -> Claims:
     units = {
-        row["name"]: LabelUnits(
-            tuple(row["latents"]),
-            tuple(scale * weight for scale, weight in zip(row["scales"], row["weights"], strict=True)),
-        )
+        row["name"]: units_of(row["latents"], row["scales"], row["weights"])
         for row in store.rows(f"SELECT name, latents, scales, weights FROM {CLAIMED}")
     }
     rows = store.rows(
@@ -135,6 +118,10 @@ def _read(store: Store) -> Claims:
         "WHERE arm IN ('label', 'written') AND safe_low IS NOT NULL AND safe_high IS NOT NULL"
     )
     return Claims(units, {row["name"]: (row["safe_low"], row["safe_high"]) for row in rows})
+
+
+_claims = Remembered(_read, lambda store: store.stamp("labels", "writers", "clamps"))
+"""The first token waits for them."""
 
 
 def saved(store: Store) -> list[BenchRun]:

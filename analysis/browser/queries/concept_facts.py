@@ -1,15 +1,9 @@
 """What is known of each concept beside its labels: family, human ratings, definition."""
 
-import threading
-from typing import Any
-from weakref import WeakKeyDictionary
-
+from analysis.browser.queries.remembered import Remembered
 from analysis.browser.queries.store import Store
 from analysis.concepts.concept import concept_heads
 from analysis.report.content import ConceptFacts
-
-_known: WeakKeyDictionary[Store, tuple[Any, dict[str, ConceptFacts]]] = WeakKeyDictionary()
-_lock = threading.Lock()
 
 
 def concept_facts(store: Store) -> dict[str, ConceptFacts]:
@@ -17,12 +11,7 @@ def concept_facts(store: Store) -> dict[str, ConceptFacts]:
 
     Read once for each state of the study: a concept set is hundreds of files.
     """
-    state = (store.stamp("cards"), store.info.concept_hash)
-    with _lock:
-        found = _known.get(store)
-        if found is None or found[0] != state:
-            found = _known[store] = state, _read(store)
-    return found[1]
+    return _facts(store)
 
 
 def _read(store: Store) -> dict[str, ConceptFacts]:
@@ -37,3 +26,6 @@ def _read(store: Store) -> dict[str, ConceptFacts]:
     return facts | {
         name: ConceptFacts(one.family, one.valence, one.arousal, one.definition) for name, one in heads.items()
     }
+
+
+_facts = Remembered(_read, lambda store: (store.stamp("cards"), store.info.concept_hash))

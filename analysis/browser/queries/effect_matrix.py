@@ -2,17 +2,15 @@
 
 import base64
 import struct
-import threading
 import zlib
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from markupsafe import Markup
 
 from analysis.browser.queries.concept_facts import concept_facts
+from analysis.browser.queries.remembered import Remembered
 from analysis.browser.queries.store import Store
 from analysis.report.content import ConceptFacts
 
@@ -20,9 +18,6 @@ TOWARDS, AWAY = (213, 94, 0), (0, 114, 178)
 """Orange and blue of Okabe and Ito, which colour-blind eyes tell apart, on a light page and on a dark one."""
 STRONGEST = 0.98
 """The quantile of all effects' sizes that has the full colour."""
-
-_known: WeakKeyDictionary[Store, tuple[Any, "EffectMatrix"]] = WeakKeyDictionary()
-_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -66,12 +61,7 @@ class EffectMatrix:
 
 def effect_matrix(store: Store) -> EffectMatrix:
     """Made once for each state of the study; without rows where nothing was clamped."""
-    state = store.stamp("effects", "cards")
-    with _lock:
-        found = _known.get(store)
-        if found is None or found[0] != state:
-            found = _known[store] = state, _read(store)
-    return found[1]
+    return _matrix(store)
 
 
 def _read(store: Store) -> EffectMatrix:
@@ -91,6 +81,9 @@ def _read(store: Store) -> EffectMatrix:
         effects=[[known.get((label, concept)) for concept in concepts] for label in labels],
         full=float(np.quantile(sizes, STRONGEST)) if len(sizes) else 0.0,
     )
+
+
+_matrix = Remembered(_read, lambda store: store.stamp("effects", "cards"))
 
 
 def _pixels(effects: list[list[float | None]], full: float) -> np.ndarray:

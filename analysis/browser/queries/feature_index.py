@@ -3,16 +3,15 @@
 A study of 131,072 features takes about 30 MB of it; it is read again when the study's tables are written anew.
 """
 
-import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from analysis.browser.queries.remembered import Remembered
 from analysis.browser.queries.store import DamagedTable, Store
 from analysis.labelling.firing_words import firing_words
 
@@ -172,18 +171,12 @@ class Postings:
         return np.concatenate([self.latents[self.offsets[hit] : self.offsets[hit + 1]] for hit in hits])
 
 
-_known: WeakKeyDictionary[Store, tuple[Any, FeatureIndex]] = WeakKeyDictionary()
-_lock = threading.Lock()
+_index = Remembered(FeatureIndex, lambda store: store.stamp(*TABLES))
 
 
 def feature_index(store: Store) -> FeatureIndex:
     """The index of the study as it is now."""
-    state = store.stamp(*TABLES)
-    with _lock:
-        found = _known.get(store)
-        if found is None or found[0] != state:
-            found = _known[store] = state, FeatureIndex(store)
-    return found[1]
+    return _index(store)
 
 
 def _numbers(table: Any, name: str) -> np.ndarray:

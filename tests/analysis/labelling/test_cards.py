@@ -1,5 +1,7 @@
 """Which latents get a card: those of labels, all, or some more; each with its excerpts, sorted by latent."""
 
+from dataclasses import replace
+
 import pytest
 
 from analysis.labelling.journey import label
@@ -41,4 +43,13 @@ def test_all_latents_or_the_labelled_ones_or_some_more(world, tmp_path):
 def test_a_wrong_word_is_refused_before_anything_is_read(cards, tmp_path):
     with pytest.raises(ValueError, match="labelled, all, or how many"):
         label("nowhere", "emotions", out=tmp_path / "s", cards=cards)
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_concept_with_the_name_of_what_writes_another_is_refused(world, tmp_path):
+    concepts = world.concept_set.concepts
+    first = next(iter(concepts))
+    named = replace(world.concept_set, concepts={**concepts, f"{first}/written": concepts[first]})
+    with pytest.raises(ValueError, match=f"cannot be called '{first}/written'"):
+        label(world.sae, named, world.model, out=tmp_path / "s", progress=False)
     assert not (tmp_path / "s").exists()

@@ -9,7 +9,7 @@ from analysis.concepts.concept import Concept, ConceptSet, Text
 from analysis.firings import Firings
 from analysis.labelling.choose import Pools
 from analysis.labelling.split import text_table
-from analysis.labelling.writers import pursued, writers, writers_of
+from analysis.labelling.writers import pursued, with_detection, writers, writers_of
 from analysis.records import Label
 from saes.dictionary import Directions
 
@@ -40,14 +40,17 @@ def found(table, mean, scales=None, own=None, fires=()):
     latent = np.concatenate([np.full(n, 3), *(np.full(len(mine), one) for one in fires)])
     firings = Firings(text, np.zeros_like(text), latent, np.ones(len(text), np.float32), np.full(n, 10), 6)
     scales = np.full(6, 2.0) if scales is None else scales
-    return writers_of([own or label([0], [7.0])], {"desperate": mean}, DIRECTIONS, Pools(firings), scales, table)
+    made = writers_of([own or label([0], [7.0])], {"desperate": mean}, DIRECTIONS, scales)
+    return with_detection(made, Pools(firings), table)
 
 
 def test_pursuit_finds_what_a_sum_is_made_of_and_leaves_what_points_away():
-    target = 3 * ROWS[4] + 2 * ROWS[1] - 5 * ROWS[2]
-    latents, values = pursued(target, DIRECTIONS.directions, ALL, most=4)
+    targets = np.stack([3 * ROWS[4] + 2 * ROWS[1] - 5 * ROWS[2], -ROWS[3], ROWS[0] + 2 * ROWS[2]])
+    (latents, values), nothing, (others, _) = pursued(targets, DIRECTIONS.directions, ALL, most=4)
     assert latents == [4, 1]
     assert np.allclose(values, [3, 2])
+    assert nothing == ([], [])
+    assert others == [2, 0], "each target by itself"
 
 
 def test_a_detector_that_points_elsewhere_is_given_writers_that_push_as_far(table):
